@@ -1,0 +1,140 @@
+"""Everything that can happen to a node, in the past tense. What failed comes back as an event too."""
+
+from msgspec import Struct
+
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.records import Record
+from hamgr.core.types import Duration, Epoch, GroupName, NodeName, Outcome, ServiceName
+
+
+class Tick(Struct, frozen=True, kw_only=True):
+    """The deadline that the engine asked for has come."""
+
+
+class LoopWasLate(Struct, frozen=True, kw_only=True):
+    """The node's own loop ran later than it should have (rule 8)."""
+
+    lateness: Duration
+
+
+class HeartbeatReceived(Struct, frozen=True, kw_only=True):
+    """An authentic heartbeat arrived on a ring (counted from 0)."""
+
+    heartbeat: Heartbeat
+    ring: int = 0
+
+
+class ZooKeeperChanged(Struct, frozen=True, kw_only=True):
+    """The connection to ZooKeeper came up or went down. A fact about calls, not about leases."""
+
+    connected: bool
+
+
+class RecordRead(Struct, frozen=True, kw_only=True):
+    """A record was read, at first, or since it changed."""
+
+    path: str
+    record: Record | None
+    """None: it does not exist."""
+    version: int
+    """ZooKeeper's version of it; -1 when it does not exist."""
+
+
+class WriteAnswered(Struct, frozen=True, kw_only=True):
+    """A Write effect has an outcome."""
+
+    write: int
+    outcome: Outcome
+    versions: tuple[int, ...] = ()
+    """If done: the version after each operation, in their order (-1 for deletes and checks)."""
+
+
+class DeadlineSet(Struct, frozen=True, kw_only=True):
+    """The dead-man's switch holds the deadline of this serial number."""
+
+    serial: int
+
+
+class AddressesClaimed(Struct, frozen=True, kw_only=True):
+    """A ClaimAddresses effect ended. Not ok: none of the group's addresses is left on this node."""
+
+    group: GroupName
+    epoch: Epoch
+    ok: bool
+    why: str = ""
+
+
+class AddressesWithdrawn(Struct, frozen=True, kw_only=True):
+    """A WithdrawAddresses effect ended. Ok only if verified: none of the addresses is there."""
+
+    group: GroupName
+    epoch: Epoch
+    ok: bool
+    why: str = ""
+
+
+class AddressesDisturbed(Struct, frozen=True, kw_only=True):
+    """Something else removed an address of ours (it was put back), or a rival answers for it."""
+
+    group: GroupName
+    what: str
+    """removed or rival."""
+    detail: str = ""
+
+
+class ConditionChanged(Struct, frozen=True, kw_only=True):
+    """This node's own condition for a group (carrier of its interface) changed (rule 12)."""
+
+    group: GroupName
+    ok: bool
+    why: str = ""
+
+
+class ServiceAnswered(Struct, frozen=True, kw_only=True):
+    """A RunService effect ended."""
+
+    run: int
+    group: GroupName
+    service: ServiceName
+    action: str
+    ok: bool
+    why: str = ""
+    """In words: "exit status 3", "no answer in 5 s"."""
+
+
+class FenceAnswered(Struct, frozen=True, kw_only=True):
+    """A Fence effect ended: ok only if the device confirms that the node is off."""
+
+    group: GroupName
+    node: NodeName
+    epoch: Epoch
+    ok: bool
+    why: str = ""
+
+
+class MaintenanceKept(Struct, frozen=True, kw_only=True):
+    """A KeepMaintenance effect is on disk."""
+
+    group: GroupName
+    on: bool
+
+
+class StopAsked(Struct, frozen=True, kw_only=True):
+    """The agent was told to stop: hand over, say done, leave."""
+
+    why: str = ""
+
+
+class RebuildAsked(Struct, frozen=True, kw_only=True):
+    """An operator says that ZooKeeper's data is lost and that this plan shall be written (rule 25)."""
+
+    cluster_id: str
+    """The new random id, drawn by the shell."""
+    down: tuple[NodeName, ...] = ()
+    """Nodes that the operator vouches for as powered off."""
+
+
+Event = (Tick | LoopWasLate | HeartbeatReceived | ZooKeeperChanged | RecordRead | WriteAnswered
+         | DeadlineSet | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed
+         | ConditionChanged | ServiceAnswered | FenceAnswered | MaintenanceKept | StopAsked
+         | RebuildAsked)

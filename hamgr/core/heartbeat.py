@@ -1,0 +1,95 @@
+"""What one node tells another in one datagram (rule 1)."""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from hamgr.core.types import NO_LIFE, Duration, Epoch, GroupName, Instant, Life, NodeName
+
+
+class Echo(NamedTuple):
+    """The newest heartbeat heard from the receiver: the credit, if it is credited."""
+
+    incarnation: int
+    round: int
+    sent: Instant
+    """On the receiver's own clock: the send time that its heartbeat carried."""
+    credited: bool
+
+
+class GroupWord(NamedTuple):
+    """What the sender says of one group in which it has a right, or had one in this incarnation."""
+
+    group: GroupName
+    epoch: Epoch
+    """The epoch under which it is active; 0 when it is not."""
+    done: Epoch
+    """Not active under any epoch up to this one, and never will be again in this incarnation."""
+    fit: bool
+    """Its own conditions for the group hold (carrier, services)."""
+    armed: bool
+    """The dead-man's switch guards the group (false in maintenance)."""
+
+
+class Relay(NamedTuple):
+    """Another node's `done`, passed on by a voter that heard it (rule 12)."""
+
+    node: NodeName
+    incarnation: int
+    group: GroupName
+    done: Epoch
+
+
+class Accusation(NamedTuple):
+    """The sender's promise never again to credit this node up to and including this round."""
+
+    node: NodeName
+    incarnation: int
+    round: int
+
+    @property
+    def life(self) -> Life:
+        """The life that is accused, with all earlier ones."""
+        return Life(self.incarnation, self.round)
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
+    """One heartbeat to one receiver. New fields go to the end, with a default."""
+
+    cluster: str
+    """The cluster id, empty before it is known."""
+    sender: NodeName
+    incarnation: int
+    round: int
+    sequence: int
+    sent: Instant
+    """On the sender's monotonic clock."""
+    answer: bool
+    """Sent at once for a heartbeat of a holder or heir; never answered."""
+    seat: str
+    """The seat state, empty before it is known."""
+    lapsed: bool
+    lease: Duration
+    """The lease length in use."""
+    revision: int
+    """The plan revision read."""
+    voters: int
+    """The number of the voter set read."""
+    lateness: Duration
+    """The worst lateness of the sender's own loop in the last second."""
+    echo: Echo | None
+    groups: tuple[GroupWord, ...] = ()
+    accusations: tuple[Accusation, ...] = ()
+    relays: tuple[Relay, ...] = ()
+    credits: tuple[NodeName, ...] = ()
+    """Voters whose credits the sender holds and which have not run out."""
+    epochs: tuple[tuple[GroupName, Epoch], ...] = ()
+    """The greatest epoch heard in use, for voters that restarted (rule 2)."""
+    config: str = ""
+    """Digest of the configuration in use."""
+    version: str = ""
+
+    @property
+    def life(self) -> Life:
+        """The incarnation and round that the sender speaks for."""
+        return Life(self.incarnation, self.round) if self.incarnation else NO_LIFE

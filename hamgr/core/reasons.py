@@ -1,0 +1,59 @@
+"""Why: every change of state has one reason, and every reason one sentence."""
+
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """A kind of change; its value is the sentence, with the facts of the Report filled in."""
+
+    STARTED = "started as incarnation {incarnation}"
+    CLAIMED = "claimed its seat in round {round}"
+    BECAME_MEMBER = "lives on credits in round {round}"
+    LAPSED = "lease ran out in round {round}: {why}"
+    ROUND_RENEWED = "carried over to round {round}"
+    NEW_LIFE = "this incarnation is over: {why}"
+    LEFT = "left the cluster: {why}"
+
+    HEARD = "{peer} is heard (incarnation {incarnation})"
+    ACCUSED = "accused {peer} (incarnation {incarnation}, round {round}): silent for {silence_ms} ms"
+    ACCUSED_BY = "{peer} accuses {accused} (incarnation {incarnation}, round {round})"
+    BLOCKED = "round {round} of {peer} is blocked, accused by {accusers}"
+    LOOP_LATE = "own loop was {late_ms} ms late"
+
+    ZOOKEEPER_UP = "connected to ZooKeeper"
+    ZOOKEEPER_DOWN = "lost ZooKeeper; nothing moves or stops for that alone"
+    FOREIGN_DATA = "ZooKeeper's data is not this cluster's: {why}"
+    LEADING = "took the lead in term {term}: {why}"
+    LEADERSHIP_LEFT = "gave the lead up: {why}"
+    LEADERSHIP_LOST = "{peer} leads in term {term}"
+    PLANNED = "plan {revision}: {why}"
+    REQUEST_DONE = "{kind} is done: {why}"
+    REQUEST_REFUSED = "{kind} refused: {why}"
+
+    STARTING = "starts under epoch {epoch}: {why}"
+    ACTIVE = "active under epoch {epoch}"
+    STOPPING = "stops epoch {epoch}: {why}"
+    STOPPED = "stopped epoch {epoch}, verified"
+    STOP_FAILED = "could not stop {what}: {why}; not started elsewhere"
+    START_FAILED = "could not start {what}: {why}"
+    SERVICE_FAILED = "{what} failed: {why} (failure {count} of {limit})"
+    ADDRESS_CONFLICT = "another machine answers for the address: {why}"
+    ADDRESS_RESTORED = "an address was removed by something else and put back: {why}"
+    CONDITION_LOST = "cannot run here: {why}"
+    CONDITION_BACK = "can run here again"
+    RELEASED = "released of its own accord: {why}"
+    WAITS_FOR_FENCE = "waits until {peer} is fenced"
+    FENCE_FAILED = "fencing {peer} failed: {why}; the group stays down"
+    WAITS_STOP_WITHIN = "waits {wait_ms} ms until {peer} is certainly down"
+    MAINTENANCE_ON = "in maintenance: nothing moves, the switch is disarmed"
+    MAINTENANCE_OFF = "out of maintenance: guarded again"
+    SCARRED = "accused by {accusers}, but heard: ends its round and claims anew"
+
+    def sentence(self, facts: dict[str, str | int]) -> str:
+        """Return the reason in words; a fact that is missing stands there as a dash."""
+        return self.value.format_map(_Dashes(facts))
+
+
+class _Dashes(dict[str, str | int]):
+    def __missing__(self, key: str) -> str:
+        return "-"

@@ -1,0 +1,61 @@
+"""What the engine needs of the configuration: nodes, groups, services, in the core's own units."""
+
+from msgspec import Struct
+
+from hamgr.core.timing import Timing
+from hamgr.core.types import SECOND, Duration, GroupName, NodeName, ServiceName
+
+
+class NodeSpec(Struct, frozen=True, kw_only=True):
+    """One node of the cluster. A witness votes and may lead, but runs no group."""
+
+    name: NodeName
+    voter: bool = True
+    witness: bool = False
+
+
+class ServiceSpec(Struct, frozen=True, kw_only=True):
+    """One service of a group. The engine knows services, the shell knows drivers."""
+
+    name: ServiceName
+    promote_timeout: Duration = 30 * SECOND
+    demote_timeout: Duration = 30 * SECOND
+    monitor_interval: Duration = 0
+    """0: the service is not monitored."""
+    monitor_timeout: Duration = 5 * SECOND
+    restarts: int = 3
+    """Failures within `window` that are answered by demote and promote on the spot; the next one
+    makes the holder release the group (rule 12)."""
+    window: Duration = 60 * SECOND
+
+
+class GroupSpec(Struct, frozen=True, kw_only=True):
+    """What moves together: services in order, then the addresses."""
+
+    name: GroupName
+    nodes: tuple[NodeName, ...]
+    """In order of preference."""
+    services: tuple[ServiceSpec, ...] = ()
+    has_addresses: bool = True
+    stop_within: Duration = 0
+    """Time after a lapse by which everything of the group is certainly down (rule 14)."""
+    fencing_required: bool = False
+    """Rule 13: a fence device must confirm before another node takes over."""
+
+
+class ClusterSpec(Struct, frozen=True, kw_only=True):
+    """The whole configuration, as far as decisions depend on it."""
+
+    name: str
+    nodes: tuple[NodeSpec, ...]
+    groups: tuple[GroupSpec, ...] = ()
+    timing: Timing = Timing()
+
+    @property
+    def voters(self) -> tuple[NodeName, ...]:
+        """The nodes that vote from the start, in the order of the file."""
+        return tuple(node.name for node in self.nodes if node.voter)
+
+    def group(self, name: GroupName) -> GroupSpec | None:
+        """Return the group of that name, if the configuration has one."""
+        return next((group for group in self.groups if group.name == name), None)

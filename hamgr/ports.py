@@ -1,0 +1,125 @@
+"""What the shell needs of the outside world: one protocol for each adapter.
+
+Adapters run in the agent's event loop unless they say otherwise, and report back by calling the
+`post` that they were built with, in the loop's thread. They decide nothing: what is wanted comes
+as an effect, what happened goes back as an event.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from hamgr.core.effects import RunService, Write
+from hamgr.core.events import Event
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.types import Epoch, GroupName, Instant, NodeName
+
+Post = Callable[[Event], None]
+"""Hands an event to the engine, in the loop's thread."""
+
+
+class Transport(Protocol):
+    """Heartbeats over every ring."""
+
+    async def start(self) -> None:
+        """Open one socket a ring. Raises OSError if an own address cannot be bound."""
+
+    def send(self, to: NodeName, heartbeat: Heartbeat) -> None:
+        """Send at once, never block; a full buffer or an unreachable peer is counted, not raised."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Return datagrams sent, received, and dropped by reason."""
+
+    async def close(self) -> None:
+        """Close the sockets."""
+
+
+class Coordinator(Protocol):
+    """The records in ZooKeeper: followed at all times, written on demand."""
+
+    async def start(self) -> None:
+        """Begin to connect; return without waiting for it."""
+
+    def write(self, write: Write) -> None:
+        """Send one transaction; exactly one WriteAnswered follows, within the call deadline."""
+
+    def read(self, paths: tuple[str, ...]) -> None:
+        """Read these records again; RecordRead follows for each that can be read."""
+
+    async def close(self, within_s: float) -> None:
+        """End the session; whatever happens, return within that many seconds."""
+
+
+class Addresses(Protocol):
+    """The VIPs of the groups on this node's interfaces, and their announcement."""
+
+    async def start(self) -> None:
+        """Open all sockets, build all frames and messages: nothing of this is left for later."""
+
+    async def clean(self, keep: frozenset[GroupName]) -> None:
+        """Remove every configured VIP but those of `keep`. Raises OSError if one stays."""
+
+    def claim(self, group: GroupName, epoch: Epoch, probe: str) -> None:
+        """Add and announce; AddressesClaimed follows."""
+
+    def withdraw(self, group: GroupName, epoch: Epoch) -> None:
+        """Remove, cut local sockets, verify; AddressesWithdrawn follows."""
+
+    def loosen(self, group: GroupName) -> None:
+        """Make lifetimes unlimited (maintenance)."""
+
+    def tighten(self, group: GroupName, epoch: Epoch) -> None:
+        """Give lifetimes again to what is there; AddressesClaimed follows."""
+
+    async def close(self) -> None:
+        """Close the sockets; addresses in maintenance stay."""
+
+
+class Switch(Protocol):
+    """The dead-man's switch: a second process that withdraws addresses at the deadline."""
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready. Raises OSError if it cannot."""
+
+    def set_deadline(self, deadline: Instant, serial: int, confirm: bool) -> None:
+        """Hand over the deadline; DeadlineSet follows if `confirm`."""
+
+    def arm(self, group: GroupName) -> None:
+        """From now on withdraw this group's addresses at the deadline. In force on return."""
+
+    def disarm(self, group: GroupName) -> None:
+        """Leave this group alone. In force on return."""
+
+    async def close(self) -> None:
+        """End the process in order: nothing is withdrawn that is disarmed."""
+
+
+class Services(Protocol):
+    """The services of the groups, by their drivers."""
+
+    def run(self, effect: RunService) -> None:
+        """Start the action; exactly one ServiceAnswered follows."""
+
+    def cancel(self, run: int) -> None:
+        """Kill a run that is going on."""
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
+
+
+class Store(Protocol):
+    """What a node keeps on its own disk (state directory)."""
+
+    def next_incarnation(self, above: int) -> int:
+        """Return a new incarnation, greater than any before and `above`, on disk already."""
+
+    def facts(self) -> tuple[str, int]:
+        """Return the cluster id and plan revision kept, or ("", 0)."""
+
+    def keep_facts(self, cluster_id: str, revision: int) -> None:
+        """Keep them, atomically."""
+
+    def maintenance(self) -> Mapping[GroupName, Epoch]:
+        """Return the groups that are in maintenance here, with the epoch that is in place."""
+
+    def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
+        """Keep it, on disk on return."""
