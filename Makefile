@@ -1,0 +1,43 @@
+# Every target prepares what it needs by itself: Debian packages (as root) and .venv, see .ci/setup.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/pytest --durations=5
+SEEDS ?= 1000
+
+.PHONY: help demo test test-all check sim lab-test clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml .ci/setup
+	@.ci/setup
+
+demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (build/demo.json)
+	@mkdir -p build
+	@$(BIN)/hamgr lab demo --json build/demo.json
+
+test: $(READY) ## the tests that fit continuous integration
+	@$(PYTEST) -m "not slow"
+
+test-all: check sim ## everything: checks, simulated clusters, all tests
+	@$(PYTEST)
+
+check: $(READY) ## ruff, mypy, import contracts, the limits of the house
+	@$(BIN)/ruff check hamgr tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(PYTEST) -q tests/test_tidy.py
+
+sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
+	@$(BIN)/python -m hamgr.simulation --seeds $(SEEDS)
+
+lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
+	@$(PYTEST) -m "lab and not slow"
+
+clean: ## remove what was built, .venv included
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
