@@ -1,0 +1,147 @@
+"""Heartbeats on the wire: a versioned binary datagram, authenticated with the cluster's key.
+
+    magic 4 | format 1 | cluster 4 | key 4 | MAC 16 | body: a msgpack array, at most 1,171 bytes
+
+The MAC (BLAKE2b in its keyed mode, RFC 7693 section 2.9) covers everything else. Its key is derived
+from the key file's and the cluster's name, so that two clusters with one key file do not mix. `key`
+and `cluster` are short hashes that say *which* key and cluster were meant: they spare a MAC that
+cannot match, and tell a wrong key file from a flood.
+
+What is not ours is told by its first bytes and its size, before anything is computed. The body is
+decoded only after the MAC is right, and then every number is checked for its range, so that an
+authentic heartbeat of a broken node can be wrong, but not malformed. Replays are for the engine:
+by (incarnation, sequence), never by time.
+
+A later version appends fields to Heartbeat; an older one skips them. Nothing can be appended to
+the tuples inside (Echo, GroupWord, …): that needs a new format number.
+"""
+
+import hmac
+import struct
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from hashlib import blake2b
+
+import msgspec
+
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.types import NEVER, SeatState
+
+MAGIC = b"hamg"
+FORMAT = 1
+DATAGRAM_MAX = 1200
+"""Bytes. Fits every path MTU that IPv6 allows (1,280), so a heartbeat is never fragmented."""
+KEY_MIN = 32
+"""Bytes of a key, at least."""
+
+_HEADER = struct.Struct("!4sB4s4s")
+_MAC_SIZE = 16
+_BODY_AT = _HEADER.size + _MAC_SIZE
+_SEATS = frozenset(("", *(state.value for state in SeatState)))
+
+
+class Drop(str, Enum):
+    """Why a datagram was not taken for a heartbeat."""
+
+    FOREIGN = "foreign"
+    """Not one of hamgr's: magic or size."""
+    FORMAT = "format"
+    """Another format number: a version with which this one cannot talk."""
+    CLUSTER = "cluster"
+    """Meant for a cluster of another name."""
+    KEY = "key"
+    """Signed with a key that is not in this node's key file."""
+    MAC = "mac"
+    """Damaged or forged."""
+    MALFORMED = "malformed"
+    """Authentic, but no heartbeat: its sender is broken, or not compatible."""
+
+
+class Wire:
+    """Turns heartbeats into datagrams and back, for one cluster and its keys."""
+
+    def __init__(self, cluster: str, keys: Sequence[bytes]) -> None:
+        """Sign with the first key, accept all of them.
+
+        To change keys without losing a heartbeat, put the new one second on every node, then
+        first on every node, then take the old one out. Raises ValueError if there is no key, or
+        one is shorter than 32 bytes.
+        """
+        if not keys:
+            raise ValueError("heartbeats need a key")
+        if any(len(key) < KEY_MIN for key in keys):
+            raise ValueError(f"a key must have at least {KEY_MIN} bytes")
+        self._cluster = _short_hash(cluster.encode(), b"hamgr-cluster")
+        self._macs = {_short_hash(key, b"hamgr-key"): _mac_state(cluster, key) for key in keys}
+        self._head = _HEADER.pack(MAGIC, FORMAT, self._cluster, _short_hash(keys[0], b"hamgr-key"))
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Heartbeat)
+
+    def encode(self, heartbeat: Heartbeat) -> bytes:
+        """Return the signed datagram. The engine sees to it that it fits: never truncated here."""
+        body = self._encoder.encode(heartbeat)
+        assert _BODY_AT + len(body) <= DATAGRAM_MAX, f"a heartbeat of {len(body)} bytes"
+        return self._head + self._mac(self._head, body) + body
+
+    def decode(self, datagram: bytes) -> Heartbeat | Drop:
+        """Return the heartbeat, or why there is none. Never raises, whatever the bytes are."""
+        if not (_BODY_AT < len(datagram) <= DATAGRAM_MAX and datagram.startswith(MAGIC)):
+            return Drop.FOREIGN
+        _, form, cluster, key = _HEADER.unpack_from(datagram)
+        if form != FORMAT:
+            return Drop.FORMAT
+        if cluster != self._cluster:
+            return Drop.CLUSTER
+        if key not in self._macs:
+            return Drop.KEY
+        head, body = datagram[:_HEADER.size], datagram[_BODY_AT:]
+        if not hmac.compare_digest(self._mac(head, body), datagram[_HEADER.size:_BODY_AT]):
+            return Drop.MAC
+        try:
+            heartbeat = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return Drop.MALFORMED
+        return heartbeat if _in_range(heartbeat) else Drop.MALFORMED
+
+    def _mac(self, head: bytes, body: bytes) -> bytes:
+        mac = self._macs[head[-4:]].copy()
+        mac.update(head)
+        mac.update(body)
+        return mac.digest()
+
+
+def _short_hash(data: bytes, use: bytes) -> bytes:
+    return blake2b(data, digest_size=4, person=use).digest()
+
+
+def _mac_state(cluster: str, key: bytes) -> blake2b:
+    """Return a hash that is keyed already: copying it is cheaper than keying it each time."""
+    root = blake2b(key, digest_size=32, person=b"hamgr-root").digest()
+    derived = blake2b(cluster.encode(), key=root, digest_size=32, person=b"hamgr-heartbeat")
+    return blake2b(key=derived.digest(), digest_size=_MAC_SIZE)
+
+
+def _in_range(heartbeat: Heartbeat) -> bool:
+    return (bool(heartbeat.sender) and heartbeat.seat in _SEATS
+            and all(0 <= number < NEVER for number in _numbers(heartbeat)))
+
+
+def _numbers(heartbeat: Heartbeat) -> Iterable[int]:
+    yield heartbeat.incarnation
+    yield heartbeat.round
+    yield heartbeat.sequence
+    yield heartbeat.sent
+    yield heartbeat.lease
+    yield heartbeat.revision
+    yield heartbeat.voters
+    yield heartbeat.lateness
+    if heartbeat.echo is not None:
+        yield from heartbeat.echo[:3]
+    for word in heartbeat.groups:
+        yield from (word.epoch, word.done)
+    for accusation in heartbeat.accusations:
+        yield from (accusation.incarnation, accusation.round)
+    for relay in heartbeat.relays:
+        yield from (relay.incarnation, relay.done)
+    for _, epoch in heartbeat.epochs:
+        yield epoch

@@ -1,0 +1,178 @@
+"""Heartbeats on the wire: what is sent arrives, and nothing else ever gets in."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
+from hamgr.core.types import NEVER, SeatState
+from hamgr.core.wire import DATAGRAM_MAX, Drop, Wire
+
+KEY = bytes(range(32))
+OTHER_KEY = bytes(range(1, 33))
+WIRE = Wire("crm", [KEY])
+
+numbers = st.integers(0, NEVER - 1)
+names = st.text(min_size=1, max_size=12)
+few = 4
+heartbeats = st.builds(
+    Heartbeat, cluster=st.text(max_size=20), sender=names, incarnation=numbers, round=numbers,
+    sequence=numbers, sent=numbers, answer=st.booleans(),
+    seat=st.sampled_from(["", *(state.value for state in SeatState)]), lapsed=st.booleans(),
+    lease=numbers, revision=numbers, voters=numbers, lateness=numbers,
+    echo=st.none() | st.builds(Echo, numbers, numbers, numbers, st.booleans()),
+    groups=st.lists(st.builds(GroupWord, names, numbers, numbers, st.booleans(), st.booleans()),
+                    max_size=few).map(tuple),
+    accusations=st.lists(st.builds(Accusation, names, numbers, numbers), max_size=few).map(tuple),
+    relays=st.lists(st.builds(Relay, names, numbers, names, numbers), max_size=few).map(tuple),
+    credits=st.lists(names, max_size=few).map(tuple),
+    epochs=st.lists(st.tuples(names, numbers), max_size=few).map(tuple),
+    config=st.text(max_size=16), version=st.text(max_size=8))
+
+
+def heartbeat(**changes: object) -> Heartbeat:
+    plain = Heartbeat(
+        cluster="", sender="n1", incarnation=1, round=1, sequence=1, sent=1, answer=False,
+        seat="member", lapsed=False, lease=1, revision=1, voters=1, lateness=0, echo=None)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def signed(body: bytes) -> bytes:
+    """Sign any body with the right key, as a broken peer might."""
+    wire = Wire("crm", [KEY])
+    wire._encoder = type("Raw", (), {"encode": staticmethod(lambda raw: raw)})()  # type: ignore
+    return wire.encode(body)  # type: ignore
+
+
+@given(heartbeats)
+def test_what_is_sent_arrives(sent: Heartbeat) -> None:
+    assert WIRE.decode(WIRE.encode(sent)) == sent
+
+
+@given(heartbeats, st.data())
+def test_a_datagram_with_any_byte_changed_is_dropped(sent: Heartbeat, data: st.DataObject) -> None:
+    datagram = bytearray(WIRE.encode(sent))
+    at = data.draw(st.integers(0, len(datagram) - 1))
+    datagram[at] ^= data.draw(st.integers(1, 255))
+    assert isinstance(WIRE.decode(bytes(datagram)), Drop)
+
+
+@given(heartbeats, st.integers(0, DATAGRAM_MAX), st.binary(max_size=40))
+def test_a_datagram_cut_short_or_with_a_tail_is_dropped(
+        sent: Heartbeat, kept: int, tail: bytes) -> None:
+    datagram = WIRE.encode(sent)
+    changed = datagram[:kept] + tail
+    assert changed == datagram or isinstance(WIRE.decode(changed), Drop)
+
+
+@given(st.binary(max_size=1600))
+def test_bytes_of_others_are_foreign(noise: bytes) -> None:
+    assert WIRE.decode(noise) is Drop.FOREIGN
+
+
+@given(st.binary(min_size=1, max_size=1100))
+def test_an_authentic_body_of_any_bytes_never_raises(body: bytes) -> None:
+    assert WIRE.decode(signed(body)) is Drop.MALFORMED
+
+
+_shape = msgspec.to_builtins(heartbeat(
+    echo=Echo(1, 1, 1, True), groups=(GroupWord("g", 1, 1, True, True),),
+    accusations=(Accusation("n2", 1, 1),), relays=(Relay("n2", 1, "g", 1),), epochs=(("g", 1),)))
+_odd = st.one_of(st.none(), st.booleans(), st.integers(-2**63, 2**64 - 1), st.floats(), st.text(),
+                 st.binary(max_size=8), st.lists(st.integers(), max_size=3))
+
+
+@given(st.integers(0, len(_shape) - 1), _odd)
+def test_an_authentic_heartbeat_is_well_formed_or_dropped(at: int, odd: object) -> None:
+    try:
+        body = msgspec.msgpack.encode([*_shape[:at], odd, *_shape[at + 1:]])
+    except OverflowError:
+        return
+    decoded = WIRE.decode(signed(body))
+    if isinstance(decoded, Heartbeat):
+        assert decoded.sender and decoded.seat in ("", *(state.value for state in SeatState))
+        assert 0 <= decoded.incarnation < NEVER and 0 <= decoded.sent < NEVER
+    else:
+        assert decoded is Drop.MALFORMED
+
+
+@pytest.mark.parametrize("changes", [
+    {"sender": ""}, {"seat": "king"}, {"incarnation": -1}, {"round": NEVER}, {"sequence": -1},
+    {"sent": NEVER}, {"lease": -1}, {"revision": 2**63}, {"voters": -1}, {"lateness": NEVER},
+    {"echo": Echo(1, 1, -1, True)}, {"groups": (GroupWord("g", NEVER, 0, True, True),)},
+    {"groups": (GroupWord("g", 0, -1, True, True),)}, {"accusations": (Accusation("n", 1, -1),)},
+    {"relays": (Relay("n", 1, "g", -1),)}, {"epochs": (("g", -1),)},
+], ids=str)
+def test_every_number_is_checked_for_its_range(changes: dict[str, object]) -> None:
+    assert WIRE.decode(WIRE.encode(heartbeat(**changes))) is Drop.MALFORMED
+
+
+def test_nesting_that_would_exhaust_the_stack_is_dropped() -> None:
+    body = msgspec.msgpack.encode(_shape)
+    deep = b"\xdc\x00" + bytes([len(_shape) + 1]) + body[3:] + b"\x91" * 900 + b"\x00"
+    assert isinstance(WIRE.decode(signed(deep)), Heartbeat | Drop)
+
+
+def test_fields_of_a_later_version_are_skipped() -> None:
+    later = msgspec.msgpack.encode([*_shape, "new field", {"and": ["another"]}])
+    decoded = WIRE.decode(signed(later))
+    assert isinstance(decoded, Heartbeat) and decoded.epochs == (("g", 1),)
+
+
+def test_fields_that_an_earlier_version_lacks_take_their_default() -> None:
+    decoded = WIRE.decode(signed(msgspec.msgpack.encode(_shape[:14])))
+    assert isinstance(decoded, Heartbeat) and decoded.groups == () and decoded.version == ""
+
+
+def test_another_format_is_told_apart() -> None:
+    datagram = bytearray(WIRE.encode(heartbeat()))
+    datagram[4] += 1
+    assert WIRE.decode(bytes(datagram)) is Drop.FORMAT
+
+
+def test_two_clusters_with_one_key_do_not_mix() -> None:
+    assert Wire("crm2", [KEY]).decode(WIRE.encode(heartbeat())) is Drop.CLUSTER
+
+
+def test_the_cluster_name_is_bound_into_the_mac() -> None:
+    theirs = bytearray(Wire("crm2", [KEY]).encode(heartbeat()))
+    theirs[5:9] = WIRE.encode(heartbeat())[5:9]
+    assert WIRE.decode(bytes(theirs)) is Drop.MAC
+
+
+def test_another_key_is_told_apart() -> None:
+    assert Wire("crm", [OTHER_KEY]).decode(WIRE.encode(heartbeat())) is Drop.KEY
+
+
+def test_keys_change_without_a_heartbeat_lost() -> None:
+    stages = [[KEY], [KEY, OTHER_KEY], [OTHER_KEY, KEY], [OTHER_KEY]]
+    for before, after in zip(stages, stages[1:], strict=False):
+        old, new = Wire("crm", before), Wire("crm", after)
+        assert old.decode(new.encode(heartbeat())) == heartbeat()
+        assert new.decode(old.encode(heartbeat())) == heartbeat()
+
+
+@pytest.mark.parametrize("keys", [[], [b"short"], [KEY, bytes(31)]], ids=["none", "short", "one"])
+def test_a_weak_key_is_refused(keys: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="key"):
+        Wire("crm", keys)
+
+
+def test_sixteen_nodes_with_ten_groups_fit() -> None:
+    big = 10**15
+    nodes = [f"node-{n:02}" for n in range(16)]
+    full = heartbeat(
+        cluster="0" * 32, sent=NEVER - 1, sequence=10**9, echo=Echo(big, 1000, NEVER - 1, True),
+        groups=tuple(GroupWord(f"group-{n}", big, big, True, True) for n in range(10)),
+        accusations=tuple(Accusation(name, 10**4, 10**4) for name in nodes[1:8]),
+        credits=tuple(nodes[:8]), config="0" * 32, version="0.1.0",
+        epochs=tuple((f"group-{n}", big) for n in range(10)))
+    datagram = WIRE.encode(full)
+    assert len(datagram) <= DATAGRAM_MAX
+    assert WIRE.decode(datagram) == full
+
+
+def test_a_heartbeat_that_does_not_fit_is_never_cut() -> None:
+    with pytest.raises(AssertionError):
+        WIRE.encode(heartbeat(credits=("n" * 100,) * 20))
