@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from hamgr.core.heartbeat import GroupWord
 from hamgr.core.records import Leader, Plan, Request, Seat
 from hamgr.core.types import Duration, Epoch, GroupName, NodeName, ServiceName
 
@@ -31,6 +32,8 @@ class PeerView(Struct, frozen=True, kw_only=True):
     version: str = ""
     credits: tuple[NodeName, ...] = ()
     """The voters whose credits it says it holds."""
+    words: tuple[GroupWord, ...] = ()
+    """What it says of its groups in its newest heartbeat."""
 
 
 class ServiceView(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,92 @@
+"""What an agent answers when it is asked for its status: the vocabulary of the control socket."""
+
+from msgspec import Struct, field
+
+from hamgr.core.records import Request
+from hamgr.core.snapshot import Snapshot
+from hamgr.core.types import GroupName
+
+SCHEMA = 1
+"""Of everything that the control socket says. Fields are added, never changed."""
+
+
+class KernelAddress(Struct, frozen=True, kw_only=True):
+    """One configured VIP, as this node's kernel has it."""
+
+    group: GroupName
+    address: str
+    """With its prefix length."""
+    interface: str
+    """Where it is, or where it belongs; empty when no interface fits."""
+    present: bool
+    lifetime_s: int | None = None
+    """What is left of its kernel lifetime when present; None is unlimited."""
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """The agent as a process."""
+
+    pid: int
+    version: str
+    started_ago_s: float
+    phase: str
+    """starting, running or stopping."""
+    why: str = ""
+    """What a start still waits for."""
+    realtime: str = ""
+    """The scheduling class, or why there is none."""
+    memory_locked: bool = False
+    switch_alive: bool = False
+    worst_lateness_ms: float = 0.0
+    watchdog_s: float = 0.0
+    """systemd's watchdog; 0 when there is none."""
+    network_namespace: int = 0
+    """Its inode: a probe of the wire means nothing from another."""
+    config: str = ""
+    """Path of the configuration file."""
+    config_digest: str = ""
+
+
+class AgentStatus(Struct, frozen=True, kw_only=True):
+    """One agent's answer to `status`."""
+
+    schema: int = SCHEMA
+    process: Process
+    snapshot: Snapshot | None
+    """None while the agent has no engine yet."""
+    addresses: tuple[KernelAddress, ...] = ()
+    layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
+    """Of the four layers that guard a group here, those that are really there."""
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+class AskStatus(Struct, frozen=True, tag_field="do", tag="status", forbid_unknown_fields=True):
+    """Answered by one line {"status": AgentStatus}."""
+
+
+class AskWatch(Struct, frozen=True, tag_field="do", tag="watch", forbid_unknown_fields=True):
+    """Answered by such a line now and every so often, until the client goes."""
+
+    every_ms: int = 1000
+
+
+class AskRequest(Struct, frozen=True, tag_field="do", tag="request", forbid_unknown_fields=True):
+    """Answered by lines {"progress": text}, then {"answer": Request or null for a timeout}."""
+
+    request: Request
+    within_s: float = 60.0
+
+
+class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fields=True):
+    """The orderly stop. Answered by {"stopping": true} when it has begun."""
+
+    why: str = "an operator's word"
+
+
+class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_unknown_fields=True):
+    """Answered by {"entries": […]}: the newest ones of the flight recorder."""
+
+    count: int = 100
+
+
+Ask = AskStatus | AskWatch | AskRequest | AskStop | AskRecorder

@@ -1,0 +1,89 @@
+"""What is done between two ticks when nothing else is to do: systemd's watchdog, garbage, recorder.
+
+The watchdog is fed from here and from nowhere else, so it is fed by the engine's own progress.
+Garbage is collected here and nowhere else: never while anything happens that an address may
+depend on, since a collection would come between the evidence and the address.
+"""
+
+from collections.abc import Callable
+
+from hamgr.agent.disk import Disk
+from hamgr.agent.recorder import Recorder
+from hamgr.core.effects import Effect, KeepFacts, Read, SendHeartbeat, SetDeadline, Write
+from hamgr.core.events import Event
+from hamgr.core.types import MILLISECOND, NEVER, SECOND, Duration, Instant
+
+ROOM: Duration = 20 * MILLISECOND
+"""Until the next deadline there must be so much: a full collection takes 2 to 5 ms here."""
+QUIET: Duration = SECOND
+"""So long nothing but the steady state must have been seen before garbage is collected."""
+COLLECTION: Duration = 10 * SECOND
+"""Between two collections. Reference counting frees all but cycles at once."""
+FLUSH: Duration = SECOND
+STATUS: Duration = SECOND
+
+_STEADY = (SendHeartbeat, SetDeadline, Write, Read, KeepFacts)
+
+
+class Housekeeping:
+    """Chooses the moments."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        disk: Disk,
+        *,
+        collect: Callable[[], None],
+        notify: Callable[[str], None],
+        status: Callable[[Instant], str],
+        watchdog: Duration = 0,
+    ) -> None:
+        """Build it; status gives the line for systemd, watchdog is WatchdogSec, 0 for none."""
+        self._recorder, self._disk = recorder, disk
+        self._collect, self._notify, self._status = collect, notify, status
+        self._watchdog = watchdog // 4
+        self._fed = self._collected = self._flushed = self._told = self._stirred = -NEVER
+        self._line = ""
+        self._flushing = False
+
+    def record(self, now: Instant, event: Event, effects: list[Effect]) -> None:
+        """Note what happened, in the recorder too."""
+        self._recorder.record(now, event, effects)
+        if not all(isinstance(effect, _STEADY) for effect in effects):
+            self._stirred = now
+
+    def after_tick(self, now: Instant, due: Instant) -> None:
+        """Do what is due now, knowing when the engine wants its next tick."""
+        if self._watchdog and now - self._fed >= self._watchdog:
+            self._fed = now
+            self._notify("WATCHDOG=1")
+        if now - self._flushed >= FLUSH:
+            self._flushed = now
+            self.flush(now)
+        if due - now < ROOM or now - self._stirred < QUIET:
+            return
+        if now - self._told >= STATUS:
+            self._told = now
+            self._tell(now)
+        if now - self._collected >= COLLECTION:
+            self._collected = now
+            self._collect()
+
+    def flush(self, now: Instant) -> None:
+        """Hand what is recorded to the disk thread, unless that has not done with the last."""
+        if self._flushing:
+            return
+        taken = self._recorder.take(now)
+        if taken:
+            self._flushing = True
+            self._disk.submit("write the flight recorder", lambda: self._recorder.write(taken),
+                              self._flushed_it, retry=False)
+
+    def _flushed_it(self) -> None:
+        self._flushing = False
+
+    def _tell(self, now: Instant) -> None:
+        line = self._status(now)
+        if line != self._line:
+            self._line = line
+            self._notify(f"STATUS={line}")

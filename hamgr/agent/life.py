@@ -1,0 +1,254 @@
+"""The life of an agent: start, one engine after the other, reload, stop.
+
+Order of a start: the adapters' sockets; leftovers of a former life removed and verified (rule 21);
+a new incarnation on disk; then the engine, and with it the first heartbeat. systemd is told READY
+when heartbeats run. What cannot be had yet is tried again every second, and said in words.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hamgr.agent.cleaning import clean, in_place
+from hamgr.agent.control import Control, Desk
+from hamgr.agent.disk import Disk
+from hamgr.agent.dispatch import Dispatch, Ports
+from hamgr.agent.errands import Errands
+from hamgr.agent.facts import AgentStatus
+from hamgr.agent.housekeeping import Housekeeping
+from hamgr.agent.loop import Loop, Timer
+from hamgr.agent.outside import About, Outside
+from hamgr.agent.recorder import Recorder
+from hamgr.agent.showing import layers, process, status_line
+from hamgr.agent.tasks import watched
+from hamgr.core.effects import BeginNewLife, Exit
+from hamgr.core.engine import Engine
+from hamgr.core.events import Event, StopAsked
+from hamgr.core.types import SECOND, Instant
+
+EXIT_BUG = 70
+"""Exit status after a bug of ours (EX_SOFTWARE of sysexits.h)."""
+RETRY_S = 1.0
+CLOSE_S = 1.0
+
+logger = logging.getLogger("hamgr.agent")
+
+Over = BeginNewLife | Exit | Exception
+"""Why an engine is no longer fed."""
+
+
+class Agent:
+    """One agent, from its start to its end."""
+
+    def __init__(self, about: About, outside: Outside) -> None:
+        self._about, self._outside = about, outside
+        self._loop = Loop(perform=self._perform, record=self._record, failed=self._end,
+                          call_at=_call_at)
+        self._disk = Disk()
+        self._recorder = Recorder(about.state_dir)
+        self._house = Housekeeping(
+            self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
+            status=self._status_line, watchdog=outside.watchdog)
+        self._loop.after_tick = self._house.after_tick
+        self._ports: Ports | None = None
+        self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
+        self._stop: asyncio.Event = asyncio.Event()
+        self._stop_why = ""
+        self._waits_for = ""
+        self._started = time.monotonic_ns()
+
+    @property
+    def post(self) -> Callable[[Event], None]:
+        """Takes events from the adapters, in the loop's thread."""
+        return self._loop.post
+
+    async def run(self, ports: Ports) -> int:
+        """Live until told to stop, or until a bug of ours; return the exit status."""
+        self._ports = ports
+        self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
+        self._loop.listeners.append(self._dispatch.outstanding.answered)
+        self._errands = Errands(self._loop, ports.coordinator, ports.services)
+        self._control = Control(self._about.run_dir, self._desk())
+        asyncio.get_running_loop().set_exception_handler(self._surfaced)
+        self._listen_to_signals()
+        try:
+            return await self._live(ports)
+        finally:
+            await self._close(ports)
+
+    def stop(self, why: str) -> None:
+        """Stop in order: hand over, say done, leave. The second time: at once."""
+        if self._stop.is_set():
+            logger.warning("told to stop again (%s): not waiting any longer", why)
+            self._end(Exit())
+            return
+        logger.info("stopping: %s", why)
+        self._stop_why = why
+        self._stop.set()
+        self._outside.notify("STOPPING=1")
+        if self._loop.engine is not None:
+            self.post(StopAsked(why=why))
+
+    async def _live(self, ports: Ports) -> int:
+        if not await self._start(ports):
+            return 0
+        above = 0
+        while True:
+            self._over = asyncio.get_running_loop().create_future()
+            if not await self._until_done("remove leftovers", self._clean):
+                return 0
+            await self._begin(ports, above)
+            over = await self._over
+            self._loop.end()
+            match over:
+                case BeginNewLife():
+                    logger.warning("a new life begins: %s", over.why)
+                    above = over.incarnation_above
+                    await self._answered()
+                case Exit():
+                    return 0
+                case Exception():
+                    await self._crash(ports, over)
+                    return EXIT_BUG
+
+    async def _start(self, ports: Ports) -> bool:
+        """Start every part; return whether that was done before a word to stop."""
+        self._disk.start()
+        parts: tuple[tuple[str, Callable[[], Awaitable[Any]]], ...] = (
+            ("listen at the control socket", self._control.start),
+            ("open the flight recorder", self._open_recorder),
+            ("prepare the addresses", ports.addresses.start),
+            ("start the dead-man's switch", ports.switch.start),
+            ("open the heartbeat rings", ports.transport.start),
+            ("begin to connect to ZooKeeper", ports.coordinator.start),
+        )
+        for what, start in parts:
+            if not await self._until_done(what, start):
+                return False
+        return True
+
+    async def _until_done(self, what: str, attempt: Callable[[], Awaitable[Any]]) -> bool:
+        """Attempt it each second until it works; False if told to stop meanwhile."""
+        said = ""
+        while not self._stop.is_set():
+            try:
+                await attempt()
+            except OSError as error:
+                self._waits_for = f"cannot {what}: {error}"
+            else:
+                self._waits_for = ""
+                return True
+            if self._waits_for != said:
+                said = self._waits_for
+                logger.error("%s; trying again each second", said)
+                self._outside.notify(f"STATUS={said}")
+            await _unless(self._stop, RETRY_S)
+        return False
+
+    async def _open_recorder(self) -> None:
+        self._recorder.open()
+
+    async def _clean(self) -> None:
+        assert self._ports is not None, "cleaning needs the ports"
+        await clean(self._ports, self._errands, self._about)
+
+    async def _begin(self, ports: Ports, above: int) -> None:
+        cluster_id, revision = ports.store.facts()
+        incarnation = ports.store.next_incarnation(above)
+        engine = Engine(
+            self._about.spec, self._about.node, incarnation, time.monotonic_ns(),
+            known_cluster=cluster_id, known_revision=revision,
+            in_place=in_place(ports.store.maintenance(), self._outside.kernel(), self._about.spec),
+            config_digest=self._about.config_digest, version=self._about.version)
+        self._loop.begin(engine)
+        self._outside.notify("READY=1")
+        if self._stop.is_set():
+            self.post(StopAsked(why=self._stop_why))
+
+    async def _answered(self) -> None:
+        """Wait until nothing that the last engine asked for can still be answered."""
+        if self._dispatch.outstanding:
+            emptied = asyncio.Event()
+            self._dispatch.outstanding.emptied = emptied.set
+            await emptied.wait()
+
+    async def _crash(self, ports: Ports, error: Exception) -> None:
+        logger.critical("a bug of hamgr: %r; stopping everything exclusive", error, exc_info=error)
+        await ports.switch.close()
+        try:
+            await self._clean()
+        except OSError as left:
+            logger.critical("something may be left: %s", left)
+
+    async def _close(self, ports: Ports) -> None:
+        await self._control.close()
+        await ports.coordinator.close(CLOSE_S)
+        await ports.services.close()
+        await ports.transport.close()
+        await ports.switch.close()
+        await ports.addresses.close()
+        self._house.flush(time.monotonic_ns())
+        await self._disk.close(CLOSE_S)
+
+    def _perform(self, effect: Any) -> None:
+        self._dispatch.perform(effect)
+
+    def _record(self, now: Instant, event: Event, effects: list[Any]) -> None:
+        self._house.record(now, event, effects)
+
+    def _end(self, over: Over) -> None:
+        self._loop.end()
+        if not self._over.done():
+            self._over.set_result(over)
+
+    def _surfaced(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._end(error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        self._outside.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._disk.submit("read the configuration again", self._outside.reload,
+                          lambda: self._outside.notify("READY=1"), retry=False)
+
+    def _desk(self) -> Desk:
+        return Desk(status=self._status, ask=self._errands.ask, stop=self.stop,
+                    recorder=self._recorder.tail)
+
+    def _status(self) -> AgentStatus:
+        now = time.monotonic_ns()
+        snapshot = self._loop.engine.snapshot(now) if self._loop.engine else None
+        kernel = self._outside.kernel()
+        me = process(self._about, self._outside, started_ago_s=(now - self._started) / SECOND,
+                     stopping=self._stop.is_set(), why=self._waits_for, running=snapshot is not None,
+                     worst_lateness=self._loop.worst_lateness)
+        return AgentStatus(process=me, snapshot=snapshot, addresses=kernel,
+                           layers=layers(snapshot, kernel, me),
+                           counters={**self._outside.counters(),
+                                     "recorder": {"lost": self._recorder.lost}})
+
+    def _status_line(self, now: Instant) -> str:
+        return status_line(self._loop.engine.snapshot(now)) if self._loop.engine else "starting"
+
+
+def _call_at(when: Instant, callback: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_at(when / SECOND, callback)
+
+
+async def _unless(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

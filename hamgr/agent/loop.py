@@ -1,0 +1,224 @@
+"""Feeds one engine: events in, in their order; effects out, in theirs; one timer between them.
+
+Theory. Everything here happens in the thread of the event loop. An event that arrives while no
+other is being handled goes straight into the engine, without a hop through the event loop, so a
+heartbeat costs no extra wake-up. An event posted by an effect waits until every effect of the
+present event has been carried out; so the order of effects is the order of execution.
+
+Before anything received is handed over, time is: an event loop that woke late runs its readers
+before its timers, and the lease must be looked at first (rule 4) and the lateness told (rule 8).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from hamgr.core.effects import Effect
+from hamgr.core.events import (
+    ConditionChanged,
+    Event,
+    LoopWasLate,
+    RecordRead,
+    ServiceAnswered,
+    Tick,
+    WriteAnswered,
+    ZooKeeperChanged,
+)
+from hamgr.core.snapshot import Snapshot
+from hamgr.core.types import MILLISECOND, NEVER, Duration, GroupName, Instant
+
+LATE: Duration = 5 * MILLISECOND
+"""A wake-up this late is told to the engine. epoll rounds up to 1 ms, so below that it means
+nothing; the margins of the protocol begin at 10 ms."""
+
+
+class Engine(Protocol):
+    """What the loop needs of hamgr.core.engine.Engine."""
+
+    def handle(self, event: Event, now: Instant) -> list[Effect]:
+        """Take what happened and return what is wanted, in the order of execution."""
+
+    def deadline(self) -> Instant:
+        """Return when a Tick is wanted, NEVER if not at all."""
+
+    def snapshot(self, now: Instant) -> Snapshot:
+        """Return what the engine knows."""
+
+
+class Timer(Protocol):
+    """A callback that has been arranged for."""
+
+    def cancel(self) -> None:
+        """Forget it."""
+
+
+class Known:
+    """The newest word on each fact that adapters tell only once, for an engine that starts later."""
+
+    def __init__(self) -> None:
+        self.zookeeper: ZooKeeperChanged | None = None
+        self.records: dict[str, RecordRead] = {}
+        self.conditions: dict[GroupName, ConditionChanged] = {}
+
+    def learn(self, event: Event) -> None:
+        """Keep the event if it is such a fact."""
+        match event:
+            case ZooKeeperChanged():
+                self.zookeeper = event
+                self.records.clear()
+            case RecordRead(path=path):
+                self.records[path] = event
+            case ConditionChanged(group=group):
+                self.conditions[group] = event
+            case _:
+                pass
+
+    def events(self) -> list[Event]:
+        """Return them in the order in which an engine expects them."""
+        connection = [] if self.zookeeper is None else [self.zookeeper]
+        return [*self.conditions.values(), *connection, *self.records.values()]
+
+
+class Loop:
+    """The only place where an engine is called."""
+
+    def __init__(
+        self,
+        *,
+        perform: Callable[[Effect], None],
+        record: Callable[[Instant, Event, list[Effect]], None],
+        failed: Callable[[Exception], None],
+        call_at: Callable[[Instant, Callable[[], None]], Timer],
+        clock: Callable[[], Instant] = time.monotonic_ns,
+    ) -> None:
+        """Build it without an engine.
+
+        perform carries out one effect. record keeps what happened. failed is called once, when
+        the engine or an effect raised: that is a bug of ours, and nothing is fed any more.
+        call_at arranges for a callback at an instant of the clock.
+        """
+        self._perform, self._record, self._failed = perform, record, failed
+        self._call_at, self._clock = call_at, clock
+        self._engine: Engine | None = None
+        self._queue: deque[Event] = deque()
+        self._busy = False
+        self._timer: Timer | None = None
+        self._armed_for: Instant = NEVER
+        self._due: Instant = NEVER
+        self._answers: dict[int, Callable[[WriteAnswered | ServiceAnswered], None]] = {}
+        self.known = Known()
+        self.after_tick: Callable[[Instant, Instant], None] = lambda now, due: None
+        """Called with now and the next deadline after each Tick that left nothing to do."""
+        self.listeners: list[Callable[[Event], None]] = []
+        """Called with every event posted, engine or not."""
+        self.worst_lateness: Duration = 0
+        """The latest wake-up since the start."""
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that is being fed, if any."""
+        return self._engine
+
+    def begin(self, engine: Engine) -> None:
+        """Feed this engine from now on: a Tick first, then what is known already."""
+        assert self._engine is None, "the former engine is still being fed"
+        self._engine = engine
+        self._due = NEVER
+        self._queue.clear()
+        self._queue.append(Tick())
+        self._queue.extend(self.known.events())
+        self._run()
+
+    def end(self) -> None:
+        """Feed nothing any more until the next `begin`."""
+        self._engine = None
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def post(self, event: Event) -> None:
+        """Hand over what happened. Returns when it is handled, unless another is being handled."""
+        self.known.learn(event)
+        for listener in self.listeners:
+            listener(event)
+        if isinstance(event, (WriteAnswered, ServiceAnswered)) and self._answer(event):
+            return
+        if self._engine is None:
+            return
+        self._queue.append(event)
+        if not self._busy:
+            self._run()
+
+    def expect(
+        self, number: int, answer: Callable[[WriteAnswered | ServiceAnswered], None]
+    ) -> None:
+        """Give the answer to the shell's own write or run of this negative number to a callback."""
+        assert number < 0, "numbers of an engine are not negative"
+        self._answers[number] = answer
+
+    def _answer(self, event: WriteAnswered | ServiceAnswered) -> bool:
+        number = event.write if isinstance(event, WriteAnswered) else event.run
+        if number >= 0:
+            return False
+        answer = self._answers.pop(number, None)
+        if answer is not None:
+            answer(event)
+        return True
+
+    def _run(self) -> None:
+        self._busy = True
+        try:
+            self._catch_up()
+            while self._queue and self._engine is not None:
+                self._handle(self._queue.popleft())
+                self._catch_up()
+        except Exception as error:  # a bug of ours, whatever its kind: nothing may go on from it
+            self.end()
+            self._failed(error)
+        finally:
+            self._busy = False
+        self._arm()
+
+    def _catch_up(self) -> None:
+        """Tell the engine the time before it is told anything that was received meanwhile."""
+        due, now = self._due, self._clock()
+        if self._engine is None or now < due:
+            return
+        lateness = now - due
+        self.worst_lateness = max(self.worst_lateness, lateness)
+        if lateness > LATE:
+            self._handle(LoopWasLate(lateness=lateness))
+        self._handle(Tick())
+        if not self._queue and self._engine is not None:
+            self.after_tick(now, self._due)
+
+    def _handle(self, event: Event) -> None:
+        if self._engine is None:
+            return
+        now = self._clock()
+        effects = self._engine.handle(event, now)
+        self._record(now, event, effects)
+        for effect in effects:
+            self._perform(effect)
+        if self._engine is not None:
+            # A deadline in the past is due now: lateness counts from when it could be known.
+            self._due = max(self._engine.deadline(), now + 1)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            if self._armed_for == self._due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if self._engine is not None and self._due < NEVER:
+            self._armed_for = self._due
+            self._timer = self._call_at(self._due, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self._clock() < self._due:
+            self._arm()
+        else:
+            self._run()

@@ -1,0 +1,45 @@
+"""What the composition root tells an agent about itself and about the process around it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hamgr.agent.facts import KernelAddress
+from hamgr.core.spec import ClusterSpec
+from hamgr.core.types import Duration, NodeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Who this agent is."""
+
+    node: NodeName
+    spec: ClusterSpec
+    version: str
+    config: str
+    """Path of the configuration file."""
+    config_digest: str
+    run_dir: Path
+    state_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """Functions that no port is worth: each is called in the loop's thread and returns at once."""
+
+    notify: Callable[[str], None]
+    """Tells systemd, if there is one."""
+    watchdog: Duration
+    """systemd's WatchdogSec, 0 without."""
+    collect: Callable[[], None]
+    """Collects garbage."""
+    kernel: Callable[[], tuple[KernelAddress, ...]]
+    """The configured VIPs, as the kernel has them."""
+    counters: Callable[[], Mapping[str, Mapping[str, int]]]
+    """What the adapters have counted."""
+    reload: Callable[[], None]
+    """Checks the configuration file and logs the differences. Runs in the disk thread."""
+    switch_alive: Callable[[], bool]
+    realtime: str = ""
+    """The scheduling class that was got, or why there is none."""
+    memory_locked: bool = False
