@@ -1,0 +1,1 @@
+"""The configuration file: its schema, its checks, and what the rest of hamgr reads out of it."""

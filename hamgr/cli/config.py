@@ -1,0 +1,106 @@
+"""`hamgr config`: check a file before it is used, show what it means, make a key."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+from msgspec import to_builtins
+
+from hamgr.config.document import DEFAULT_FILE, Reading, digest, read
+from hamgr.config.faults import ConfigError
+from hamgr.config.key import KeyFileError, new_key
+from hamgr.config.plain import plain
+
+SCHEMA = 1
+"""Of what --json prints; raised when a field changes its meaning or goes away."""
+
+_file = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def config() -> None:
+    """Check and show the configuration (default: /etc/hamgr/hamgr.toml)."""
+
+
+@config.command("check")
+@_file
+@_as_json
+def check_file(file: Path, as_json: bool) -> None:
+    """Find everything that is wrong with FILE, at once.
+
+    Exit status: 0 if it can be used (warnings do not count), 1 if it cannot.
+    """
+    reading = read(file)
+    if as_json:
+        _print_json(file=str(file), ok=not reading.faults, faults=to_builtins(reading.faults),
+                    warnings=to_builtins(reading.warnings))
+    else:
+        _print_findings(file, reading)
+    sys.exit(1 if reading.faults else 0)
+
+
+@config.command()
+@_file
+@_as_json
+def show(file: Path, as_json: bool) -> None:
+    """Show the configuration in FILE with every default filled in.
+
+    Exit status: 0, or 1 if the file cannot be used.
+    """
+    reading = read(file)
+    if reading.document is None:
+        click.echo(ConfigError(str(file), reading.faults), err=True)
+        sys.exit(1)
+    tables = plain(reading.document, defaults=True)
+    if as_json:
+        _print_json(file=str(file), digest=digest(reading.document), document=tables)
+    else:
+        click.echo(tomli_w.dumps(tables), nl=False)
+
+
+@config.command("new-key")
+@click.argument("file", type=click.Path(path_type=Path), default="/etc/hamgr/cluster.key")
+def make_key(file: Path) -> None:
+    """Make the cluster key FILE on one node; copy it to the others.
+
+    Exit status: 0, or 1 if the file exists already or cannot be written.
+    """
+    try:
+        new_key(file)
+    except KeyFileError as error:
+        click.echo(error, err=True)
+        sys.exit(1)
+    click.echo(f"{file}: made, readable by its owner only; copy it to every node of the cluster")
+
+
+def _print_findings(file: Path, reading: Reading) -> None:
+    for fault in reading.faults:
+        click.echo(fault.located(str(file)))
+    for warning in reading.warnings:
+        click.echo(f"{warning.located(str(file))} (warning)")
+    warned = f", {_count(len(reading.warnings), 'warning')}" if reading.warnings else ""
+    if reading.faults:
+        click.echo(f"{file}: {_count(len(reading.faults), 'fault')}{warned}: cannot be used")
+    else:
+        click.echo(f"{file}: ok{warned}{_summary(reading)}")
+
+
+def _summary(reading: Reading) -> str:
+    document = reading.document
+    assert document is not None, "without faults there is a document"
+    vips = sum(len(group.vips) for group in document.group.values())
+    return (f": cluster {document.cluster.name}, {_count(len(document.node), 'node')}, "
+            f"{_count(len(document.group), 'group')}, {_count(vips, 'VIP')}, "
+            f"digest {digest(document)}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _print_json(**fields: Any) -> None:
+    click.echo(json.dumps({"schema": SCHEMA, **fields}, indent=2))

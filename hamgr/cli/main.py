@@ -1,0 +1,74 @@
+"""The command `hamgr`: a table of commands, each imported only when it is run.
+
+`hamgr --help` takes its lines from the table, so it needs none of them, and `hamgr status` imports
+nothing that another command needs.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from hamgr import __version__
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the line that --help shows for it."""
+
+    target: str
+    """module:attribute."""
+    help: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "agent": Entry("hamgr.cli.agent:agent", "Run the agent on this node."),
+    "status": Entry("hamgr.cli.status:status", "Show nodes, groups and addresses."),
+    "switchover": Entry("hamgr.cli.operate:switchover", "Move a group to another node."),
+    "standby": Entry("hamgr.cli.operate:standby", "Move everything off a node and keep it off."),
+    "resume": Entry("hamgr.cli.operate:resume", "Let a node run groups again."),
+    "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
+    "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
+    "config": Entry("hamgr.cli.config:config", "Check and show the configuration."),
+    "lab": Entry("hamgr.cli.lab:lab", "Run a cluster in network namespaces on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named by a table and imported one at a time."""
+
+    def __init__(self, table: Mapping[str, Entry], help: str) -> None:
+        super().__init__(name="hamgr", help=help)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, which is the order of daily use."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command. Raises ImportError if its module, or what that needs, is missing."""
+        if cmd_name not in self.table:
+            return None
+        module, _, attribute = self.table[cmd_name].target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command), f"{module}:{attribute} is no command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is run; a wrong name is answered with the nearest right one."""
+        close = get_close_matches(args[0], self.table, n=1)
+        if args[0] not in self.table and close and not ctx.resilient_parsing:
+            ctx.fail(f"no command {args[0]!r}; did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table into --help without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
+
+
+main = click.version_option(__version__, prog_name="hamgr")(LazyGroup(
+    COMMANDS, help="Keep services and their addresses on exactly one healthy node."))

@@ -1,0 +1,151 @@
+"""What a document that can be read must also fulfil: names, times, nodes, rings, voters, servers.
+
+Every fault names its remedy. A warning is for what works but is likely not what was meant.
+"""
+
+import re
+from collections import Counter
+
+from hamgr.config.check_groups import check_groups
+from hamgr.config.faults import Findings, Path
+from hamgr.config.schema import Document
+from hamgr.core.timing import timing_faults
+from hamgr.core.types import SECOND
+
+VOTERS_MAX = 7
+"""Beyond seven, every voter more costs heartbeats and makes nothing safer (as in ZooKeeper)."""
+SESSION_MIN = 1 * SECOND
+"""A ZooKeeper server raises a shorter session to two of its ticks anyway."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+
+
+def check(document: Document, findings: Findings) -> None:
+    """Note everything that is wrong with a document beyond the form of its values."""
+    _cluster(document, findings)
+    _times(document, findings)
+    _nodes(document, findings)
+    _rings(document, findings)
+    _voters(document, findings)
+    check_groups(document, findings)
+    _names(document, findings)
+
+
+def _names(document: Document, findings: Findings) -> None:
+    named: list[tuple[Path, str]] = [(("cluster", "name"), document.cluster.name)]
+    named += [(("node", name), name) for name in document.node]
+    for name, group in document.group.items():
+        named.append((("group", name), name))
+        named += [(("group", name, "service", at, "name"), service.name)
+                  for at, service in enumerate(group.service)]
+    for path, name in named:
+        if not _NAME.fullmatch(name):
+            findings.fault(path, f'"{name}" cannot be a name; write 1 to 32 of a-z, 0-9, "-", "_" '
+                           'and ".", beginning with a letter or a digit')
+
+
+def _cluster(document: Document, findings: Findings) -> None:
+    cluster = document.cluster
+    if not cluster.key_file.startswith("/"):
+        findings.fault(("cluster", "key_file"), f'"{cluster.key_file}" is not a full path; write '
+                       "one that begins with /, and the same on every node")
+    servers: Path = ("cluster", "zookeeper")
+    for at, server in enumerate(cluster.zookeeper):
+        if server in cluster.zookeeper[:at]:
+            findings.fault((*servers, at), f'"{server}" is named twice; name each server once')
+    if findings.spoiled(servers):
+        return
+    count = len(cluster.zookeeper)
+    if count == 0:
+        findings.fault(servers, "names no server; name every server of the ensemble")
+    elif count == 1:
+        findings.warn(servers, "one server: nothing can be planned while it is down; an ensemble "
+                      "of three survives the loss of one")
+    elif count % 2 == 0:
+        findings.warn(servers, f"{count} servers survive no more losses than {count - 1}; "
+                      "use an odd number")
+
+
+def _times(document: Document, findings: Findings) -> None:
+    if not findings.spoiled(("heartbeat",)) and not findings.spoiled(("zookeeper", "claim")):
+        for name, text in timing_faults(document.timing):
+            findings.fault(("zookeeper" if name == "claim" else "heartbeat", name), text)
+    if not 1 <= document.heartbeat.port <= 65535:
+        findings.fault(("heartbeat", "port"), f"{document.heartbeat.port} is not a port; write a "
+                       "number between 1 and 65535")
+    if document.zookeeper.session < SESSION_MIN:
+        findings.fault(("zookeeper", "session"), f"session ({document.zookeeper.session}) must be "
+                       "at least 1s, because ZooKeeper counts it in ticks; raise session (failover "
+                       "does not wait for it)")
+    _address_life(document, findings)
+
+
+def _address_life(document: Document, findings: Findings) -> None:
+    life = document.address
+    if life.valid_lft < SECOND or life.valid_lft % SECOND:
+        findings.fault(("address", "valid_lft"), f"valid_lft ({life.valid_lft}) must be a whole "
+                       'number of seconds, since the kernel counts it so; write "1s", "2s" or more')
+    if life.renewal <= 0 or life.renewal * 3 > life.valid_lft:
+        findings.fault(("address", "renewal"), f"renewal ({life.renewal}) must be more than 0 and "
+                       f"at most a third of valid_lft ({life.valid_lft}), or two late renewals "
+                       "would take a VIP off a healthy node; lower renewal or raise valid_lft")
+
+
+def _nodes(document: Document, findings: Findings) -> None:
+    if not document.node and not findings.spoiled(("node",)):
+        findings.fault(("node",), "no node is configured; write a table [node.NAME] with its "
+                       "addresses for each")
+    owners: dict[object, Path] = {}
+    for name, node in document.node.items():
+        path: Path = ("node", name)
+        for at, address in enumerate(node.addresses):
+            owner = owners.setdefault(address, (*path, "addresses", at))
+            if owner != (*path, "addresses", at):
+                findings.fault((*path, "addresses", at), f'"{address}" is an address of {owner[1]} '
+                               "already; give every node its own on every ring")
+        if not node.addresses and not findings.spoiled((*path, "addresses")):
+            findings.fault((*path, "addresses"), "is empty; give at least one address, to which "
+                           "the other nodes send heartbeats")
+
+
+def _rings(document: Document, findings: Findings) -> None:
+    """Every node needs an address on every ring, of one family on each."""
+    nodes = {name: node.addresses for name, node in document.node.items()
+             if node.addresses and not findings.spoiled(("node", name, "addresses"))}
+    usual = Counter(len(addresses) for addresses in nodes.values()).most_common(1)
+    for name, addresses in nodes.items():
+        if len(addresses) != usual[0][0]:
+            findings.fault(("node", name, "addresses"), f"lists {len(addresses)}, where the "
+                           f"others list {usual[0][0]}; the n-th address of each node forms ring "
+                           "n, so give every node equally many")
+    first: dict[int, int] = {}
+    for name, addresses in nodes.items():
+        for at, address in enumerate(addresses):
+            if first.setdefault(at, address.version) != address.version:
+                findings.fault(("node", name, "addresses", at), f'"{address}" is IPv'
+                               f"{address.version}, where ring {at + 1} is IPv{first[at]}; list "
+                               "the addresses of each node in the same order")
+
+
+def _voters(document: Document, findings: Findings) -> None:
+    if not document.node or findings.spoiled(("node",)):
+        return
+    for name, node in document.node.items():
+        if node.witness and not node.voter:
+            findings.fault(("node", name, "voter"), "a witness that does not vote does nothing; "
+                           "remove voter = false, or the node")
+    voters = sum(node.voter for node in document.node.values())
+    if voters == 0:
+        findings.fault(("node",), "no node votes; remove voter = false from three of them")
+    elif voters > VOTERS_MAX:
+        findings.fault(("node",), f"{voters} voters: more than {VOTERS_MAX} cost heartbeats and "
+                       f"make nothing safer; set voter = false on {voters - VOTERS_MAX} or more")
+    elif voters == 1:
+        findings.warn(("node",), "one voter: when it dies, nothing takes over; configure three")
+    elif voters == 2:
+        findings.warn(("node",), "two voters: when one dies, the other has no majority and must "
+                      "go through ZooKeeper, which takes seconds; add a third, such as the "
+                      "machine of the third ZooKeeper server, with witness = true")
+    elif voters % 2 == 0:
+        findings.warn(("node",), f"{voters} voters survive no more losses than {voters - 1}; add "
+                      "a witness, or set voter = false on one")

@@ -1,0 +1,155 @@
+"""What the groups of a document must fulfil: nodes, choices, services, and addresses that move."""
+
+from hamgr.config.faults import Findings, Path, nearest
+from hamgr.config.schema import Document, Group, Monitor, Service, Vip
+from hamgr.config.values import Address, Interface
+
+_CHOICES: dict[str, dict[str, str]] = {
+    "mode": {
+        "active-passive": "",
+        "everywhere": 'a group that runs on every node is not possible yet; use "active-passive", '
+                      "or one group for each node",
+    },
+    "fencing": {
+        "lease": "",
+        "required": 'fence devices are not supported yet, and hamgr promises no fencing that it '
+                    'cannot do; use "lease", with stop_within for what stops slowly',
+    },
+    "failback": {"never": ""},
+    "driver": {
+        "hook": "",
+        "systemd": 'is not available yet; use "hook" with commands that call systemctl',
+        "ocf": 'is not available yet; use "hook" with commands that call the agent',
+    },
+}
+"""What a key may say: nothing for what works, else why it does not and what to do."""
+
+
+def check_groups(document: Document, findings: Findings) -> None:
+    """Note everything that is wrong with the groups."""
+    if not document.group and not findings.spoiled(("group",)):
+        findings.warn(("group",), "no group is configured, so nothing is guarded; write a table "
+                      "[group.NAME] with nodes and vips")
+    taken: dict[Address, str] = {address: f"the address of node {name}"
+                                 for name, node in document.node.items()
+                                 for address in node.addresses}
+    for name, group in document.group.items():
+        path: Path = ("group", name)
+        _nodes(document, group, path, findings)
+        for key in ("mode", "fencing", "failback"):
+            _choice(key, getattr(group, key), (*path, key), findings)
+        _services(group, path, findings)
+        for at, vip in enumerate(group.vips):
+            here = (*path, "vips", at)
+            _vip(vip, here, findings)
+            _subnet(document, group, vip, here, findings)
+            if vip.address.ip in taken:
+                findings.fault(here, f'"{vip.address.ip}" is {taken[vip.address.ip]} already; a '
+                               "VIP belongs to one group and to no machine: choose another")
+            taken.setdefault(vip.address.ip, f"a VIP of group {name}")
+        if not group.vips and not group.service and not findings.spoiled(path):
+            findings.fault(path, "has neither vips nor a service, so there is nothing to move; "
+                           'write vips = ["10.0.0.100/24"], or [[group.NAME.service]]')
+
+
+def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> None:
+    path = (*path, "nodes")
+    for at, name in enumerate(group.nodes):
+        here = (*path, at)
+        if name in group.nodes[:at]:
+            findings.fault(here, f'"{name}" is named twice; name each node once')
+        elif name in document.node and document.node[name].witness:
+            findings.fault(here, f'"{name}" is a witness, which runs no group; remove it here, or '
+                           f"remove witness = true from [node.{name}]")
+        elif name not in document.node and not findings.rejected(("node", name)):
+            meant = nearest(name, document.node)
+            remedy = f'did you mean "{meant}"?' if meant else f"write a table [node.{name}]"
+            findings.fault(here, f'"{name}" is not configured; {remedy}')
+    if findings.spoiled(path):
+        return
+    if not group.nodes:
+        findings.fault(path, "is empty; name the nodes that may run this group, the preferred "
+                       "one first")
+    elif len(group.nodes) == 1:
+        findings.warn(path, f"only {group.nodes[0]} may run this group, so nothing takes over "
+                      "when it dies; name a second node")
+
+
+def _choice(key: str, value: str, path: Path, findings: Findings) -> None:
+    refusal = _CHOICES[key].get(value)
+    if refusal is None:
+        usable = [f'"{word}"' for word, why in _CHOICES[key].items() if not why]
+        findings.fault(path, f'"{value}" is not possible in this version; write '
+                       f"{' or '.join(usable)}")
+    elif refusal:
+        findings.fault(path, f'"{value}": {refusal}')
+
+
+def _services(group: Group, path: Path, findings: Findings) -> None:
+    names: set[str] = set()
+    for at, service in enumerate(group.service):
+        here: Path = (*path, "service", at)
+        if service.name and service.name in names:
+            findings.fault((*here, "name"), f'"{service.name}" is the name of another service of '
+                           "this group; give each its own")
+        names.add(service.name)
+        _choice("driver", service.driver, (*here, "driver"), findings)
+        _actions(service, here, findings)
+        _limits(service, here, findings)
+
+
+def _actions(service: Service, path: Path, findings: Findings) -> None:
+    if any(findings.rejected((*path, key)) for key in ("promote", "demote", "monitor")):
+        return
+    if service.promote and not service.demote:
+        findings.fault((*path, "demote"), "is missing; what promote starts must be stopped "
+                       "before another node may start it: write demote = ...")
+    if not (service.promote or service.demote or service.monitor):
+        findings.fault(path, "does nothing; write promote and demote, or monitor, or all three")
+
+
+def _limits(service: Service, path: Path, findings: Findings) -> None:
+    for key in ("promote_timeout", "demote_timeout", "window"):
+        _positive(service, key, path, findings)
+    if service.monitor is not None:
+        for key in ("interval", "timeout"):
+            _positive(service.monitor, key, (*path, "monitor"), findings)
+    if service.restarts < 0:
+        findings.fault((*path, "restarts"), f"{service.restarts} is negative; write 0 to move "
+                       "the group at the first failure")
+
+
+def _positive(table: Service | Monitor, key: str, path: Path, findings: Findings) -> None:
+    if getattr(table, key) <= 0:
+        findings.fault((*path, key), f'{key} must be more than 0; write a duration such as "5s"')
+
+
+def _vip(vip: Vip, path: Path, findings: Findings) -> None:
+    address, subnet = vip.address, vip.address.network
+    hosts_only = subnet.prefixlen >= subnet.max_prefixlen - 1
+    if not hosts_only and address.ip == subnet.network_address:
+        kind = "the subnet-router anycast address" if address.version == 6 else "the network"
+        findings.fault(path, f'"{address}" is {kind} of its subnet, not a host; choose a free '
+                       f"address such as {subnet.network_address + 100}")
+    if not hosts_only and address.version == 4 and address.ip == subnet.broadcast_address:
+        findings.fault(path, f'"{address}" is the broadcast address of its subnet; choose a free '
+                       "address in it")
+    if address.version == 6 and address.ip.is_link_local and not vip.interface:
+        findings.fault(path, f'"{address}" is a link-local address, which every interface could '
+                       f'carry; write {{ address = "{address}", interface = "..." }}')
+
+
+def _subnet(document: Document, group: Group, vip: Vip, path: Path, findings: Findings) -> None:
+    """Warn where the interface cannot be found from the addresses that the file knows."""
+    if vip.interface or findings.spoiled(("node",)):
+        return
+    outside = [name for name in group.nodes if name in document.node
+               and not _reaches(vip.address, document.node[name].addresses)]
+    if outside:
+        findings.warn(path, f"no address of {', '.join(outside)} above lies in "
+                      f"{vip.address.network}; unless there is another in it, name the interface: "
+                      f'{{ address = "{vip.address}", interface = "eth0" }}')
+
+
+def _reaches(vip: Interface, addresses: tuple[Address, ...]) -> bool:
+    return any(address in vip.network for address in addresses)

@@ -1,0 +1,166 @@
+"""From parsed TOML to the schema's structs, noting every fault on the way instead of the first.
+
+msgspec's own decoder stops at the first fault, and an operator should not learn of them one by
+one. A value that cannot be used is rejected and stands as its default, or as an empty value, so
+that the rest of the file can be checked all the same.
+"""
+
+import re
+from collections.abc import Callable
+from types import NoneType
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+from msgspec import NODEFAULT, Meta, Struct
+from msgspec.structs import FieldInfo, fields
+
+from hamgr.config import values
+from hamgr.config.faults import Findings, Path, dotted, nearest
+from hamgr.config.schema import Document, LinkName, Vip
+
+REJECTED: Final = object()
+
+
+def document_from(tree: dict[str, Any], findings: Findings) -> Document | None:
+    """Build the document, as far as it can be read; None if not even that."""
+    document = _convert(Document, tree, (), findings)
+    return document if isinstance(document, Document) else None
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key by which n2 comes before n10."""
+    return [(int(part), "") if part.isdecimal() else (0, part)
+            for part in re.split(r"(\d+)", name) if part]
+
+
+def _convert(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
+    kind, _ = _bare(kind)
+    if kind in _LEAVES:
+        return _leaf(_LEAVES[kind], raw, path, findings)
+    if kind is Vip and not isinstance(raw, dict):
+        address = _convert(values.Interface, raw, path, findings)
+        return address if address is REJECTED else Vip(address=address)
+    if get_origin(kind) is tuple:
+        return _list(get_args(kind)[0], raw, path, findings)
+    if not isinstance(raw, dict):
+        findings.reject(path, f"must be a table; write [{dotted(path)}] and its keys below it")
+        return REJECTED
+    if get_origin(kind) is dict:
+        return _named(get_args(kind)[1], raw, path, findings)
+    return _struct(kind, raw, path, findings)
+
+
+def _leaf(parse: Callable[[object], Any], raw: object, path: Path, findings: Findings) -> Any:
+    try:
+        return parse(raw)
+    except ValueError as error:
+        findings.reject(path, str(error))
+        return REJECTED
+
+
+def _list(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
+    if not isinstance(raw, list):
+        tables = _is_struct(kind) and kind is not Vip
+        write = f"[[{dotted(path)}]], with two brackets" if tables else f"{path[-1]} = [...]"
+        findings.reject(path, f"must be a list; write {write}")
+        return REJECTED
+    items = [_convert(kind, each, (*path, at), findings) for at, each in enumerate(raw)]
+    return tuple(item for item in items if item is not REJECTED)
+
+
+def _named(kind: Any, raw: dict[str, Any], path: Path, findings: Findings) -> dict[str, Any]:
+    items = {name: _convert(kind, raw[name], (*path, name), findings)
+             for name in sorted(raw, key=natural)}
+    return {name: item for name, item in items.items() if item is not REJECTED}
+
+
+def _struct(kind: type[Struct], raw: dict[str, Any], path: Path, findings: Findings) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    raw = _known_keys(raw, list(hints), path, findings)
+    given = {info.name: _field(info, hints[info.name], raw, path, findings)
+             for info in fields(kind)}
+    if REJECTED in given.values():
+        return REJECTED
+    return kind(**given)
+
+
+def _field(info: FieldInfo, kind: Any, raw: dict[str, Any], path: Path, findings: Findings) -> Any:
+    """Return the field's value, or what may stand for it while the rest is checked."""
+    bare, example = _bare(kind)
+    here = (*path, info.name)
+    if info.name in raw:
+        value = _convert(kind, raw[info.name], here, findings)
+    elif info.required and not _is_struct(bare):
+        findings.reject(here, f"is missing; write {info.name} = {example}")
+        value = REJECTED
+    elif info.required:
+        value = _convert(kind, {}, here, findings)
+    else:
+        return _default(info)
+    if value is not REJECTED:
+        return value
+    return _EMPTY.get(get_origin(bare) or bare, REJECTED) if info.required else _default(info)
+
+
+def _default(info: FieldInfo) -> Any:
+    return info.default if info.default is not NODEFAULT else info.default_factory()
+
+
+def _known_keys(
+    raw: dict[str, Any], known: list[str], path: Path, findings: Findings
+) -> dict[str, Any]:
+    """Reject unknown keys; a misspelt one stands for the key it is near, to be checked as that."""
+    kept = {key: value for key, value in raw.items() if key in known}
+    for key in [key for key in raw if key not in known]:
+        meant = nearest(key, known)
+        hint = f'did you mean "{meant}"?' if meant else f"known here: {', '.join(known)}"
+        findings.reject((*path, key), f"unknown key; {hint}")
+        if meant:
+            kept.setdefault(meant, raw[key])
+    return kept
+
+
+def _bare(kind: Any) -> tuple[Any, str]:
+    """Return a type without its annotation and without None, and the example it carries."""
+    example = "..."
+    if get_origin(kind) is Annotated and kind not in _LEAVES:
+        kind, meta = get_args(kind)
+        example = meta.examples[0] if isinstance(meta, Meta) and meta.examples else example
+    if kind not in _LEAVES and NoneType in get_args(kind):
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    return kind, example
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError(f'{raw!r} is not text; write it in quotes: "{raw}"')
+    return raw
+
+
+def _flag(raw: object) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is neither true nor false; write one of them, without quotes")
+    return raw
+
+
+def _number(raw: object) -> int:
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is not a whole number; write one, without quotes")
+    return raw
+
+
+_LEAVES: dict[Any, Callable[[object], Any]] = {
+    str: _text,
+    bool: _flag,
+    int: _number,
+    LinkName: values.parse_link,
+    values.Span: values.Span.parse,
+    values.Command: values.Command.parse,
+    values.Server: values.Server.parse,
+    values.Address: values.parse_address,
+    values.Interface: values.parse_interface,
+}
+_EMPTY: dict[Any, Any] = {str: "", tuple: (), values.Command: values.Command()}

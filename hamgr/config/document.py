@@ -1,0 +1,111 @@
+"""Loading the configuration file, and what the rest of hamgr takes from it."""
+
+import tomllib
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from hamgr.config.check import check
+from hamgr.config.convert import document_from
+from hamgr.config.faults import ConfigError, Fault, Findings
+from hamgr.config.lines import lines_of, syntax_fault
+from hamgr.config.plain import plain
+from hamgr.config.schema import Document, Group, Service
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+
+DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of reading a file: the document if there is no fault, and all that was found."""
+
+    document: Document | None
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
+def load(path: str | Path) -> Document:
+    """Return the document in a file. Raises ConfigError with every fault if there is any."""
+    reading = read(path)
+    if reading.document is None:
+        raise ConfigError(str(path), reading.faults)
+    return reading.document
+
+
+def read(path: str | Path) -> Reading:
+    """Read and check a file. A file that cannot be read is a fault like any other."""
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as error:
+        return _only(Fault(line=None, key="", text=f"cannot be read: {error.strerror}"))
+    except UnicodeDecodeError as error:
+        line = error.object[:error.start].count(b"\n") + 1
+        return _only(Fault(line=line, key="", text="not valid TOML: this line is not UTF-8; save "
+                           "the file in that encoding"))
+    return parse(text)
+
+
+def parse(text: str) -> Reading:
+    """Read and check the text of a file."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return _only(syntax_fault(text, error))
+    findings = Findings(lines_of(text))
+    document = document_from(tree, findings)
+    if document is not None:
+        check(document, findings)
+    return Reading(document=None if findings.faults else document, faults=findings.faults,
+                   warnings=findings.warnings)
+
+
+def cluster_spec(document: Document) -> ClusterSpec:
+    """Return what decisions depend on."""
+    return ClusterSpec(
+        name=document.cluster.name,
+        nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness)
+                    for name, node in document.node.items()),
+        groups=tuple(_group_spec(name, group) for name, group in document.group.items()),
+        timing=document.timing,
+    )
+
+
+def digest(document: Document) -> str:
+    """Return 16 hex digits that are equal for documents of one meaning.
+
+    Comments, the order of tables and keys, and the spelling of values do not count, nor does it
+    matter whether a default is written out: a later version that adds a key with a default agrees
+    with this one during a rolling upgrade.
+    """
+    canonical = msgspec.json.encode(plain(document, defaults=False), order="deterministic")
+    return blake2b(canonical, digest_size=8).hexdigest()
+
+
+def _only(fault: Fault) -> Reading:
+    return Reading(document=None, faults=(fault,))
+
+
+def _group_spec(name: str, group: Group) -> GroupSpec:
+    return GroupSpec(
+        name=name,
+        nodes=group.nodes,
+        services=tuple(_service_spec(service) for service in group.service),
+        has_addresses=bool(group.vips),
+        stop_within=group.stop_within,
+        fencing_required=group.fencing == "required",
+    )
+
+
+def _service_spec(service: Service) -> ServiceSpec:
+    spec = ServiceSpec(
+        name=service.name,
+        promote_timeout=service.promote_timeout,
+        demote_timeout=service.demote_timeout,
+        restarts=service.restarts,
+        window=service.window,
+    )
+    if service.monitor is None:
+        return spec
+    return msgspec.structs.replace(spec, monitor_interval=service.monitor.interval,
+                                   monitor_timeout=service.monitor.timeout)

@@ -1,0 +1,120 @@
+"""The document that an operator writes, as typed structs: every key, its type and its default.
+
+docs/configuration.md explains each key; a test holds the two together.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from hamgr.config.values import Address, Command, Interface, Server, Span
+from hamgr.core.timing import Timing, times_for
+from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
+
+LinkName = Annotated[str, "link"]
+"""The name of a network interface."""
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    """[cluster]: which cluster this is, and where its records are."""
+
+    name: Annotated[str, Meta(examples=['"crm"'])]
+    zookeeper: Annotated[tuple[Server, ...], Meta(examples=['["10.0.0.11:2181"]'])]
+    key_file: Annotated[str, Meta(examples=['"/etc/hamgr/cluster.key"'])]
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """[heartbeat]: how soon a death is noticed."""
+
+    interval: Span = Span(100 * MILLISECOND)
+    lease: Span | None = None
+    detection: Span | None = None
+    port: int = 7410
+
+
+class ZooKeeper(Struct, frozen=True, kw_only=True):
+    """[zookeeper]: the session that is asked for, and how long a claim stands."""
+
+    session: Span = Span(4 * SECOND)
+    claim: Span | None = None
+
+
+class AddressLife(Struct, frozen=True, kw_only=True):
+    """[address]: how long a VIP outlives everything that guards it."""
+
+    valid_lft: Span = Span(2 * SECOND)
+    renewal: Span = Span(500 * MILLISECOND)
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """[node.NAME]: one machine."""
+
+    addresses: Annotated[tuple[Address, ...], Meta(examples=['["10.0.0.11", "10.1.0.11"]'])]
+    witness: bool = False
+    voter: bool = True
+
+
+class Vip(Struct, frozen=True, kw_only=True):
+    """One address that moves: "10.0.0.100/24", or a table that names the interface too."""
+
+    address: Annotated[Interface, Meta(examples=['"10.0.0.100/24"'])]
+    interface: LinkName = ""
+    """Empty: the interface that has an address in the same subnet."""
+
+
+class Monitor(Struct, frozen=True, kw_only=True):
+    """monitor: what tells whether an active service works."""
+
+    command: Annotated[Command, Meta(examples=['"/usr/local/lib/app/check"'])]
+    interval: Span = Span(2 * SECOND)
+    timeout: Span = Span(5 * SECOND)
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """[[group.NAME.service]]: one service of the group, started in the order of the file."""
+
+    name: Annotated[str, Meta(examples=['"app"'])]
+    driver: str = "hook"
+    promote: Command | None = None
+    demote: Command | None = None
+    monitor: Monitor | None = None
+    promote_timeout: Span = Span(30 * SECOND)
+    demote_timeout: Span = Span(30 * SECOND)
+    restarts: int = 3
+    window: Span = Span(60 * SECOND)
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """[group.NAME]: what moves together."""
+
+    nodes: Annotated[tuple[NodeName, ...], Meta(examples=['["n1", "n2"]'])]
+    vips: tuple[Vip, ...] = ()
+    mode: str = "active-passive"
+    fencing: str = "lease"
+    failback: str = "never"
+    stop_within: Span = Span(0)
+    service: tuple[Service, ...] = ()
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """The whole file. Nodes and groups stand in the natural order of their names (n2, n10)."""
+
+    cluster: Cluster
+    heartbeat: Heartbeat = Heartbeat()
+    zookeeper: ZooKeeper = ZooKeeper()
+    address: AddressLife = AddressLife()
+    node: dict[NodeName, Node] = field(default_factory=dict)
+    group: dict[GroupName, Group] = field(default_factory=dict)
+
+    @property
+    def timing(self) -> Timing:
+        """The times of the protocol: what the file gives, else what follows from the interval."""
+        beat, claim = self.heartbeat, self.zookeeper.claim
+        follows = times_for(beat.interval)
+        detection = follows.detection if beat.detection is None else beat.detection
+        return Timing(
+            interval=beat.interval,
+            lease=follows.lease if beat.lease is None else beat.lease,
+            detection=detection,
+            claim=max(follows.claim, 5 * detection) if claim is None else claim,
+        )
