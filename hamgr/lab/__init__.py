@@ -1,0 +1,1 @@
+"""A cluster on one machine: network namespaces, real agents, real ZooKeeper, faults, a client."""

@@ -1,0 +1,25 @@
+"""Asks an agent over its control socket: one JSON request a line, one JSON answer a line."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+SOCKET = "control.sock"
+_ANSWER_WITHIN_S = 1.0
+
+
+def status(run_dir: Path) -> dict[str, Any] | None:
+    """Return what the agent says of itself, or None when none answers."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(_ANSWER_WITHIN_S)
+        try:
+            sock.connect(str(run_dir / SOCKET))
+            sock.sendall(b'{"do": "status"}\n')
+            with sock.makefile("rb") as answers:
+                line = answers.readline()
+        except OSError:  # none listens, or it is frozen: either way there is no answer
+            return None
+    answer = msgspec.json.decode(line, type=dict[str, Any]) if line else {}
+    return answer.get("status")

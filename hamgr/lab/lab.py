@@ -1,0 +1,302 @@
+"""A whole cluster on this machine: nodes in network namespaces, real agents, real ZooKeeper.
+
+    with Lab.raised(LabSpec(name="x")) as lab, lab.probe() as probe:
+        lab.crash(probe.served_by)
+        ...
+
+Everything that `hamgr lab` does goes through here. A lab is found again by its name, from any
+process; what it is stands in its record (spec.LabState), which is written first and removed last.
+"""
+
+import fcntl
+import itertools
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from hamgr.core.types import Instant
+from hamgr.lab import document, network, probe, settled, sweep, watch, zookeeper
+from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.node import EXEC, Node
+from hamgr.lab.spec import (
+    CLIENT,
+    VIP,
+    VIP6,
+    Faults,
+    LabError,
+    LabSpec,
+    LabState,
+    Owner,
+    directory,
+    load,
+    namespace,
+    save,
+)
+
+_SETTLED_WITHIN_S = 60.0
+_STEP_S = 0.02
+Say = Callable[[str], None]
+
+
+class Lab:
+    """One lab. Raise it with `raised` or `up`, find one that is up with `find`."""
+
+    def __init__(self, spec: LabSpec) -> None:
+        self.spec = spec
+        self.directory = directory(spec.name)
+        self.nodes = {name: Node(spec, name) for name in spec.node_names}
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def up(cls, spec: LabSpec, *, say: Say = lambda text: None, owned: bool = False) -> "Lab":
+        """Raise a lab, and sweep away first what dead labs left. Raises LabError.
+
+        One that is `owned` belongs to this process: when that dies, the next `up` removes it.
+        """
+        if faults := spec.faults():
+            raise LabError("; ".join(faults))
+        if os.geteuid() != 0:
+            raise LabError("network namespaces need root")
+        with sweep.registry():
+            for name in sweep.sweep():
+                say(f"removed what was left of lab {name}")
+            if directory(spec.name).exists():
+                raise LabError(f"lab {spec.name} is up: hamgr lab down --name {spec.name}")
+            sweep.enter(LabState(spec=spec, owner=Owner.current()))
+        lab = cls(spec)
+        try:
+            lab._raise(say)
+        except BaseException:
+            lab.down()
+            raise
+        with lab._changing() as state:
+            state.ready = True
+            state.owner = state.owner if owned else None
+        return lab
+
+    @classmethod
+    @contextmanager
+    def raised(cls, spec: LabSpec, say: Say = lambda text: None) -> Iterator["Lab"]:
+        """Have a lab for a while: it goes with the block, or, at the latest, after this process."""
+        lab = cls.up(spec, say=say, owned=True)
+        try:
+            yield lab
+        finally:
+            lab.down()
+
+    @classmethod
+    def find(cls, name: str) -> "Lab":
+        """Return a lab that is up. Raises LabError."""
+        state = load(directory(name))
+        if state is None:
+            raise LabError(f"no lab {name} is up: hamgr lab up --name {name}")
+        return cls(state.spec)
+
+    def down(self) -> None:
+        """Take the lab down: nothing of it is left, whatever state it is in."""
+        with sweep.registry():
+            sweep.remove(self.spec.name)
+
+    @property
+    def faults(self) -> Faults:
+        """What is broken just now, as far as somebody broke it."""
+        return self._state().faults
+
+    # Processes
+
+    def exec(self, host: str, argv: Sequence[str]) -> int:
+        """Run a command on a node or on the client, on this terminal; return its exit status."""
+        return subprocess.run(self._joined(host, argv), check=False).returncode
+
+    def output(self, host: str, argv: Sequence[str]) -> str:
+        """Return what a command prints on a node or the client. Raises LabError if it fails."""
+        done = subprocess.run(self._joined(host, argv), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{host}: {' '.join(argv)}: exit status {done.returncode}\n"
+                           f"{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def probe(self, address: str = VIP) -> probe.Probe:
+        """Start a client of an address."""
+        record = self.directory / f"probe-{os.getpid()}-{next(self._numbers)}"
+        return probe.Probe(self._joined(CLIENT, probe.command(address, record)), record)
+
+    def watch(self) -> watch.Watch:
+        """Start to watch who has the VIPs."""
+        spaces = {name: node.namespace for name, node in self.nodes.items()}
+        return watch.Watch(self._joined(CLIENT, watch.command((VIP, VIP6), spaces)))
+
+    # Faults; each returns the instant at which it began to bite
+
+    def crash(self, *names: str) -> Instant:
+        """Cut the power of nodes: links first, then every process, then what their kernels hold."""
+        with self._changing() as state:
+            at = time.monotonic_ns()
+            for name in names:
+                network.unplug(self.spec, name)
+                self._node(name).cgroup.kill()
+            for name in names:
+                self._node(name).cgroup.wait_empty()
+                network.remove_links(self.spec, name)
+            state.faults.off += names
+        return at
+
+    def boot(self, *names: str) -> None:
+        """Give nodes their power back, and wait until they serve again: same disks, new kernel."""
+        with self._changing() as state:
+            for name in names:
+                state.faults.off.remove(name)
+                network.plug_in(self.spec, name)
+                self._node(name).forget_run_dir()
+            network.apply(self.spec, state.faults)
+        for name in names:
+            self._start_parts(name)
+
+    def cut(self, name: str, ring: int = 1) -> Instant:
+        """Have a node's link of one ring lose its carrier."""
+        return self._break(lambda faults: faults.cut.append((self._node(name).name, ring)))
+
+    def isolate(self, name: str) -> Instant:
+        """Cut a node off from everybody on every ring, ZooKeeper too; its links keep carrier."""
+        def both(faults: Faults) -> None:
+            faults.mute.append(self._node(name).name)
+            faults.deaf.append(name)
+        return self._break(both)
+
+    def deafen(self, name: str) -> Instant:
+        """Have a node receive nothing; what it sends arrives."""
+        return self._break(lambda faults: faults.deaf.append(self._node(name).name))
+
+    def mute(self, name: str) -> Instant:
+        """Have nothing arrive that a node sends; it receives."""
+        return self._break(lambda faults: faults.mute.append(self._node(name).name))
+
+    def block(self, source: str, target: str, one_way: bool = False) -> Instant:
+        """Let nothing pass between two nodes, or nothing from the first to the second."""
+        ways = [(self._node(source).name, self._node(target).name)]
+        if not one_way:
+            ways.append((target, source))
+        return self._break(lambda faults: faults.blocked.extend(ways))
+
+    def lose(self, percent: int) -> Instant:
+        """Lose a share of the frames between nodes, drawn anew for each frame and receiver."""
+        if not 0 <= percent <= 100:
+            raise LabError(f"loss {percent}: from 0 to 100 percent")
+
+        def loss(faults: Faults) -> None:
+            faults.loss = percent
+        return self._break(loss)
+
+    def zookeeper_down(self, *names: str) -> Instant:
+        """Kill ZooKeeper servers, all if none is named."""
+        at = time.monotonic_ns()
+        for name in names or self.spec.servers:
+            self._node(name).kill_zookeeper()
+        return at
+
+    def zookeeper_up(self, *names: str) -> None:
+        """Start ZooKeeper servers, all if none is named, and wait until they serve."""
+        for name in names or self.spec.servers:
+            self._node(name).start_zookeeper()
+        self._wait_zookeeper(names or self.spec.servers)
+
+    def zookeeper_leader(self) -> str:
+        """Return the node with ZooKeeper's leader; empty while there is none."""
+        return next((name for name in self.spec.servers
+                     if zookeeper.mode(self.spec, name) == "leader"), "")
+
+    def heal(self) -> None:
+        """Bring everything back: network, power, ZooKeeper, agents; wait until it is settled."""
+        with self._changing() as state:
+            off = list(state.faults.off)
+            state.faults = Faults(off=off)
+            network.apply(self.spec, state.faults)
+        for node in self.nodes.values():
+            node.thaw()
+        self.boot(*off)
+        for name in self.spec.node_names:
+            self._start_parts(name)
+        self._wait_up()
+
+    def wait_settled(self, within_s: float = _SETTLED_WITHIN_S) -> None:
+        """Return once every node is a member and the group has a holder and a heir."""
+        self._wait(lambda: not self._unsettled(), within_s, self._unsettled)
+
+    # Inside
+
+    def _raise(self, say: Say) -> None:
+        say(f"lab {self.spec.name}: {self.spec.nodes} nodes, {self.spec.rings} rings")
+        Cgroup.of_lab(self.spec.name).make()
+        network.build(self.spec)
+        document.write(self.spec, self.directory)
+        for name, node in self.nodes.items():
+            node.prepare()
+            self._start_parts(name)
+        self._wait_up(say)
+
+    def _start_parts(self, name: str) -> None:
+        node = self._node(name)
+        node.start_zookeeper()
+        if self.spec.agents:
+            node.start_agent()
+        node.start_responder()
+
+    def _wait_up(self, say: Say = lambda text: None) -> None:
+        self._wait_zookeeper(self.spec.servers)
+        if self.spec.agents:
+            say("ZooKeeper serves; waiting for a holder and a heir")
+            for node in self.nodes.values():
+                node.wait_agent()
+            self.wait_settled()
+
+    def _wait_zookeeper(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._node(name).wait_zookeeper()
+
+    def _break(self, change: Callable[[Faults], None]) -> Instant:
+        with self._changing() as state:
+            change(state.faults)
+            at = time.monotonic_ns()
+            network.apply(self.spec, state.faults)
+        return at
+
+    def _wait(self, reached: Callable[[], bool], within_s: float, why: Callable[[], str]) -> None:
+        end = time.monotonic() + within_s
+        while not reached():
+            if time.monotonic() > end:
+                raise LabError(f"lab {self.spec.name}: not within {within_s:g} s: {why()}")
+            time.sleep(_STEP_S)
+
+    def _unsettled(self) -> str:
+        """Return what still keeps the cluster from being ready for anything; empty if nothing."""
+        return settled.obstacle({name: node.status() for name, node in self.nodes.items()})
+
+    def _node(self, name: str) -> Node:
+        if name not in self.nodes:
+            raise LabError(f"no node {name}; there are {', '.join(self.nodes)}")
+        return self.nodes[name]
+
+    def _joined(self, host: str, argv: Sequence[str]) -> list[str]:
+        group = Cgroup.of_lab(self.spec.name).below(host, EXEC)
+        return group.joined(namespace(self.spec.name, host), argv)
+
+    def _state(self) -> LabState:
+        state = load(self.directory)
+        if state is None:
+            raise LabError(f"lab {self.spec.name} is gone")
+        return state
+
+    @contextmanager
+    def _changing(self) -> Iterator[LabState]:
+        """Change the record, one command at a time."""
+        self._state()
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            state = self._state()
+            yield state
+            save(self.directory, state)
+        finally:
+            os.close(descriptor)

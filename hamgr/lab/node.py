@@ -1,0 +1,174 @@
+"""One node of a lab: what runs on it, and what can be done to that."""
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hamgr.lab import control, document, responder, zookeeper
+from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.spec import LabError, LabSpec, directory, namespace
+
+AGENT, ZOOKEEPER, RESPONDER, EXEC = "agent", "zookeeper", "responder", "exec"
+"""The parts of a node: one control group and one log each."""
+_STEP_S = 0.01
+_STOP_WITHIN_S = 20.0
+_ZOOKEEPER_WITHIN_S = 60.0
+_AGENT_WITHIN_S = 30.0
+_LOG_LINES = 15
+
+
+class Node:
+    """One node, by name."""
+
+    def __init__(self, spec: LabSpec, name: str) -> None:
+        self.spec = spec
+        self.name = name
+        self.directory = directory(spec.name) / name
+        self.namespace = namespace(spec.name, name)
+        self.cgroup = Cgroup.of_lab(spec.name).below(name)
+
+    @property
+    def run_dir(self) -> Path:
+        """The agent's run directory."""
+        return self.directory / "run"
+
+    @property
+    def state_dir(self) -> Path:
+        """The agent's state directory: what stays when the power goes."""
+        return self.directory / "state"
+
+    def log(self, part: str) -> Path:
+        """Return the log of a part."""
+        return self.directory / f"{part}.log"
+
+    def prepare(self) -> None:
+        """Make the node's disk."""
+        for folder in (self.run_dir, self.state_dir):
+            folder.mkdir(mode=0o700, parents=True)
+        if self.name in self.spec.servers:
+            zookeeper.write_configuration(self.spec, self.name, self.directory / ZOOKEEPER)
+
+    def start_responder(self) -> None:
+        """Start the service behind the VIP."""
+        self._start(RESPONDER, [sys.executable, "-m", responder.__name__, self.name,
+                                str(self.directory / "ledger")])
+
+    def start_zookeeper(self) -> None:
+        """Start this node's ZooKeeper server, if it has one that does not run."""
+        if self.name in self.spec.servers:
+            self._start(ZOOKEEPER, zookeeper.command(self.directory / ZOOKEEPER))
+
+    def start_agent(self) -> None:
+        """Start the agent, if it does not run."""
+        self._start(AGENT, [*self.agent_command(), "--node", self.name])
+
+    def agent_command(self, *options: str) -> list[str]:
+        """Return `hamgr agent` with the files and directories of this node."""
+        return [sys.executable, "-m", "hamgr", "agent",
+                "--config", str(directory(self.spec.name) / document.FILE),
+                "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), *options]
+
+    def stop_agent(self) -> None:
+        """Stop the agent in order, and return when it and its switch have ended."""
+        self._signal_agent(signal.SIGTERM)
+        self.wait(lambda: not self.cgroup.below(AGENT).populated, _STOP_WITHIN_S,
+                  "does not stop", AGENT)
+
+    def kill_agent(self) -> None:
+        """SIGKILL the agent alone."""
+        self._signal_agent(signal.SIGKILL)
+
+    def freeze_agent(self) -> None:
+        """SIGSTOP the agent alone; its switch goes on."""
+        self._signal_agent(signal.SIGSTOP)
+
+    def freeze_all(self) -> None:
+        """Freeze the agent, its switch, and all that they started."""
+        self.cgroup.below(AGENT).freeze(True)
+
+    def thaw(self) -> None:
+        """Let agent and switch go on, whichever way they were stopped."""
+        self.cgroup.below(AGENT).freeze(False)
+        if (pid := self.agent_pid()) is not None:
+            self.cgroup.below(AGENT).signal(pid, signal.SIGCONT)
+
+    def kill_switch(self) -> None:
+        """SIGKILL the dead-man's switch alone."""
+        self.cgroup.below(AGENT).signal(self._running("deadman"), signal.SIGKILL)
+
+    def kill_zookeeper(self) -> None:
+        """SIGKILL this node's ZooKeeper server."""
+        group = self.cgroup.below(ZOOKEEPER)
+        group.kill()
+        group.wait_empty()
+
+    def wait_zookeeper(self) -> None:
+        """Return once this node's ZooKeeper server serves. Raises LabError with its log."""
+        self.wait(lambda: zookeeper.mode(self.spec, self.name) != "", _ZOOKEEPER_WITHIN_S,
+                  "does not serve", ZOOKEEPER)
+
+    def wait_agent(self) -> None:
+        """Return once the agent answers. Raises LabError with its log."""
+        self.wait(lambda: self.status() is not None, _AGENT_WITHIN_S, "does not answer", AGENT)
+
+    def agent_pid(self) -> int | None:
+        """Return the agent's process, or None when it does not run."""
+        return self._find("hamgr\0agent\0")
+
+    def status(self) -> dict[str, Any] | None:
+        """Return the agent's own answer to `status`; None when it does not answer."""
+        return control.status(self.run_dir)
+
+    def wait(self, reached: Callable[[], bool], within_s: float, what: str, part: str) -> None:
+        """Return once it is so. Raises LabError with the end of the part's log if it is not."""
+        end, group = time.monotonic() + within_s, self.cgroup.below(part)
+        while not reached():
+            if not group.populated:
+                raise LabError(f"{self.name}: {part} has ended\n{self.tail(part)}")
+            if time.monotonic() > end:
+                raise LabError(f"{self.name}: {part} {what} within {within_s:g} s\n"
+                               f"{self.tail(part)}")
+            time.sleep(_STEP_S)
+
+    def tail(self, part: str) -> str:
+        """Return the end of a part's log."""
+        log = self.log(part)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "\n".join((f"{log}:", *lines[-_LOG_LINES:]))
+
+    def forget_run_dir(self) -> None:
+        """Empty the run directory, as a reboot does."""
+        shutil.rmtree(self.run_dir)
+        self.run_dir.mkdir(mode=0o700)
+
+    def _start(self, part: str, argv: Sequence[str]) -> None:
+        group = self.cgroup.below(part)
+        if not group.populated:
+            group.start(self.namespace, argv, self.log(part))
+
+    def _signal_agent(self, number: signal.Signals) -> None:
+        self.cgroup.below(AGENT).signal(self._running("hamgr\0agent\0"), number)
+
+    def _running(self, words: str) -> int:
+        pid = self._find(words)
+        if pid is None:
+            name = words.strip("\0").replace("\0", " ")
+            raise LabError(f"{self.name}: {name} does not run\n{self.tail(AGENT)}")
+        return pid
+
+    def _find(self, words: str) -> int | None:
+        """Return the oldest process of the agent's group with these words in its command line."""
+        found = [pid for pid in sorted(self.cgroup.below(AGENT).pids())
+                 if words in _command_line(pid)]
+        return found[0] if found else None
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

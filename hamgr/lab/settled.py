@@ -1,0 +1,59 @@
+"""When a cluster is ready for the next fault, judged from what its agents say of themselves."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hamgr.lab.spec import GROUP
+
+Status = dict[str, Any]
+
+
+def obstacle(statuses: Mapping[str, Status | None]) -> str:
+    """Return the first thing that is missing, in words; empty when nothing is."""
+    return next(_obstacles(statuses), "")
+
+
+def _obstacles(statuses: Mapping[str, Status | None]) -> Iterator[str]:
+    snapshots: dict[str, dict[str, Any]] = {}
+    for name, status in statuses.items():
+        if status is None:
+            yield f"{name}: the agent does not answer"
+        elif status["snapshot"] is None:
+            yield f"{name}: still starting: {status['process']['why']}"
+        else:
+            snapshots[name] = status["snapshot"]
+            yield from _of_node(name, status["snapshot"])
+    yield from _of_plan(snapshots)
+
+
+def _of_node(name: str, snapshot: dict[str, Any]) -> Iterator[str]:
+    if not snapshot["zookeeper"]:
+        yield f"{name}: not connected to ZooKeeper: {snapshot['zookeeper_why']}"
+    if snapshot["lease"] != "member":
+        yield f"{name}: lives on no credits, but is {snapshot['lease']}"
+    if not snapshot["warm"]:
+        yield f"{name}: has not been running long enough to credit others"
+    for peer in snapshot["peers"]:
+        if peer["accused_by"]:
+            yield f"{name}: {peer['node']} is accused by {', '.join(peer['accused_by'])}"
+
+
+def _of_plan(snapshots: dict[str, dict[str, Any]]) -> Iterator[str]:
+    plans = {name: snapshot["plan"] for name, snapshot in snapshots.items()}
+    if len({plan["revision"] if plan else 0 for plan in plans.values()}) > 1:
+        yield "the nodes have read different plans"
+    for name, plan in plans.items():
+        group = (plan or {}).get("groups", {}).get(GROUP)
+        if not group:
+            yield f"{name}: there is no plan for {GROUP}"
+        elif group["holder"] is None or group["heir"] is None:
+            yield f"{name}: {GROUP} has no {'heir' if group['holder'] else 'holder'}"
+        elif group["leaving"] or group["handover"]:
+            yield f"{name}: {GROUP} is on its way"
+        elif not _active(snapshots[group["holder"]["node"]]):
+            yield f"{group['holder']['node']}: holds {GROUP} but is not active"
+
+
+def _active(snapshot: dict[str, Any]) -> bool:
+    return any(group["name"] == GROUP and group["phase"] == "active"
+               for group in snapshot["groups"])

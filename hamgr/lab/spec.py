@@ -1,0 +1,164 @@
+"""What a lab is: its size, its names and addresses, and the record of it on disk."""
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from hamgr.core.types import MILLISECOND, Duration
+
+ROOT = Path("/run/hamgr-lab")
+"""One directory a lab, with everything of it that is a file."""
+STATE_FILE = "lab.json"
+CLIENT = "client"
+SWITCH = "switch"
+GROUP = "app"
+"""The one group of the generated configuration."""
+SERVERS = 3
+"""ZooKeeper servers, on the first nodes: as on real clusters of three."""
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked, said in words; with the tail of a log where one helps."""
+
+
+class LabSpec(Struct, frozen=True, kw_only=True):
+    """What to raise."""
+
+    name: str = "lab"
+    nodes: int = 3
+    rings: int = 2
+    interval: Duration = 100 * MILLISECOND
+    """Between two heartbeats, in nanoseconds."""
+    zookeeper: bool = True
+    agents: bool = True
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with it, in words."""
+        found = []
+        if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", self.name):
+            found.append(f"name {self.name!r}: a lower-case letter, then up to 15 of a-z and 0-9, "
+                         f"since namespaces and control groups are named by it")
+        if not SERVERS <= self.nodes <= 16:
+            found.append(f"nodes {self.nodes}: from {SERVERS} (one ZooKeeper server each) to 16")
+        if not 1 <= self.rings <= 4:
+            found.append(f"rings {self.rings}: from 1 to 4")
+        if self.agents and not self.zookeeper:
+            found.append("agents need ZooKeeper")
+        return found
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes, in order."""
+        return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The nodes that run a ZooKeeper server."""
+        return self.node_names[:SERVERS] if self.zookeeper else ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Everything with a namespace, beside the switch."""
+        return (*self.node_names, CLIENT)
+
+    def rings_of(self, host: str) -> range:
+        """Return the rings that a host is on: the client is on the first alone."""
+        return range(1, 2 if host == CLIENT else self.rings + 1)
+
+
+class Faults(Struct, kw_only=True):
+    """What is broken just now. Processes that are stopped or frozen show it themselves."""
+
+    off: list[str] = field(default_factory=list)
+    """Nodes without power."""
+    cut: list[tuple[str, int]] = field(default_factory=list)
+    """Links (node, ring) without carrier."""
+    deaf: list[str] = field(default_factory=list)
+    """Nodes to which the switch passes nothing on; with carrier."""
+    mute: list[str] = field(default_factory=list)
+    """Nodes from which the switch passes nothing on; with carrier."""
+    blocked: list[tuple[str, str]] = field(default_factory=list)
+    """(from, to): the switch drops what goes this way."""
+    loss: int = 0
+    """Percent of the frames between nodes that the switch drops, drawn for each receiver."""
+
+    def __bool__(self) -> bool:
+        return self != Faults()
+
+
+class Owner(Struct, frozen=True):
+    """A process, by pid and start time (clock ticks since boot): pids are used again."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def current(cls) -> "Owner":
+        """Return this process."""
+        return cls(os.getpid(), _started(os.getpid()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs; a zombie does not."""
+        return self.started != 0 and _started(self.pid) == self.started
+
+
+class LabState(Struct, kw_only=True):
+    """The record on disk, written before anything is made. All names follow from the spec."""
+
+    spec: LabSpec
+    ready: bool = False
+    owner: Owner | None = None
+    """Who takes the lab down; a lab whose owner died is swept by the next one. None: a person."""
+    faults: Faults = field(default_factory=Faults)
+
+
+def _started(pid: int) -> int:
+    """Return the start time of a process from proc(5), field 22; 0 if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def directory(name: str) -> Path:
+    """Return the directory of a lab."""
+    return ROOT / name
+
+
+def namespace(name: str, host: str) -> str:
+    """Return the network namespace of a host, as ip-netns(8) knows it."""
+    return f"hamgrlab-{name}-{host}"
+
+
+def address(host: str, ring: int) -> str:
+    """Return a host's IPv4 address on a ring."""
+    return f"10.77.{ring}.{10 + int(host[1:]) if host != CLIENT else 250}"
+
+
+def address6(host: str, ring: int) -> str:
+    """Return a host's IPv6 address on a ring."""
+    return f"fd77:{ring}::{10 + int(host[1:]) if host != CLIENT else 250}"
+
+
+VIP = "10.77.1.100"
+VIP6 = "fd77:1::100"
+
+
+def load(path: Path) -> LabState | None:
+    """Return the record in a lab's directory, or None where there is none."""
+    try:
+        return msgspec.json.decode((path / STATE_FILE).read_bytes(), type=LabState)
+    except FileNotFoundError:
+        return None
+
+
+def save(path: Path, state: LabState) -> None:
+    """Write the record, whole or not at all."""
+    fresh = path / f"{STATE_FILE}.new"
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+    fresh.replace(path / STATE_FILE)

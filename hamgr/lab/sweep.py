@@ -1,0 +1,79 @@
+"""The labs of this machine, and taking them down, whole or half-made, by their names alone."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from hamgr.lab import netns
+from hamgr.lab.cgroup import Cgroup, mount
+from hamgr.lab.spec import ROOT, LabState, directory, load, namespace, save
+
+
+@contextmanager
+def registry() -> Iterator[None]:
+    """Hold the lock under which labs come into being and go."""
+    descriptor = _lock()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # other labs are there
+            ROOT.rmdir()
+        os.close(descriptor)
+
+
+def _lock() -> int:
+    """Return the directory of all labs, locked. Who held it before may have removed it."""
+    while True:
+        ROOT.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if ROOT.exists() and os.path.samestat(os.fstat(descriptor), ROOT.stat()):
+                return descriptor
+            os.close(descriptor)
+
+
+def enter(state: LabState) -> None:
+    """Write a lab down before anything of it is made. Call it under the lock."""
+    path = directory(state.spec.name)
+    path.mkdir(mode=0o755)
+    save(path, state)
+
+
+def remove(name: str) -> None:
+    """Take everything of a lab away: processes, namespaces, links, control groups, files.
+
+    Call it under the lock. What is half-made or half-gone already is no obstacle.
+    """
+    group = Cgroup.of_lab(name)
+    group.kill()
+    group.wait_empty()
+    netns.delete(netns.existing(namespace(name, "")))
+    group.remove()
+    shutil.rmtree(directory(name), ignore_errors=True)
+
+
+def names() -> list[str]:
+    """Return every lab of which anything is left."""
+    prefix = namespace("", "").removesuffix("-")
+    found = {path.name for path in ROOT.glob("*") if path.is_dir()}
+    found |= {name.removeprefix(prefix).split("-")[0] for name in netns.existing(prefix)}
+    found |= {path.name for path in (mount() / "hamgr-lab").glob("*/")}
+    return sorted(found)
+
+
+def abandoned(state: LabState | None) -> bool:
+    """Whether nobody will ever take this lab down: its owner died, or it was half-made."""
+    if state is None:
+        return True
+    return not state.owner.alive if state.owner is not None else not state.ready
+
+
+def sweep() -> list[str]:
+    """Remove every lab that is abandoned; return their names. Call it under the lock."""
+    gone = [name for name in names() if abandoned(load(directory(name)))]
+    for name in gone:
+        remove(name)
+    return gone

@@ -1,0 +1,65 @@
+"""A real ZooKeeper ensemble from Debian's package, small and quick, one server a node."""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from hamgr.lab import netns
+from hamgr.lab.spec import LabError, LabSpec, address, namespace
+
+PORT = 2181
+_JARS = ("zookeeper.jar", "slf4j-simple.jar")
+"""Without a binding of slf4j ZooKeeper writes no log at all."""
+_JAVA = (
+    "java", "-Xms32m", "-Xmx96m", "-Xss256k", "-XX:MaxMetaspaceSize=64m", "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+    "-XX:-UsePerfData",  # else a killed JVM leaves /tmp/hsperfdata_root/PID behind
+    "-Dzookeeper.admin.enableServer=false", "-Dzookeeper.jmx.log4j.disable=true",
+)
+_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+_ANSWER_WITHIN_S = 0.5
+
+
+def write_configuration(spec: LabSpec, node: str, directory: Path) -> None:
+    """Write a server's configuration and identity into its own directory."""
+    data = directory / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "myid").write_text(str(spec.servers.index(node) + 1))
+    lines = [
+        "tickTime=500", "initLimit=10", "syncLimit=4", "maxClientCnxns=0", "preAllocSize=1024",
+        "forceSync=no", "4lw.commands.whitelist=*", "admin.enableServer=false",
+        f"dataDir={data}", f"clientPort={PORT}",
+        *(f"server.{number}={address(server, 1)}:2888:3888"
+          for number, server in enumerate(spec.servers, 1)),
+    ]
+    (directory / "zoo.cfg").write_text("\n".join(lines) + "\n")
+
+
+def command(directory: Path) -> Sequence[str]:
+    """Return the command line of a server. Raises LabError if the packages are missing."""
+    jars = [Path("/usr/share/java", jar) for jar in _JARS]
+    missing = [str(jar) for jar in jars if not jar.exists()]
+    if missing:
+        raise LabError(f"{', '.join(missing)} missing: "
+                       f"apt-get install libzookeeper-java libslf4j-java default-jre-headless")
+    return (*_JAVA, f"-XX:ErrorFile={directory}/crash.log", f"-Djava.io.tmpdir={directory}",
+            "-cp", ":".join(map(str, jars)), _MAIN, str(directory / "zoo.cfg"))
+
+
+def mode(spec: LabSpec, node: str) -> str:
+    """Return leader, follower, or an empty string for a server that does not serve.
+
+    Asked with the four-letter word `srvr`, over the node's own loopback.
+    """
+    with netns.open_socket(namespace(spec.name, node), socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(_ANSWER_WITHIN_S)
+        try:
+            sock.connect(("127.0.0.1", PORT))
+            sock.sendall(b"srvr")
+            answer = b""
+            while chunk := sock.recv(4096):
+                answer += chunk
+        except OSError:  # not listening yet, or no more: then it does not serve
+            return ""
+    found = [line[6:] for line in answer.decode().splitlines() if line.startswith("Mode: ")]
+    return found[0] if found else ""
