@@ -1,0 +1,436 @@
+"""The dead-man's switch: a real one, fed by a stand-in agent, in a network namespace of its own.
+
+Addresses here live for ever, so that only the switch can be what removes them.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from hamgr import deadman
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).resolve().parents[2]
+FEEDER = Path(__file__).with_name("feeder.py")
+V4, V6 = "10.99.0.100/24", "fd00:99::100/64"
+PATIENCE = 10.0
+"""How long a test waits for what must come, on a machine as busy as it likes."""
+
+
+def ip(namespace: str, *arguments: str) -> str:
+    return subprocess.run(["ip", "-n", namespace, *arguments], check=True, text=True,
+                          capture_output=True).stdout
+
+
+class Namespace:
+    """A network namespace with a veth pair in it, and an eye on its addresses."""
+
+    def __init__(self) -> None:
+        self.name = f"dm{uuid.uuid4().hex[:8]}"
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        ip(self.name, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        ip(self.name, "link", "set", "v0", "up")
+        ip(self.name, "link", "set", "v1", "up")
+        self.monitor = self._monitor()
+
+    def add(self, cidr: str, interface: str = "v0") -> None:
+        ip(self.name, "addr", "add", cidr, "dev", interface, *(["nodad"] if ":" in cidr else []))
+
+    def has(self, cidr: str) -> bool:
+        return f" {cidr} " in ip(self.name, "addr", "show")
+
+    def removed_at(self, cidr: str, within: float = PATIENCE) -> int:
+        """Wait for the kernel's word that the address is gone; return CLOCK_MONOTONIC of it."""
+        wanted = socket.inet_pton(socket.AF_INET6 if ":" in cidr else socket.AF_INET,
+                                  cidr.split("/")[0])
+        until = time.monotonic() + within
+        while select.select([self.monitor], [], [], max(0, until - time.monotonic()))[0]:
+            data = self.monitor.recv(65536)
+            now = time.monotonic_ns()
+            for kind, _, _, message in deadman.each_message(data):
+                if kind == deadman.RTM_DELADDR and deadman.address_of(message) == wanted:
+                    return now
+        raise AssertionError(f"{cidr} was not removed within {within} s")
+
+    def close(self) -> None:
+        self.monitor.close()
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
+
+    def _monitor(self) -> socket.socket:
+        """Open a netlink socket in the namespace: a thread that goes there and ends."""
+        made: queue.Queue[socket.socket] = queue.Queue()
+
+        def there() -> None:
+            with open(f"/run/netns/{self.name}") as namespace:
+                assert ctypes.CDLL(None).setns(namespace.fileno(), 0x40000000) == 0
+            monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            monitor.bind((0, 0x10 | 0x100))  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+            made.put(monitor)
+
+        thread = threading.Thread(target=there)
+        thread.start()
+        thread.join()
+        return made.get_nowait()
+
+
+class Agent:
+    """The stand-in, and what it said."""
+
+    def __init__(self, namespace: Namespace, run_dir: Path, *groups: str) -> None:
+        self.process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{namespace.name}", sys.executable, str(FEEDER),
+             str(run_dir), *groups], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, bufsize=1, env={"PYTHONPATH": str(ROOT)})
+        self.heard: list[dict] = []
+        self.switch = 0
+
+    def begin(self) -> "Agent":
+        self.switch = self.wait("ready")["switch"]
+        return self
+
+    def wait(self, key: str, of: str = "") -> dict:
+        for index, line in enumerate(self.heard):
+            if key in line and of in str(line[key]):
+                return self.heard.pop(index)
+        assert self.process.stdout and self.process.stderr
+        while text := self.process.stdout.readline():
+            line = json.loads(text)
+            if key in line and of in str(line[key]):
+                return line
+            self.heard.append(line)
+        raise AssertionError(f"the agent ended without {key}: {self.process.stderr.read()}")
+
+    def ask(self, *command):
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(command) + "\n")
+        return self.wait("answer")["answer"]
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        for process in (self.process.pid, self.switch):
+            if process:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture
+def namespace():
+    made = Namespace()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agents(namespace, tmp_path):
+    made = []
+
+    def start(*groups: str, begin: bool = True) -> Agent:
+        agent = Agent(namespace, tmp_path, *(groups or (f"crm={V4}@v0", f"crm={V6}@v0")))
+        made.append(agent)
+        return agent.begin() if begin else agent
+
+    yield start
+    for agent in made:
+        agent.close()
+
+
+@pytest.fixture
+def armed(namespace, agents):
+    """An agent with both addresses on and armed, half a second before its deadline."""
+    agent = agents()
+    agent.ask("deadline", 60_000, False)
+    agent.ask("arm", "crm")
+    namespace.add(V4)
+    namespace.add(V6)
+    agent.deadline = agent.ask("deadline", 500, False)
+    return agent
+
+
+def ended(process: int, within: float = PATIENCE) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(process)
+        try:
+            assert select.select([pidfd], [], [], within)[0], f"process {process} did not end"
+        finally:
+            os.close(pidfd)
+
+
+def status_kib(process: int, field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def cpu_ticks(process: int) -> int:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def switches(process: int) -> int:
+    found = re.search(r"^voluntary_ctxt_switches:\s+(\d+)",
+                      Path(f"/proc/{process}/status").read_text(), re.M)
+    assert found
+    return int(found[1])
+
+
+# The deadline passes
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_addresses_go_at_the_deadline_when_the_agent_is_killed_or_frozen(namespace, armed, how):
+    armed.signal(how)
+    assert namespace.removed_at(V4) >= armed.deadline
+    namespace.removed_at(V6)
+    assert not namespace.has(V4)
+    assert not namespace.has(V6)
+
+
+def test_addresses_go_at_the_deadline_when_the_agents_loop_is_stuck(namespace, armed):
+    armed.process.stdin.write('["overrun", 2]\n')
+    assert namespace.removed_at(V4) >= armed.deadline
+
+
+def test_the_switch_of_a_dead_agent_exits_when_it_has_acted(namespace, armed):
+    armed.signal(signal.SIGKILL)
+    ended(armed.switch)
+    assert time.monotonic_ns() >= armed.deadline
+    assert not namespace.has(V4)
+
+
+def test_a_deadline_that_moves_on_is_waited_for(namespace, armed):
+    later = armed.ask("deadline", 1500, False)
+    armed.signal(signal.SIGSTOP)
+    assert namespace.removed_at(V4) >= later
+
+
+def test_a_lowered_deadline_is_kept_though_the_switch_slept_until_the_old_one(namespace, armed):
+    armed.ask("deadline", 60_000, False)
+    armed.ask("facts")
+    lowered = armed.ask("deadline", 100, False)
+    armed.signal(signal.SIGSTOP)
+    assert namespace.removed_at(V4, within=30) >= lowered
+
+
+def test_a_confirmed_deadline_is_answered_by_the_switch_itself(armed):
+    armed.ask("deadline", 60_000, True)
+    assert "serial=5" in armed.wait("event")["event"]
+
+
+def test_nothing_is_confirmed_while_the_switch_does_not_run(armed):
+    os.kill(armed.switch, signal.SIGSTOP)
+    armed.ask("deadline", 60_000, True)
+    armed.ask("overrun", 0.3)
+    armed.ask("facts")
+    assert not [line for line in armed.heard if "event" in line]
+    os.kill(armed.switch, signal.SIGCONT)
+    assert "serial=5" in armed.wait("event")["event"]
+
+
+def test_it_acts_again_for_the_next_deadline_of_an_agent_that_lives(namespace, armed):
+    namespace.removed_at(V4)
+    armed.ask("deadline", 60_000, False)
+    namespace.add(V4)
+    again = armed.ask("deadline", 200, False)
+    assert namespace.removed_at(V4) >= again
+    assert armed.ask("facts")["acts"] >= 2
+
+
+def test_an_address_that_comes_back_past_the_deadline_goes_again(namespace, armed):
+    armed.signal(signal.SIGSTOP)
+    namespace.removed_at(V4)
+    namespace.add(V4)
+    namespace.removed_at(V4)
+
+
+# What is left alone
+
+def test_a_disarmed_group_is_never_touched(namespace, agents):
+    other = "10.98.0.100/24"
+    agent = agents(f"crm={V4}@v0", f"web={other}@v1")
+    agent.ask("deadline", 60_000, False)
+    namespace.add(V4)
+    namespace.add(other, "v1")
+    agent.ask("arm", "crm")
+    agent.ask("arm", "web")
+    agent.ask("disarm", "web")
+    agent.ask("deadline", 100, False)
+    agent.signal(signal.SIGKILL)
+    namespace.removed_at(V4)
+    ended(agent.switch)
+    assert namespace.has(other)
+
+
+def test_a_switch_with_nothing_armed_exits_with_its_agent_at_once(namespace, agents):
+    agent = agents()
+    namespace.add(V4)
+    agent.ask("deadline", 600_000, False)
+    agent.signal(signal.SIGKILL)
+    ended(agent.switch)
+    assert namespace.has(V4)
+
+
+def test_an_orderly_close_withdraws_what_is_armed_at_once(namespace, armed):
+    armed.ask("deadline", 600_000, False)
+    armed.ask("close")
+    assert "verified" in armed.wait("closed")["closed"]
+    assert not namespace.has(V4)
+
+
+def test_sigterm_withdraws_at_once(namespace, agents):
+    agent = agents()
+    agent.ask("deadline", 600_000, False)
+    agent.ask("arm", "crm")
+    namespace.add(V4)
+    os.kill(agent.switch, signal.SIGTERM)
+    namespace.removed_at(V4)
+
+
+def test_a_keyboard_interrupt_is_the_agents_business(namespace, armed):
+    os.kill(armed.switch, signal.SIGINT)
+    os.kill(armed.switch, signal.SIGHUP)
+    armed.ask("deadline", 60_000, True)
+    armed.wait("event", "serial=5")
+    assert namespace.has(V4)
+
+
+# What it verifies
+
+def test_an_address_that_is_elsewhere_than_loaded_goes_too(namespace, agents):
+    agent = agents(f"crm={V4}@v0")
+    agent.ask("deadline", 60_000, False)
+    namespace.add("10.99.0.100/25", "v1")
+    agent.ask("arm", "crm")
+    agent.ask("deadline", 50, False)
+    namespace.removed_at(V4)
+    assert "verified" in wait_for_act(agent)
+
+
+def test_an_interface_that_is_gone_counts_as_verified(namespace, agents):
+    agent = agents(f"crm={V4}@v0")
+    agent.ask("deadline", 60_000, False)
+    agent.ask("arm", "crm")
+    namespace.add(V4)
+    ip(namespace.name, "link", "del", "v0")
+    agent.ask("deadline", 10, False)
+    assert "verified" in wait_for_act(agent)
+
+
+def wait_for_act(agent: Agent) -> str:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if act := agent.ask("facts")["last_act"]:
+            return act
+        agent.ask("overrun", 0.01)
+    raise AssertionError("the switch did not say that it acted")
+
+
+def test_hundreds_of_addresses_go_together(namespace, agents):
+    addresses = [f"10.97.{number // 200}.{number % 200 + 1}/32" for number in range(300)]
+    agent = agents(*(f"crm={address}@v0" for address in addresses))
+    agent.ask("deadline", 60_000, False)
+    agent.ask("arm", "crm")
+    batch = "".join(f"addr add {address} dev v0\n" for address in addresses)
+    subprocess.run(["ip", "-n", namespace.name, "-batch", "-"], input=batch, text=True, check=True)
+    agent.ask("deadline", 10, False)
+    assert "verified" in wait_for_act(agent)
+    assert "10.97." not in ip(namespace.name, "addr", "show")
+
+
+# Its own death
+
+def test_a_killed_switch_is_noticed_and_replaced_with_the_same_state(namespace, armed):
+    armed.ask("deadline", 60_000, False)
+    os.kill(armed.switch, signal.SIGKILL)
+    assert "died" in armed.wait("death")["death"]
+    armed.ask("deadline", 60_000, True)
+    armed.wait("event", "serial=5")
+    facts = armed.ask("facts")
+    assert facts["alive"]
+    assert facts["deaths"] == 1
+    assert facts["process"] != armed.switch
+    armed.switch = facts["process"]
+    deadline = armed.ask("deadline", 50, False)
+    armed.signal(signal.SIGKILL)
+    assert namespace.removed_at(V4) >= deadline
+
+
+# The lock
+
+def test_two_agents_exclude_each_other(agents):
+    first = agents()
+    second = agents(begin=False)
+    _, error = second.process.communicate(timeout=PATIENCE)
+    assert f"another agent (process {first.process.pid})" in error
+
+
+def test_a_second_agent_ends_the_armed_switch_of_the_first_before_it_begins(namespace, armed, agents):
+    armed.ask("deadline", 600_000, False)
+    armed.signal(signal.SIGKILL)
+    second = agents(begin=False)
+    assert second.wait("ready")["old"] == armed.switch
+    assert not namespace.has(V4)
+
+
+def test_a_stopped_switch_does_not_keep_the_next_agent_from_starting(armed, agents):
+    os.kill(armed.switch, signal.SIGSTOP)
+    armed.signal(signal.SIGKILL)
+    assert agents(begin=False).wait("ready")["old"] == armed.switch
+
+
+# What it costs
+
+def test_it_is_small_and_locked_and_knows_nothing_of_hamgr(armed):
+    facts = armed.ask("facts")
+    assert status_kib(armed.switch, "VmRSS") <= 16 * 1024
+    if facts["memory"] == "locked":
+        assert status_kib(armed.switch, "VmLck") > 8 * 1024
+    modules = subprocess.run(
+        [sys.executable, "-I", "-S", "-c",
+         f"import sys, runpy; runpy.run_path({deadman.__file__!r}); print(*sys.modules)"],
+        check=True, capture_output=True, text=True).stdout.split()
+    assert "asyncio" not in modules
+    assert not [name for name in modules if name.startswith(("hamgr", "msgspec", "site"))]
+
+
+def test_it_runs_above_the_agent_where_that_is_allowed(armed):
+    facts = armed.ask("facts")
+    if facts["scheduling"].startswith("ordinary"):
+        pytest.skip(facts["scheduling"])
+    assert os.sched_getscheduler(armed.switch) == os.SCHED_FIFO
+    assert os.sched_getparam(armed.switch).sched_priority == deadman.PRIORITY
+
+
+def test_credits_do_not_wake_it(armed):
+    """Ten thousand deadlines, each later than the last: the switch wakes for the first alone."""
+    armed.ask("deadline", 60_000, True)
+    armed.wait("event")
+    before = switches(armed.switch)
+    cost_ns = armed.ask("cost")
+    assert switches(armed.switch) - before <= 3
+    print(f"a deadline costs the agent {cost_ns:.0f} ns")
+
+
+def test_it_never_wakes_while_nothing_is_armed(agents):
+    agent = agents()
+    agent.ask("deadline", 10, True)
+    agent.wait("event")
+    before = switches(agent.switch)
+    agent.ask("overrun", 0.5)
+    assert switches(agent.switch) - before <= 1  # a question whether it is alive may come between
