@@ -1,0 +1,1 @@
+"""The agent: an asyncio shell around the engine."""

@@ -14,7 +14,15 @@ from typing import Any, assert_never
 
 import msgspec
 
-from hamgr.agent.facts import AgentStatus, Ask, AskRecorder, AskRequest, AskStatus, AskStop, AskWatch
+from hamgr.agent.facts import (
+    AgentStatus,
+    Ask,
+    AskRecorder,
+    AskRequest,
+    AskStatus,
+    AskStop,
+    AskWatch,
+)
 from hamgr.core.records import Request
 
 SOCKET = "control.sock"

@@ -5,12 +5,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from hamgr.agent.tasks import watched
 
 RETRY_S = 1.0
 """Between two attempts at a job that failed (a full disk): more often would only fill the log."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("hamgr.disk")
 
@@ -55,6 +57,28 @@ class Disk:
         self._jobs.append(Job(what, run, done, retry))
         if self._worker is None or self._worker.done():
             self._worker = watched(self._work())
+
+    async def call(self, what: str, run: Callable[[], T]) -> T:
+        """Run it after all that were submitted before and return its result. Raises OSError."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        outcome: list[T | OSError] = []
+
+        def attempt() -> None:
+            try:
+                outcome.append(run())
+            except OSError as error:
+                outcome.append(error)
+
+        def finish() -> None:
+            if result.cancelled():
+                return
+            if isinstance(outcome[0], OSError):
+                result.set_exception(outcome[0])
+            else:
+                result.set_result(outcome[0])
+
+        self.submit(what, attempt, finish)
+        return await result
 
     async def close(self, within_s: float) -> None:
         """Wait for what is left, so long at most, and end the thread."""

@@ -28,6 +28,7 @@ from hamgr.core.effects import (
     Write,
 )
 from hamgr.core.events import (
+    DeadlineSet,
     Event,
     FenceAnswered,
     MaintenanceKept,
@@ -42,7 +43,7 @@ logger = logging.getLogger("hamgr.engine")
 _ALARMING = frozenset({
     Reason.LAPSED, Reason.NEW_LIFE, Reason.ACCUSED, Reason.BLOCKED, Reason.LOOP_LATE,
     Reason.ZOOKEEPER_DOWN, Reason.FOREIGN_DATA, Reason.REQUEST_REFUSED, Reason.SERVICE_FAILED,
-    Reason.ADDRESS_CONFLICT, Reason.ADDRESS_RESTORED, Reason.CONDITION_LOST, Reason.RELEASED,
+    Reason.RIVAL, Reason.ADDRESS_RESTORED, Reason.CONDITION_LOST, Reason.RELEASED,
     Reason.WAITS_FOR_FENCE, Reason.WAITS_STOP_WITHIN, Reason.SCARRED,
 })
 _FAILED = frozenset({Reason.STOP_FAILED, Reason.START_FAILED, Reason.FENCE_FAILED})
@@ -61,7 +62,7 @@ class Ports:
 
 
 class Outstanding:
-    """Writes and service runs that have not been answered yet.
+    """Numbered requests that have not been answered yet.
 
     A new engine numbers its own from the start again, so it may not begin before these are empty.
     """
@@ -74,21 +75,27 @@ class Outstanding:
     def __bool__(self) -> bool:
         return bool(self._open)
 
-    def asked(self, effect: Write | RunService) -> None:
-        """Note a request."""
-        if isinstance(effect, Write):
-            self._open.add((WriteAnswered, effect.write))
-        else:
-            self._open.add((ServiceAnswered, effect.run))
+    def asked(self, effect: Effect) -> None:
+        """Note a request, if the effect is one."""
+        match effect:
+            case Write(write=number):
+                self._open.add((WriteAnswered, number))
+            case RunService(run=number):
+                self._open.add((ServiceAnswered, number))
+            case SetDeadline(serial=number, confirm=True):
+                self._open.add((DeadlineSet, number))
+            case _:
+                pass
 
     def answered(self, event: Event) -> None:
         """Note an answer, if the event is one."""
-        if isinstance(event, WriteAnswered):
-            self._open.discard((WriteAnswered, event.write))
-        elif isinstance(event, ServiceAnswered):
-            self._open.discard((ServiceAnswered, event.run))
-        else:
-            return
+        match event:
+            case WriteAnswered(write=number) | ServiceAnswered(run=number):
+                self._open.discard((type(event), number))
+            case DeadlineSet(serial=number):
+                self._open.discard((DeadlineSet, number))
+            case _:
+                return
         if not self._open:
             self.emptied()
 
@@ -110,6 +117,7 @@ class Dispatch:
 
     def perform(self, effect: Effect) -> None:
         """Carry one effect out, or begin to; what comes of it is posted as an event."""
+        self.outstanding.asked(effect)
         match effect:
             case SendHeartbeat():
                 self._ports.transport.send(effect.to, effect.heartbeat)
@@ -118,7 +126,6 @@ class Dispatch:
             case Report():
                 report(effect)
             case Write():
-                self.outstanding.asked(effect)
                 self._ports.coordinator.write(effect)
             case Read():
                 self._ports.coordinator.read(effect.paths)
@@ -126,11 +133,8 @@ class Dispatch:
                 self._guard(effect)
             case ClaimAddresses() | WithdrawAddresses() | LoosenAddresses() | TightenAddresses():
                 self._move(effect)
-            case RunService():
-                self.outstanding.asked(effect)
-                self._ports.services.run(effect)
-            case CancelService():
-                self._ports.services.cancel(effect.run)
+            case RunService() | CancelService():
+                self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
             case Fence():
@@ -146,6 +150,12 @@ class Dispatch:
             self._ports.switch.arm(effect.group)
         else:
             self._ports.switch.disarm(effect.group)
+
+    def _serve(self, effect: RunService | CancelService) -> None:
+        if isinstance(effect, RunService):
+            self._ports.services.run(effect)
+        else:
+            self._ports.services.cancel(effect.run)
 
     def _move(
         self, effect: ClaimAddresses | WithdrawAddresses | LoosenAddresses | TightenAddresses

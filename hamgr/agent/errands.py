@@ -32,13 +32,13 @@ class Errands:
         return event
 
     async def demote(
-        self, group: GroupName, service: ServiceName, timeout: Duration, reason: str
+        self, group: GroupName, service: ServiceName, within: Duration, reason: str
     ) -> ServiceAnswered:
-        """Stop a service that may have been left running; return within its timeout."""
+        """Stop a service that may have been left running; return within that time."""
         number = next(self._numbers)
         answer = self._expect(number)
         self._services.run(RunService(run=number, group=group, service=service, action="demote",
-                                      epoch=0, timeout=timeout, reason=reason))
+                                      epoch=0, timeout=within, reason=reason))
         event = await answer
         assert isinstance(event, ServiceAnswered), "a run was answered as a write"
         return event

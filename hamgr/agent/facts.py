@@ -4,7 +4,8 @@ from msgspec import Struct, field
 
 from hamgr.core.records import Request
 from hamgr.core.snapshot import Snapshot
-from hamgr.core.types import GroupName
+from hamgr.core.spec import ClusterSpec
+from hamgr.core.types import GroupName, NodeName
 
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""
@@ -52,6 +53,11 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     process: Process
+    node: NodeName
+    spec: ClusterSpec
+    """The nodes and groups of its configuration file."""
+    rings: dict[NodeName, tuple[str, ...]]
+    """The heartbeat addresses of each node."""
     snapshot: Snapshot | None
     """None while the agent has no engine yet."""
     addresses: tuple[KernelAddress, ...] = ()

@@ -7,6 +7,7 @@ when heartbeats run. What cannot be had yet is tried again every second, and sai
 
 import asyncio
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,6 @@ from hamgr.agent.loop import Loop, Timer
 from hamgr.agent.outside import About, Outside
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.showing import layers, process, status_line
-from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.engine import Engine
 from hamgr.core.events import Event, StopAsked
@@ -38,6 +38,7 @@ logger = logging.getLogger("hamgr.agent")
 
 Over = BeginNewLife | Exit | Exception
 """Why an engine is no longer fed."""
+Attempt = Callable[[], Awaitable[None]]
 
 
 class Agent:
@@ -56,7 +57,7 @@ class Agent:
         self._ports: Ports | None = None
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
-        self._stop_why = ""
+        self._above = 0
         self._waits_for = ""
         self._started = time.monotonic_ns()
 
@@ -86,38 +87,25 @@ class Agent:
             self._end(Exit())
             return
         logger.info("stopping: %s", why)
-        self._stop_why = why
         self._stop.set()
         self._outside.notify("STOPPING=1")
-        if self._loop.engine is not None:
-            self.post(StopAsked(why=why))
+        self.post(StopAsked(why=why))
 
     async def _live(self, ports: Ports) -> int:
-        if not await self._start(ports):
+        over: Over = await self._start(ports) or await self._life(ports, above=0)
+        while isinstance(over, BeginNewLife):
+            logger.warning("a new life begins: %s", over.why)
+            await self._answered()
+            over = await self._life(ports, above=over.incarnation_above)
+        if isinstance(over, Exit):
             return 0
-        above = 0
-        while True:
-            self._over = asyncio.get_running_loop().create_future()
-            if not await self._until_done("remove leftovers", self._clean):
-                return 0
-            await self._begin(ports, above)
-            over = await self._over
-            self._loop.end()
-            match over:
-                case BeginNewLife():
-                    logger.warning("a new life begins: %s", over.why)
-                    above = over.incarnation_above
-                    await self._answered()
-                case Exit():
-                    return 0
-                case Exception():
-                    await self._crash(ports, over)
-                    return EXIT_BUG
+        await self._crash(ports, over)
+        return EXIT_BUG
 
-    async def _start(self, ports: Ports) -> bool:
-        """Start every part; return whether that was done before a word to stop."""
+    async def _start(self, ports: Ports) -> Over | None:
+        """Start every part; return why that was given up, if it was."""
         self._disk.start()
-        parts: tuple[tuple[str, Callable[[], Awaitable[Any]]], ...] = (
+        parts: tuple[tuple[str, Attempt], ...] = (
             ("listen at the control socket", self._control.start),
             ("open the flight recorder", self._open_recorder),
             ("prepare the addresses", ports.addresses.start),
@@ -126,47 +114,64 @@ class Agent:
             ("begin to connect to ZooKeeper", ports.coordinator.start),
         )
         for what, start in parts:
-            if not await self._until_done(what, start):
-                return False
-        return True
+            if over := await self._until_done(what, start):
+                return over
+        return None
 
-    async def _until_done(self, what: str, attempt: Callable[[], Awaitable[Any]]) -> bool:
-        """Attempt it each second until it works; False if told to stop meanwhile."""
+    async def _life(self, ports: Ports, above: int) -> Over:
+        """Live with one engine, and return why it ended."""
+        self._over = asyncio.get_running_loop().create_future()
+        self._above = above
+        for what, attempt in (("remove leftovers", self._clean),
+                              ("begin a life", self._conceive)):
+            if over := await self._until_done(what, attempt):
+                return over
+        self._loop.begin(self._engine)
+        self._outside.notify("READY=1")
+        return await self._over
+
+    async def _until_done(self, what: str, attempt: Attempt) -> Over | None:
+        """Attempt it each second until it works; return why that was given up, if it was."""
         said = ""
         while not self._stop.is_set():
+            trying = asyncio.ensure_future(attempt())
+            await asyncio.wait((trying, self._over), return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done():
+                trying.cancel()
+                return self._over.result()
             try:
-                await attempt()
+                trying.result()
             except OSError as error:
                 self._waits_for = f"cannot {what}: {error}"
             else:
                 self._waits_for = ""
-                return True
+                return None
             if self._waits_for != said:
                 said = self._waits_for
                 logger.error("%s; trying again each second", said)
                 self._outside.notify(f"STATUS={said}")
             await _unless(self._stop, RETRY_S)
-        return False
+        return Exit()
 
     async def _open_recorder(self) -> None:
-        self._recorder.open()
+        await self._disk.call("open the flight recorder", self._recorder.open)
 
     async def _clean(self) -> None:
         assert self._ports is not None, "cleaning needs the ports"
         await clean(self._ports, self._errands, self._about)
 
-    async def _begin(self, ports: Ports, above: int) -> None:
-        cluster_id, revision = ports.store.facts()
-        incarnation = ports.store.next_incarnation(above)
-        engine = Engine(
+    async def _conceive(self) -> None:
+        assert self._ports is not None, "a life needs the ports"
+        store = self._ports.store
+        incarnation = await self._disk.call(
+            "keep the incarnation", lambda: store.next_incarnation(self._above))
+        cluster_id, revision = store.facts()
+        self._engine = Engine(
             self._about.spec, self._about.node, incarnation, time.monotonic_ns(),
             known_cluster=cluster_id, known_revision=revision,
-            in_place=in_place(ports.store.maintenance(), self._outside.kernel(), self._about.spec),
-            config_digest=self._about.config_digest, version=self._about.version)
-        self._loop.begin(engine)
-        self._outside.notify("READY=1")
-        if self._stop.is_set():
-            self.post(StopAsked(why=self._stop_why))
+            in_place=in_place(store.maintenance(), self._outside.kernel(), self._about.spec),
+            config_digest=self._about.config_digest, version=self._about.version,
+            fresh_cluster_id=secrets.token_hex(8))
 
     async def _answered(self) -> None:
         """Wait until nothing that the last engine asked for can still be answered."""
@@ -231,10 +236,11 @@ class Agent:
         snapshot = self._loop.engine.snapshot(now) if self._loop.engine else None
         kernel = self._outside.kernel()
         me = process(self._about, self._outside, started_ago_s=(now - self._started) / SECOND,
-                     stopping=self._stop.is_set(), why=self._waits_for, running=snapshot is not None,
-                     worst_lateness=self._loop.worst_lateness)
-        return AgentStatus(process=me, snapshot=snapshot, addresses=kernel,
-                           layers=layers(snapshot, kernel, me),
+                     stopping=self._stop.is_set(), running=snapshot is not None,
+                     why=self._waits_for, worst_lateness=self._loop.worst_lateness)
+        return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
+                           rings=self._about.rings, snapshot=snapshot,
+                           addresses=kernel, layers=layers(snapshot, kernel, me),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
 

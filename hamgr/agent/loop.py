@@ -54,7 +54,7 @@ class Timer(Protocol):
 
 
 class Known:
-    """The newest word on each fact that adapters tell only once, for an engine that starts later."""
+    """The newest word on each fact that is told only once, for an engine that starts later."""
 
     def __init__(self) -> None:
         self.zookeeper: ZooKeeperChanged | None = None

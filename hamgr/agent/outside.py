@@ -1,6 +1,6 @@
 """What the composition root tells an agent about itself and about the process around it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ class About:
 
     node: NodeName
     spec: ClusterSpec
+    rings: dict[NodeName, tuple[str, ...]]
+    """The heartbeat addresses of each node."""
     version: str
     config: str
     """Path of the configuration file."""
@@ -35,7 +37,7 @@ class Outside:
     """Collects garbage."""
     kernel: Callable[[], tuple[KernelAddress, ...]]
     """The configured VIPs, as the kernel has them."""
-    counters: Callable[[], Mapping[str, Mapping[str, int]]]
+    counters: Callable[[], dict[str, dict[str, int]]]
     """What the adapters have counted."""
     reload: Callable[[], None]
     """Checks the configuration file and logs the differences. Runs in the disk thread."""

@@ -138,7 +138,7 @@ def read(
     for path in sorted(existing, key=lambda path: path.stat().st_mtime_ns):
         data = path.read_bytes()
         end = 0
-        for body, end in _blocks(data):
+        for body, end in _blocks(data):  # noqa: B007 - where the last one ended is used below
             yield from _entries(body)
         if end < len(data):
             damaged(f"{path}: {len(data) - end} bytes at the end are not a whole block")

@@ -1,0 +1,241 @@
+"""From what an agent answers to what `hamgr status` says: pure functions."""
+
+from collections.abc import Iterator, Mapping
+
+from hamgr.agent.facts import AgentStatus
+from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
+from hamgr.core.records import GroupPlan, Plan
+from hamgr.core.snapshot import GroupView, PeerView, Snapshot
+from hamgr.core.spec import GroupSpec, NodeSpec
+from hamgr.core.types import MILLISECOND, SECOND, NodeName
+
+NOT_ASKED = Wire(asked=False, why="not asked")
+
+
+def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
+    """Return the survey; wire says who answers for each address, by its text."""
+    asked = f"the agent on {status.node} (process {status.process.pid})"
+    snapshot = status.snapshot
+    if snapshot is None:
+        why = status.process.why or f"the agent on {status.node} is {status.process.phase}"
+        return Survey(source="agent", asked=asked, cluster=status.spec.name, node=status.node,
+                      problems=(Problem(severity="unknown", text=why),), verdict="unknown")
+    nodes = tuple(_node(status, snapshot, spec) for spec in status.spec.nodes)
+    groups = tuple(_group(status, snapshot, spec, wire) for spec in status.spec.groups)
+    problems = tuple(_problems(status, snapshot, nodes, groups))
+    alive = {node.name for node in nodes if node.alive}
+    heard = sum(1 for voter in snapshot.voters if voter in alive)
+    leader = snapshot.leader
+    return Survey(
+        source="agent", asked=asked, cluster=snapshot.cluster, cluster_id=snapshot.cluster_id,
+        node=snapshot.node, leader=leader.node if leader else "", term=leader.term if leader else 0,
+        plan_revision=snapshot.plan.revision if snapshot.plan else 0,
+        zookeeper=("connected" if snapshot.zookeeper else
+                   f"down ({snapshot.zookeeper_why})" if snapshot.zookeeper_why else "down"),
+        voters_heard=heard, voters=len(snapshot.voters),
+        survives=max(0, heard - (len(snapshot.voters) // 2 + 1)),
+        nodes=nodes, groups=groups,
+        requests=tuple(f"{request.kind} {request.group or request.node}".strip()
+                       for request in snapshot.requests if request.state == "open"),
+        problems=problems, verdict=verdict(problems))
+
+
+def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
+    plan, leader = snapshot.plan, snapshot.leader
+    standby = plan is not None and spec.name in plan.standby
+    leads = leader is not None and leader.node == spec.name
+    if spec.name == snapshot.node:
+        return NodeRow(
+            name=spec.name, state=snapshot.lease, alive=True, voter=spec.voter,
+            witness=spec.witness, standby=standby, leads=leads, incarnation=snapshot.incarnation,
+            round=snapshot.round, accused_by=_accusers_of_us(snapshot),
+            version=status.process.version, note=_joined(["this node", *_marks(spec, standby)]))
+    peer = next((peer for peer in snapshot.peers if peer.node == spec.name), None)
+    seat = snapshot.seats.get(spec.name)
+    state, alive = _state(snapshot, spec.name, peer, status.spec.timing.detection)
+    if peer is None:
+        peer = PeerView(node=spec.name)
+    return NodeRow(
+        name=spec.name, state=state, alive=alive, voter=spec.voter, witness=spec.witness,
+        standby=standby, leads=leads,
+        heard_ms=None if peer.heard_ago is None else round(peer.heard_ago / MILLISECOND, 1),
+        incarnation=peer.incarnation or (seat.incarnation if seat else 0),
+        round=peer.round or (seat.round if seat else 0), accused_by=peer.accused_by,
+        version=peer.version,
+        note=_joined([*_marks(spec, standby), *_peer_marks(status, snapshot, peer, alive)]))
+
+
+def _state(
+    snapshot: Snapshot, node: NodeName, peer: PeerView | None, detection: int
+) -> tuple[str, bool]:
+    """Return a word for another node's state, and whether it is alive as seen from here."""
+    seat = snapshot.seats.get(node)
+    word = seat.state.value if seat else ""
+    silent = peer is None or peer.heard_ago is None or peer.heard_ago > detection
+    if not silent and peer is not None:
+        return "lapsed" if peer.lapsed else peer.seat or "joining", True
+    if word == "left":
+        return "left", False
+    if word == "" and (peer is None or peer.heard_ago is None):
+        return "never seen", False
+    if word == "dead" or (peer is not None and (peer.accused or peer.blocked)):
+        return "down", False
+    return "silent", False
+
+
+def _accusers_of_us(snapshot: Snapshot) -> tuple[NodeName, ...]:
+    mine = next((peer for peer in snapshot.peers if peer.node == snapshot.node), None)
+    return mine.accused_by if mine else ()
+
+
+def _marks(spec: NodeSpec, standby: bool) -> list[str]:
+    marks = ["witness"] if spec.witness else [] if spec.voter else ["no vote"]
+    return [*marks, *(["standby"] if standby else [])]
+
+
+def _peer_marks(
+    status: AgentStatus, snapshot: Snapshot, peer: PeerView, alive: bool
+) -> Iterator[str]:
+    if peer.accused_by:
+        yield f"accused by {', '.join(peer.accused_by)}"
+    dark = [f"{number}" for number, ago in enumerate(peer.rings_ago, 1)
+            if ago is None or ago > status.spec.timing.detection]
+    if alive and dark:
+        yield f"silent on ring {', '.join(dark)}"
+    if alive and peer.config and peer.config != status.process.config_digest:
+        yield "its configuration differs from this node's"
+    if alive and peer.version and peer.version != status.process.version:
+        yield f"runs version {peer.version}"
+
+
+def _group(
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, wire: Mapping[str, Wire]
+) -> GroupRow:
+    plan = _plan_of(snapshot.plan, spec.name)
+    view = next((group for group in snapshot.groups if group.name == spec.name), None)
+    holder = plan.holder.node if plan.holder else ""
+    active = _active(snapshot, spec, view)
+    vips = tuple(
+        VipRow(address=vip.address, plan=holder, kernel=vip.present, interface=vip.interface,
+               lifetime_s=vip.lifetime_s, wire=wire.get(vip.address, NOT_ASKED))
+        for vip in status.addresses if vip.group == spec.name)
+    here = view is not None and view.phase == "active"
+    return GroupRow(
+        name=spec.name, holder=holder, heir=plan.heir.node if plan.heir else "",
+        epoch=plan.holder.epoch if plan.holder else 0, active=active,
+        phase=view.phase if view else "inactive",
+        active_for_s=(round(view.active_for / SECOND, 1)
+                      if view and view.active_for is not None else None),
+        maintenance=plan.maintenance.value, handover=plan.handover,
+        guarded_by=status.layers.get(spec.name, ()) if here else _guard_heard(snapshot, spec),
+        vips=vips, why=(view.why if view and here else "") or plan.why)
+
+
+def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
+    return (plan.groups.get(group) if plan else None) or GroupPlan()
+
+
+def _active(
+    snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
+) -> tuple[NodeName, ...]:
+    """Return the nodes that say of themselves that they are active, this one included."""
+    active = [peer.node for peer in snapshot.peers if not peer.lapsed and not peer.blocked
+              and any(word.group == spec.name and word.epoch for word in peer.words)]
+    if view is not None and view.phase == "active":
+        active.append(snapshot.node)
+    return tuple(sorted(active, key=lambda node: (node not in spec.nodes, node)))
+
+
+def _guard_heard(snapshot: Snapshot, spec: GroupSpec) -> tuple[str, ...]:
+    """Return what heartbeats tell of the active node's layers: its switch."""
+    armed = any(word.group == spec.name and word.epoch and word.armed
+                for peer in snapshot.peers for word in peer.words)
+    return ("switch",) if armed else ()
+
+
+def _joined(marks: list[str]) -> str:
+    return ", ".join(mark for mark in marks if mark)
+
+
+def _problems(
+    status: AgentStatus,
+    snapshot: Snapshot,
+    nodes: tuple[NodeRow, ...],
+    groups: tuple[GroupRow, ...],
+) -> Iterator[Problem]:
+    for group in groups:
+        spec = status.spec.group(group.name)
+        assert spec is not None, "groups are those of the configuration"
+        yield from _group_problems(status, snapshot, spec, group)
+    for node in nodes:
+        if not node.alive:
+            yield _degraded(f"{node.name} is {node.state}")
+        elif node.accused_by:
+            yield _degraded(f"{node.name} is heard, but accused by {', '.join(node.accused_by)}: "
+                            "one more accuser ends its lease")
+        if node.alive and node.state == "lapsed":
+            yield _degraded(f"{node.name} has no lease")
+        if "differs" in node.note:
+            yield _degraded(f"{node.name} runs with another configuration")
+    if not snapshot.zookeeper:
+        yield _degraded("ZooKeeper cannot be reached from here: nothing stops for that, and the "
+                        "heir can take over once, but nothing can be planned")
+    elif snapshot.leader is None or not snapshot.leader.node:
+        yield _degraded("no node leads: nothing can be planned until one does")
+    if not status.process.switch_alive:
+        yield _degraded(f"no dead-man's switch runs on {status.node}")
+
+
+def _group_problems(
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, group: GroupRow
+) -> Iterator[Problem]:
+    yield from _owner_problems(group)
+    here = group.phase == "active"
+    for vip in group.vips:
+        if vip.kernel and group.phase == "inactive" and group.maintenance == "off":
+            yield _failed(f"{vip.address} is on {status.node}, where {group.name} is not active")
+        if here and not vip.kernel:
+            yield _failed(f"{group.name} is active on {status.node}, but {vip.address} is not "
+                          "there")
+        yield from _wire_problems(group, vip)
+    if group.maintenance != "off":
+        yield _degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
+    elif not group.heir and len(spec.nodes) > 1:
+        yield _degraded(f"{group.name} has no heir: nobody can take over at once")
+    if here and group.maintenance == "off" and "switch" not in group.guarded_by:
+        yield _degraded(f"{group.name} is not guarded by the dead-man's switch")
+    view = next((view for view in snapshot.groups if view.name == group.name), None)
+    if view is not None and not view.fit:
+        yield _degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
+
+
+def _owner_problems(group: GroupRow) -> Iterator[Problem]:
+    if len(group.active) > 1:
+        yield _failed(f"{group.name} is active on {' and '.join(group.active)}")
+    elif not group.active:
+        yield _failed(f"{group.name} is active nowhere"
+                      + (f" (the plan has it on {group.holder})" if group.holder else ""))
+    elif group.active[0] not in (group.holder, group.heir):
+        yield _failed(f"{group.name} is active on {group.active[0]}, but the plan has it on "
+                      f"{group.holder or 'no node'}")
+
+
+def _wire_problems(group: GroupRow, vip: VipRow) -> Iterator[Problem]:
+    wire = vip.wire
+    if not wire.asked or not group.active:
+        return
+    if not wire.mac and not vip.kernel:
+        yield _failed(f"nobody answers for {vip.address} on the wire")
+    elif wire.mac and vip.kernel:
+        yield _failed(f"{wire.node or wire.mac} answers for {vip.address} too")
+    elif wire.node and wire.node not in group.active:
+        yield _failed(f"{wire.node} answers for {vip.address}, but {group.name} is active on "
+                      f"{', '.join(group.active)}")
+
+
+def _degraded(text: str) -> Problem:
+    return Problem(severity="degraded", text=text)
+
+
+def _failed(text: str) -> Problem:
+    return Problem(severity="failed", text=text)

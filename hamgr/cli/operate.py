@@ -1,0 +1,190 @@
+"""The commands that change something: each waits until it is done, and says what became of it.
+
+Exit status of all of them: 0 done; 1 refused, by the cluster (the reason is printed) or at the
+question; 3 it cannot be told (no answer in time, or nobody to ask).
+"""
+
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from hamgr.cli.client import RUN_DIR, AgentDown, AgentRefused, ask
+from hamgr.cli.status import CONFIG
+from hamgr.core.records import Request
+
+SCHEMA = 1
+DONE, REFUSED, UNKNOWN = 0, 1, 3
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
+                     show_default=True),
+        click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
+                     show_default=True, help="Used when no agent answers."),
+        click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,
+                     help="Seconds to wait for the end."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("group")
+@click.option("--to", "target", default="", metavar="NODE", help="Where to; default: the heir.")
+@_options
+def switchover(group: str, target: str, **how: Any) -> None:
+    """Move GROUP to another node, in order: stopped here, then started there."""
+    _operate(Request(id=_id(), kind="switchover", group=group, node=target),
+             f"{group} is stopped where it runs and started "
+             f"{f'on {target}' if target else 'on its heir'}.", **how)
+
+
+@click.command()
+@click.argument("node")
+@_options
+def standby(node: str, **how: Any) -> None:
+    """Move everything off NODE and keep it off, until `hamgr resume NODE`."""
+    _operate(Request(id=_id(), kind="standby", node=node),
+             f"Every group that runs on {node} is moved to another node.", **how)
+
+
+@click.command()
+@click.argument("node")
+@_options
+def resume(node: str, **how: Any) -> None:
+    """Let NODE run groups again."""
+    _operate(Request(id=_id(), kind="resume", node=node), "", **how)
+
+
+@click.command()
+@click.argument("switch", type=click.Choice(["on", "off"]), metavar="on|off")
+@click.option("--group", default="", help="One group only; default: all.")
+@click.option("--owner-is-down", is_flag=True,
+              help="off: your word that an owner that cannot be heard is powered off.")
+@_options
+def maintenance(switch: str, group: str, owner_is_down: bool, **how: Any) -> None:
+    """Leave groups alone (on), or guard them again (off).
+
+    In maintenance nothing is moved, stopped or withdrawn, and nothing takes over.
+    """
+    what = group or "every group"
+    warning = (f"Until `hamgr maintenance off`, nothing takes over {what} when a node dies."
+               if switch == "on" else
+               f"If a node that you say is down runs {what} all the same, two will be active."
+               if owner_is_down else "")
+    _operate(Request(id=_id(), kind=f"maintenance-{switch}", group=group,
+                     confirmed=owner_is_down), warning, **how)
+
+
+def _operate(
+    request: Request,
+    warning: str,
+    *,
+    yes: bool,
+    as_json: bool,
+    config: Path,
+    run_dir: Path,
+    timeout: float,
+) -> None:
+    """Ask the operator, then the cluster; print what became of it and exit accordingly."""
+    if warning and not yes:
+        _confirm(warning)
+    request = msgspec.structs.replace(request, by=_operator())
+    say = _silent if as_json else click.echo
+    started = time.monotonic()
+    try:
+        answer, source = _through_agent(request, say, run_dir, timeout)
+    except AgentRefused as error:
+        _finish(request, "unknown", str(error), "agent", started, as_json)
+    except AgentDown as error:
+        say(f"{error}; asking ZooKeeper")
+        answer, source = _through_zookeeper(request, say, config, timeout, started, as_json)
+    if answer is None:
+        _finish(request, "unknown", f"no answer within {timeout:g} s; it may be done yet: see "
+                "`hamgr status`", source, started, as_json)
+    _finish(request, answer.state, answer.why, source, started, as_json)
+
+
+def _confirm(warning: str) -> None:
+    click.echo(warning)
+    if not sys.stdin.isatty():
+        click.echo("not done: nobody can be asked here; give --yes", err=True)
+        sys.exit(REFUSED)
+    if not click.confirm("Go on?"):
+        click.echo("not done")
+        sys.exit(REFUSED)
+
+
+def _through_agent(
+    request: Request, say: Callable[[str], Any], run_dir: Path, timeout: float
+) -> tuple[Request | None, str]:
+    order = {"do": "request", "request": msgspec.to_builtins(request), "within_s": timeout}
+    for answer in ask(run_dir, order, answer_s=timeout + 5):
+        if "answer" in answer:
+            return msgspec.convert(answer["answer"], type=Request | None), "agent"
+        say(f"  {answer['progress']}")
+    raise AgentDown("the agent here went away before the end")
+
+
+def _through_zookeeper(
+    request: Request,
+    say: Callable[[str], Any],
+    config: Path,
+    timeout: float,
+    started: float,
+    as_json: bool,
+) -> tuple[Request | None, str]:
+    from hamgr.cli.direct import Direct, ZooKeeperDown
+    from hamgr.config.document import load
+    from hamgr.config.faults import ConfigError
+
+    try:
+        with Direct.visit(load(config)) as direct:
+            return direct.ask(request, lambda text: say(f"  {text}"), timeout), "zookeeper"
+    except (ConfigError, ZooKeeperDown) as error:
+        _finish(request, "unknown", str(error), "nothing", started, as_json)
+
+
+def _finish(
+    request: Request, state: str, why: str, source: str, started: float, as_json: bool
+) -> NoReturn:
+    seconds = round(time.monotonic() - started, 3)
+    if as_json:
+        click.echo(msgspec.json.encode({
+            "schema": SCHEMA, "id": request.id, "kind": request.kind, "group": request.group,
+            "node": request.node, "state": state, "why": why, "source": source,
+            "seconds": seconds}).decode())
+    else:
+        what = " ".join(word for word in (request.kind, request.group, request.node) if word)
+        click.echo(f"{what}: {'cannot tell' if state == 'unknown' else state}"
+                   f"{f': {why}' if why else ''} ({seconds:.1f} s)")
+    sys.exit({"done": DONE, "refused": REFUSED}.get(state, UNKNOWN))
+
+
+def _silent(text: str) -> None:
+    """Progress has no place in JSON."""
+
+
+def _id() -> str:
+    return secrets.token_hex(8)
+
+
+def _operator() -> str:
+    import os
+    import pwd
+
+    uid = int(os.environ.get("SUDO_UID", os.getuid()))
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return f"{name}@{os.uname().nodename}"

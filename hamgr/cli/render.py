@@ -1,0 +1,110 @@
+"""A survey as text: pure functions."""
+
+from collections.abc import Iterable, Sequence
+
+from hamgr.cli.survey import GroupRow, NodeRow, Survey, VipRow, Wire
+
+NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "ACTIVE FOR", "NOTE")
+GROUP_HEAD = ("GROUP", "PLAN", "ACTIVE", "HEIR", "EPOCH", "ADDRESS", "KERNEL", "WIRE", "GUARDED BY")
+
+
+def text(survey: Survey) -> str:
+    """Return the survey as `hamgr status` prints it, ending with a newline."""
+    parts = [_header(survey)]
+    if survey.nodes:
+        parts.append(table(NODE_HEAD, [_node(survey, node) for node in survey.nodes]))
+    if survey.groups:
+        parts.append(table(GROUP_HEAD,
+                           [row for group in survey.groups for row in _group(survey, group)]))
+        parts.append("\n".join(f"{group.name}: {_why(group)}" for group in survey.groups))
+    if survey.requests:
+        parts.append("asked for and not done yet: " + "; ".join(survey.requests))
+    parts.append(_verdict(survey))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table with its columns aligned and two blanks between them."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines)
+
+
+def span(seconds: float | None) -> str:
+    """Return a length of time as people say it: 31 ms, 4.2 s, 12m05s, 3h07m, 2d04h."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02}m"
+    return f"{hours // 24}d{hours % 24:02}h"
+
+
+def _header(survey: Survey) -> str:
+    if not survey.nodes:
+        return f"cluster {survey.cluster or '(unknown)'}\nasked: {survey.asked}"
+    leader = f"leader {survey.leader} (term {survey.term})" if survey.leader else "no leader"
+    words = [f"cluster {survey.cluster}", leader, f"zookeeper {survey.zookeeper}"]
+    if survey.source == "agent":
+        more = f"{survey.survives} more node{'' if survey.survives == 1 else 's'}"
+        slow = survey.survives == 0 and survey.voters == 2 and survey.voters_heard == 2
+        words += [f"heartbeats {survey.voters_heard}/{survey.voters} voters",
+                  "survives now: " + ("1 more node, by ZooKeeper alone (slow; a third voter makes "
+                                      "it fast)" if slow else more)]
+    return "   ".join(words) + f"\nasked: {survey.asked}"
+
+
+def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:
+    active = [group.name for group in survey.groups if node.name in group.active]
+    heard = None if node.heard_ms is None else node.heard_ms / 1000
+    note = ", ".join(part for part in ("leads" if node.leads else "", node.note) if part)
+    return (node.name, node.state, span(heard), str(node.round or "-"),
+            ", ".join(active) or "-", note)
+
+
+def _group(survey: Survey, group: GroupRow) -> list[tuple[str, ...]]:
+    first = (group.name, group.holder or "nowhere", " and ".join(group.active) or "nowhere",
+             group.heir or "-", str(group.epoch or "-"))
+    guard = ", ".join(group.guarded_by) or "-"
+    if not group.vips:
+        return [(*first, "-", "-", "-", guard)]
+    rows: list[tuple[str, ...]] = []
+    for number, vip in enumerate(group.vips):
+        where = (vip.address, _kernel(survey, vip), _wire(vip.wire))
+        rows.append((*first, *where, guard) if number == 0 else ("",) * 5 + where + ("",))
+    return rows
+
+
+def _kernel(survey: Survey, vip: VipRow) -> str:
+    if vip.kernel is None:
+        return "?"
+    return f"on {survey.node}" if vip.kernel else f"not on {survey.node}"
+
+
+def _wire(wire: Wire) -> str:
+    if not wire.asked:
+        return "-"
+    return wire.node or wire.mac or "no answer"
+
+
+def _why(group: GroupRow) -> str:
+    here = f", for {span(group.active_for_s)}" if group.active_for_s is not None else ""
+    state = ("in maintenance" if group.maintenance == "on" else
+             f"maintenance {group.maintenance}" if group.maintenance != "off" else
+             "being handed over" if group.handover else "")
+    return "; ".join(part for part in (state, (group.why or "-") + here) if part)
+
+
+def _verdict(survey: Survey) -> str:
+    if not survey.problems:
+        return survey.verdict
+    return "\n".join([f"{survey.verdict}:", *(f"  {problem.text}" for problem in survey.problems)])
