@@ -20,6 +20,7 @@ _REMEDIES = {
     "Cannot declare": "this table is given twice; join the two",
     "Unclosed array": "the ] is missing",
     "Unterminated string": "the closing quote is missing",
+    "Expected \"'": "the closing quote is missing",
     "Illegal character": "the closing quote is missing, or a character must be escaped",
     "Expected newline": "write one key a line, and text in quotes",
 }
@@ -36,9 +37,9 @@ def lines_of(text: str) -> dict[Path, int]:
             for length in range(1, len(table) + 1):
                 lines.setdefault(table[:length], number)
         else:
-            lines.update(_elements(statement, number, table))
-            for path in _paths(tree, table):
-                lines.setdefault(path, number)
+            elements = dict(_elements(statement, number, table))
+            for path, line in _paths(tree, table, number, elements):
+                lines.setdefault(path, line)
     return lines
 
 
@@ -78,12 +79,16 @@ def _header(tree: dict[str, Any], lengths: dict[Path, int]) -> Path:
     return path
 
 
-def _paths(value: Any, path: Path) -> Iterator[Path]:
+def _paths(
+    value: Any, path: Path, line: int, elements: dict[Path, int]
+) -> Iterator[tuple[Path, int]]:
     children = (value.items() if isinstance(value, dict)
                 else enumerate(value) if isinstance(value, list) else ())
     for key, child in children:
-        yield (*path, key)
-        yield from _paths(child, (*path, key))
+        here = (*path, key)
+        at = elements.get(here, line)
+        yield here, at
+        yield from _paths(child, here, at, elements)
 
 
 def _elements(statement: str, first: int, table: Path) -> Iterator[tuple[Path, int]]:

@@ -129,9 +129,10 @@ def parse_interface(value: object) -> Interface:
     if "/" not in text:
         raise ValueError(f'"{value}" lacks the length of its prefix; write "{value}/24", or '
                          "whatever the subnet has")
-    if isinstance(address, IPv6Interface) and address.ip.scope_id:
+    if isinstance(address, IPv6Interface) and address.scope_id:
+        unscoped = text.replace(f"%{address.scope_id}", "")
         raise ValueError(f'"{value}" names an interface in the address; write it as '
-                         f'{{ address = "fe80::1/64", interface = "{address.ip.scope_id}" }}')
+                         f'{{ address = "{unscoped}", interface = "{address.scope_id}" }}')
     if address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback:
         raise ValueError(f'"{value}" cannot move between machines; write a unicast address')
     return address

@@ -1,0 +1,93 @@
+"""The command `hamgr` itself: its table, its laziness, its errors."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hamgr import __version__
+from hamgr.cli.main import COMMANDS, Entry, LazyGroup, main
+
+SAMPLE = Path(__file__).parents[2] / "etc/hamgr.toml"
+HEAVY = {"kazoo", "pyroute2", "scapy", "asyncio"}
+
+MODULES_AFTER = """
+import sys
+from hamgr.cli.main import main
+try:
+    main(sys.argv[1:], prog_name="hamgr")
+except SystemExit as end:
+    print("exit", end.code, file=sys.stderr)
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The top-level packages, and hamgr's modules, that a command has imported when it ends."""
+    done = subprocess.run([sys.executable, "-c", MODULES_AFTER, *arguments],
+                          capture_output=True, text=True, check=True)
+    status, loaded = done.stderr.splitlines()
+    assert status == "exit 0"
+    return {name if name.startswith("hamgr.") else name.partition(".")[0]
+            for name in loaded.split()}
+
+
+def test_help_imports_no_command() -> None:
+    loaded = modules_after("--help")
+    assert not loaded & HEAVY
+    assert {name for name in loaded if name.startswith("hamgr.")} == {"hamgr.cli",
+                                                                      "hamgr.cli.main"}
+
+
+def test_config_check_imports_only_what_it_needs() -> None:
+    loaded = modules_after("config", "check", str(SAMPLE))
+    assert not loaded & HEAVY
+    assert {name.split(".")[1] for name in loaded if name.startswith("hamgr.")} == {
+        "cli", "config", "core"}
+
+
+def test_help_lists_every_command_of_the_table() -> None:
+    output = CliRunner().invoke(main, ["--help"]).output
+    for name, entry in COMMANDS.items():
+        assert f"{name} " in output
+        assert entry.help in output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_explains_itself(name: str) -> None:
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    command = getattr(import_module(module), attribute)
+    assert isinstance(command, click.Command)
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"hamgr {name}" in result.output or f"main {name}" in result.output
+
+
+def test_a_missing_module_spoils_neither_help_nor_other_commands_but_is_not_hidden() -> None:
+    group = LazyGroup({"config": COMMANDS["config"],
+                       "gone": Entry("hamgr.cli.gone:gone", "Is not there.")}, help="")
+    assert CliRunner().invoke(group, ["--help"]).exit_code == 0
+    assert CliRunner().invoke(group, ["config", "check", str(SAMPLE)]).exit_code == 0
+    assert isinstance(CliRunner().invoke(group, ["gone"]).exception, ModuleNotFoundError)
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"hamgr, version {__version__}\n"
+
+
+@pytest.mark.parametrize(("wrong", "words"), [
+    ("swichover", "did you mean 'switchover'?"), ("xyzzy", "No such command 'xyzzy'")])
+def test_a_wrong_command_is_refused_with_the_nearest_right_one(wrong: str, words: str) -> None:
+    result = CliRunner().invoke(main, [wrong])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_python_m_hamgr_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "hamgr", "--version"], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout == f"hamgr, version {__version__}\n"
