@@ -2,17 +2,21 @@
 
 A process is in the group of its part before its program starts, and all its children stay in it,
 so the group is the truth about what the lab runs: no pid has to be written down, none can be
-reused, and `cgroup.kill` (Linux 5.14) ends a whole node at one instant.
+reused, and `cgroup.kill` (Linux 5.14) ends a whole node at one instant. Even the tools that make
+the network run in a group: once the groups are gone, nothing that a killed command left behind
+can make anything more.
 """
 
+import errno
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from hamgr.lab.netns import NETNS
+from hamgr.lab.netns import NETNS, run
 from hamgr.lab.spec import LabError
 
 _PARENT = "hamgr-lab"
@@ -73,6 +77,11 @@ class Cgroup:
         self.make()
         return ["sh", "-c", _JOIN, str(self.path), *_inside(namespace, argv)]
 
+    def run(self, *argv: str, script: str = "") -> str:
+        """Run a tool of the system in this group; as netns.run, which see."""
+        self.make()
+        return run("sh", "-c", _JOIN, str(self.path), *argv, script=script)
+
     def pids(self) -> list[int]:
         """Return the processes in it and below."""
         found: list[int] = []
@@ -132,15 +141,26 @@ class Cgroup:
             time.sleep(_STEP_S)
 
     def remove(self) -> None:
-        """Kill what is left and remove it, with those below; also the parent, if it is empty."""
-        self.kill()
-        self.wait_empty()
-        for folder in sorted(self.path.rglob("*/"), reverse=True):
-            folder.rmdir()
-        if self.path.exists():
-            self.path.rmdir()
-        if self.path.parent.name == _PARENT and not any(self.path.parent.glob("*/")):
+        """Kill what is left and remove it, with those below. Raises LabError after five seconds."""
+        end = time.monotonic() + _EMPTY_WITHIN_S
+        while self.path.exists():
+            self.kill()
+            self.wait_empty()
+            if not self._remove_empty() and time.monotonic() > end:
+                raise LabError(f"control group {self.path} is always used anew")
+        with suppress(OSError):  # another lab is there, or no lab ever was
             self.path.parent.rmdir()
+
+    def _remove_empty(self) -> bool:
+        """Return whether it is gone now: not if a process has joined since it was empty."""
+        try:
+            for folder in (*sorted(self.path.rglob("*/"), reverse=True), self.path):
+                folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
 
 def _inside(namespace: str, argv: Sequence[str]) -> list[str]:

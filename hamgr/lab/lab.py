@@ -65,6 +65,7 @@ class Lab:
             if directory(spec.name).exists():
                 raise LabError(f"lab {spec.name} is up: hamgr lab down --name {spec.name}")
             sweep.enter(LabState(spec=spec, owner=Owner.current()))
+            Cgroup.of_lab(spec.name).make()
         lab = cls(spec)
         try:
             lab._raise(say)
@@ -118,10 +119,10 @@ class Lab:
                            f"{done.stdout}{done.stderr}")
         return done.stdout
 
-    def probe(self, address: str = VIP) -> probe.Probe:
-        """Start a client of an address."""
+    def probe(self, address: str = VIP, host: str = CLIENT) -> probe.Probe:
+        """Start a client of an address, on the client's machine or on a node."""
         record = self.directory / f"probe-{os.getpid()}-{next(self._numbers)}"
-        return probe.Probe(self._joined(CLIENT, probe.command(address, record)), record)
+        return probe.Probe(self._joined(host, probe.command(address, record)), record)
 
     def watch(self) -> watch.Watch:
         """Start to watch who has the VIPs."""
@@ -153,6 +154,37 @@ class Lab:
             network.apply(self.spec, state.faults)
         for name in names:
             self._start_parts(name)
+
+    def kill_agent(self, name: str) -> Instant:
+        """SIGKILL a node's agent alone."""
+        return self._do(self._node(name).kill_agent)
+
+    def kill_switch(self, name: str) -> Instant:
+        """SIGKILL a node's dead-man's switch alone."""
+        return self._do(self._node(name).kill_switch)
+
+    def freeze(self, name: str) -> Instant:
+        """SIGSTOP a node's agent alone; its switch goes on."""
+        return self._do(self._node(name).freeze_agent)
+
+    def freeze_all(self, name: str) -> Instant:
+        """Stop a node's agent and its switch at once."""
+        return self._do(self._node(name).freeze_all)
+
+    def thaw(self, name: str) -> Instant:
+        """Let a node's agent and switch go on."""
+        return self._do(self._node(name).thaw)
+
+    def stop_agent(self, name: str) -> Instant:
+        """Stop a node's agent in order; return when it has ended."""
+        return self._do(self._node(name).stop_agent)
+
+    def start_agent(self, name: str) -> Instant:
+        """Start a node's agent, and wait until it answers."""
+        def start() -> None:
+            self._node(name).start_agent()
+            self._node(name).wait_agent()
+        return self._do(start)
 
     def cut(self, name: str, ring: int = 1) -> Instant:
         """Have a node's link of one ring lose its carrier."""
@@ -228,7 +260,6 @@ class Lab:
 
     def _raise(self, say: Say) -> None:
         say(f"lab {self.spec.name}: {self.spec.nodes} nodes, {self.spec.rings} rings")
-        Cgroup.of_lab(self.spec.name).make()
         network.build(self.spec)
         document.write(self.spec, self.directory)
         for name, node in self.nodes.items():
@@ -254,6 +285,12 @@ class Lab:
     def _wait_zookeeper(self, names: Sequence[str]) -> None:
         for name in names:
             self._node(name).wait_zookeeper()
+
+    @staticmethod
+    def _do(action: Callable[[], None]) -> Instant:
+        at = time.monotonic_ns()
+        action()
+        return at
 
     def _break(self, change: Callable[[Faults], None]) -> Instant:
         with self._changing() as state:

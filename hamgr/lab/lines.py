@@ -45,6 +45,12 @@ class Lines:
                 self._news.wait(left)
             return list(self._told)
 
+    def after(self, count: int, within_s: float) -> list[Line]:
+        """Return what came after so many lines, as soon as anything did; nothing if not in time."""
+        with self._news:
+            self._news.wait_for(lambda: len(self._told) > count or self._ended, within_s)
+            return self._told[count:]
+
     def close(self) -> None:
         """End the process and read what it still tells."""
         assert self._process.stdin is not None

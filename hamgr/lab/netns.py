@@ -1,4 +1,4 @@
-"""Network namespaces: made with ip(8), entered with setns(2)."""
+"""Network namespaces: named as ip-netns(8) does, entered with setns(2)."""
 
 import ctypes
 import os
@@ -20,18 +20,8 @@ def run(*argv: str, script: str = "") -> str:
     """Run a tool of the system, feed it a script, return what it prints. Raises LabError."""
     done = subprocess.run(argv, input=script, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
+        raise LabError(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}\n{script}")
     return done.stdout
-
-
-def ip(namespace: str, commands: Sequence[str]) -> None:
-    """Run ip(8) commands in a namespace, in one process."""
-    run("ip", "-n", namespace, "-batch", "-", script="\n".join(commands) + "\n")
-
-
-def create(names: Sequence[str]) -> None:
-    """Make namespaces."""
-    run("ip", "-batch", "-", script="".join(f"netns add {name}\n" for name in names))
 
 
 def existing(prefix: str) -> list[str]:

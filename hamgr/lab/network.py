@@ -5,7 +5,10 @@ nor repair it: a link that is cut loses its carrier, everything else is one nfta
 bridge family, replaced whole each time.
 """
 
-from hamgr.lab import netns
+from collections.abc import Sequence
+
+from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.netns import NETNS
 from hamgr.lab.spec import (
     CLIENT,
     SWITCH,
@@ -21,6 +24,9 @@ _PORT_INDEX = 1000
 interface index: the kernel takes such a pair for a plain device, and reports the second change of
 its carrier within a second up to a second late (linkwatch)."""
 
+_MAC = "02:77:00:00:{:02x}:{:02x}"
+"""A host's address on a ring; it stays across a reboot, as that of a real card does."""
+
 
 def port(host: str, ring: int) -> str:
     """Return the name of the switch's port to a host."""
@@ -35,25 +41,27 @@ def interface(ring: int) -> str:
 def build(spec: LabSpec) -> None:
     """Make all namespaces, the bridges, and every link."""
     switch = namespace(spec.name, SWITCH)
-    netns.create([switch, *(namespace(spec.name, host) for host in spec.hosts)])
+    _run(spec, "ip", "-batch", "-", script="\n".join(
+        f"netns add {space}" for space in
+        (switch, *(namespace(spec.name, host) for host in spec.hosts))))
     bridges = [line for ring in range(1, spec.rings + 1) for line in (
         f"link add br{ring} type bridge forward_delay 0 mcast_snooping 0",
         f"link set br{ring} up")]
-    netns.ip(switch, ["link set lo up", *bridges])
+    _ip(spec, SWITCH, ["link set lo up", *bridges])
     for host in spec.hosts:
         plug_in(spec, host)
 
 
 def plug_in(spec: LabSpec, host: str) -> None:
     """Give a host its links and addresses, as its power comes on."""
-    here = namespace(spec.name, host)
     number = spec.hosts.index(host) + 1
     ports, own = [], ["link set lo up"]
     for ring in spec.rings_of(host):
         name = port(host, ring)
         ports += [
             f"link add {name} index {_PORT_INDEX * ring + number} type veth "
-            f"peer name {interface(ring)} netns {here}",
+            f"peer name {interface(ring)} netns {namespace(spec.name, host)} "
+            f"address {_MAC.format(ring, number)}",
             f"link set {name} master br{ring} addrgenmode none up",
         ]
         own += [
@@ -62,29 +70,26 @@ def plug_in(spec: LabSpec, host: str) -> None:
             f"addr add {address6(host, ring)}/64 dev {interface(ring)} nodad",
             f"link set {interface(ring)} up",
         ]
-    netns.ip(namespace(spec.name, SWITCH), ports)
-    netns.ip(here, own)
+    _ip(spec, SWITCH, ports)
+    _ip(spec, host, own)
 
 
 def unplug(spec: LabSpec, host: str) -> None:
     """Take a host off the network at once: what it still sends or holds reaches nobody."""
-    netns.ip(namespace(spec.name, SWITCH),
-             [f"link set {port(host, ring)} down" for ring in spec.rings_of(host)])
+    _ip(spec, SWITCH, [f"link set {port(host, ring)} down" for ring in spec.rings_of(host)])
 
 
 def remove_links(spec: LabSpec, host: str) -> None:
     """Take a host's interfaces away, with all addresses: the kernel of a dead node is dead too."""
-    netns.ip(namespace(spec.name, SWITCH),
-             [f"link del {port(host, ring)}" for ring in spec.rings_of(host)])
+    _ip(spec, SWITCH, [f"link del {port(host, ring)}" for ring in spec.rings_of(host)])
 
 
 def apply(spec: LabSpec, faults: Faults) -> None:
     """Make the switch behave as these faults say, and in no other way."""
-    switch = namespace(spec.name, SWITCH)
-    netns.run("nsenter", f"--net={netns.NETNS / switch}", "nft", "-f", "-",
-              script=ruleset(faults))
+    switch = NETNS / namespace(spec.name, SWITCH)
+    _run(spec, "nsenter", f"--net={switch}", "nft", "-f", "-", script=ruleset(faults))
     cut = set(faults.cut)
-    netns.ip(switch, [
+    _ip(spec, SWITCH, [
         f"link set {port(host, ring)} {'down' if (host, ring) in cut else 'up'}"
         for host in spec.node_names if host not in faults.off
         for ring in spec.rings_of(host)])
@@ -103,3 +108,11 @@ def ruleset(faults: Faults) -> str:
     chain = "\n".join(("type filter hook forward priority 0; policy accept;", *rules))
     return (f"add table {table}\ndelete table {table}\n"
             f"table {table} {{\nchain forward {{\n{chain}\n}}\n}}\n")
+
+
+def _ip(spec: LabSpec, host: str, commands: Sequence[str]) -> None:
+    _run(spec, "ip", "-n", namespace(spec.name, host), "-batch", "-", script="\n".join(commands))
+
+
+def _run(spec: LabSpec, *argv: str, script: str) -> None:
+    Cgroup.of_lab(spec.name).below(SWITCH).run(*argv, script=script + "\n")

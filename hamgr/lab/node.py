@@ -119,6 +119,20 @@ class Node:
         """Return the agent's process, or None when it does not run."""
         return self._find("hamgr\0agent\0")
 
+    def switch_pid(self) -> int | None:
+        """Return the dead-man's switch, or None when it does not run."""
+        return self._find("deadman")
+
+    @property
+    def agent_state(self) -> str:
+        """running, stopped (alone, by a signal), frozen (with its switch) or down."""
+        pid = self.agent_pid()
+        if pid is None:
+            return "down"
+        if self.cgroup.below(AGENT).frozen:
+            return "frozen"
+        return "stopped" if _state(pid) == "T" else "running"
+
     def status(self) -> dict[str, Any] | None:
         """Return the agent's own answer to `status`; None when it does not answer."""
         return control.status(self.run_dir)
@@ -162,9 +176,16 @@ class Node:
 
     def _find(self, words: str) -> int | None:
         """Return the oldest process of the agent's group with these words in its command line."""
-        found = [pid for pid in sorted(self.cgroup.below(AGENT).pids())
-                 if words in _command_line(pid)]
-        return found[0] if found else None
+        found = (pid for pid in sorted(self.cgroup.below(AGENT).pids())
+                 if words in _command_line(pid) and _state(pid) not in "ZX")
+        return next(found, None)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def _command_line(pid: int) -> str:

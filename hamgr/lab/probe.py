@@ -5,14 +5,15 @@ they compare with those in the agents' logs.
 """
 
 import sys
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from hamgr.core.types import MILLISECOND, Duration, Instant
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
 from hamgr.lab import prober
-from hamgr.lab.lines import Lines
+from hamgr.lab.lines import Line, Lines
 
 SHORTEST_GAP: Duration = 10 * MILLISECOND
 
@@ -106,10 +107,25 @@ class Probe:
         """Return once the client is not served. Raises LabError if it always is."""
         self._lines.wait(lambda told: not told or "silent" in told[-1], within_s, "silence")
 
+    def follow(self, seconds: float) -> Iterator[str]:
+        """Yield a sentence whenever the client is served anew, or no more."""
+        end, seen = time.monotonic() + seconds, 0
+        while (left := end - time.monotonic()) > 0:
+            for line in self._lines.after(seen, left):
+                seen += 1
+                yield _sentence(line)
+
     def finish(self) -> Record:
         """End the client and return what it saw."""
         self._lines.close()
         return read(self._record)
+
+
+def _sentence(line: Line) -> str:
+    if "silent" in line:
+        return f"{line['since'] / SECOND:.3f}  {line['silent']} answers no more"
+    after = f" after {line['after'] / MILLISECOND:.1f} ms" if line["after"] else ""
+    return f"{line['at'] / SECOND:.3f}  {line['served']} answers{after}"
 
 
 def command(address: str, record: Path) -> list[str]:

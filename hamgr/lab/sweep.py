@@ -27,12 +27,21 @@ def _lock() -> int:
     """Return the directory of all labs, locked. Who held it before may have removed it."""
     while True:
         ROOT.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
+        try:
             descriptor = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if ROOT.exists() and os.path.samestat(os.fstat(descriptor), ROOT.stat()):
-                return descriptor
-            os.close(descriptor)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_root(descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_root(descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), ROOT.stat())
+    except FileNotFoundError:
+        return False
 
 
 def enter(state: LabState) -> None:
@@ -47,11 +56,8 @@ def remove(name: str) -> None:
 
     Call it under the lock. What is half-made or half-gone already is no obstacle.
     """
-    group = Cgroup.of_lab(name)
-    group.kill()
-    group.wait_empty()
+    Cgroup.of_lab(name).remove()  # first: from here on nothing can be made any more
     netns.delete(netns.existing(namespace(name, "")))
-    group.remove()
     shutil.rmtree(directory(name), ignore_errors=True)
 
 

@@ -1,0 +1,225 @@
+"""`hamgr lab`: a cluster in network namespaces on this machine, and what can befall it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from hamgr.config.values import Span
+from hamgr.lab import sweep
+from hamgr.lab.lab import Lab
+from hamgr.lab.report import faults_in_words, report, rows
+from hamgr.lab.spec import LabError, LabSpec, directory, load
+
+SCHEMA = 1
+"""Of what --json prints; raised when a field changes its meaning or goes away."""
+
+_name = click.option("--name", default="lab", show_default=True, help="Which lab.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_node = click.argument("node")
+
+
+class Duration(click.ParamType[Span]):
+    """A duration with its unit, as in the configuration."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Span:
+        """Read it, or fail with the remedy."""
+        try:
+            return value if isinstance(value, Span) else Span.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class LabGroup(click.Group):
+    """Commands whose LabError is a message to the user, with exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except LabError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LabGroup)
+def lab() -> None:
+    """Run a cluster in network namespaces on this machine (root)."""
+
+
+@lab.command()
+@_name
+@click.option("--nodes", default=3, show_default=True, help="ZooKeeper runs on the first three.")
+@click.option("--rings", default=2, show_default=True, help="Networks that join the nodes.")
+@click.option("--interval", type=Duration(), default="100ms", show_default=True,
+              help="Between two heartbeats.")
+@click.option("--agents/--no-agents", default=True, show_default=True,
+              help="Without: nodes and ZooKeeper, to run an agent by hand.")
+def up(name: str, nodes: int, rings: int, interval: Span, agents: bool) -> None:
+    """Raise a lab; what earlier labs left behind is removed first."""
+    spec = LabSpec(name=name, nodes=nodes, rings=rings, interval=int(interval), agents=agents)
+    raised = Lab.up(spec, say=click.echo)
+    click.echo(f"lab {name} is up in {raised.directory}: try hamgr lab status --name {name}")
+
+
+@lab.command()
+@_name
+@click.option("--all", "everything", is_flag=True, help="Every lab that no living process owns.")
+def down(name: str, everything: bool) -> None:
+    """Take a lab down: no namespace, process, control group or file of it is left."""
+    with sweep.registry():
+        found = sweep.names()
+        if not everything and name not in found:
+            raise LabError(f"there is no lab {name}")
+        for one in found if everything else [name]:
+            state = load(directory(one))
+            busy = state is not None and state.owner is not None and state.owner.alive
+            if not busy or not everything:
+                sweep.remove(one)
+                click.echo(f"lab {one} is down")
+
+
+@lab.command()
+@_name
+@_as_json
+def status(name: str, as_json: bool) -> None:
+    """Show what runs on which node, who has the VIP, and what is broken."""
+    found = report(Lab.find(name))
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, **msgspec.to_builtins(found)}, indent=2))
+        return
+    table = rows(found)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+    for fault in faults_in_words(found.faults):
+        click.echo(f"fault: {fault}")
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@_name
+@_node
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(name: str, node: str, command: tuple[str, ...]) -> None:
+    """Run a COMMAND on a NODE (or on `client`), after `--`; its exit status is passed on."""
+    sys.exit(Lab.find(name).exec(node, command))
+
+
+@lab.command()
+@_name
+def heal(name: str) -> None:
+    """Bring everything back that was broken, and wait until the cluster is settled."""
+    Lab.find(name).heal()
+    click.echo("healed")
+
+
+@lab.command()
+@_name
+@click.option("--seconds", default=10.0, show_default=True, help="How long.")
+def probe(name: str, seconds: float) -> None:
+    """Write to the VIP each millisecond, and tell who answers and when nobody does."""
+    with Lab.find(name).probe() as client:
+        for sentence in client.follow(seconds):
+            click.echo(sentence)
+        seen = client.finish()
+    for gap in seen.gaps():
+        click.echo(f"outage {gap.ms:.1f} ms: {gap.before}, then {gap.after}")
+    click.echo(f"{seen.sent} writes, {len(seen.writes)} acknowledged")
+
+
+@lab.command()
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
+def demo(file: Path | None) -> None:
+    """Show a crash, a switchover and a crash without ZooKeeper, as the client sees them."""
+    from hamgr.lab import demo as story
+    figures = story.run(click.echo)
+    if file is not None:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+    click.echo(story.last_line(figures))
+    sys.exit(0 if figures.ok else 1)
+
+
+@lab.group()
+def fault() -> None:
+    """Break something; `hamgr lab heal` brings it back."""
+
+
+def _of_one_node(name: str, effect: Callable[[Lab, str], object], text: str) -> None:
+    """Add the command for a fault that befalls one node."""
+    @fault.command(name, help=text)
+    @_name
+    @_node
+    def command(name: str, node: str) -> None:
+        effect(Lab.find(name), node)
+
+
+_of_one_node("crash", Lab.crash, "Cut a node's power.")
+_of_one_node("boot", Lab.boot, "Give a node its power back.")
+_of_one_node("stop", Lab.stop_agent, "Stop the agent in order: it hands over first.")
+_of_one_node("start", Lab.start_agent, "Start the agent again.")
+_of_one_node("kill", Lab.kill_agent, "SIGKILL the agent alone.")
+_of_one_node("kill-switch", Lab.kill_switch, "SIGKILL the dead-man's switch alone.")
+_of_one_node("freeze", Lab.freeze, "SIGSTOP the agent alone.")
+_of_one_node("freeze-all", Lab.freeze_all, "Freeze the agent and its switch.")
+_of_one_node("thaw", Lab.thaw, "Let a frozen agent go on.")
+_of_one_node("isolate", Lab.isolate, "Cut a node off on all rings; its links keep carrier.")
+_of_one_node("deaf", Lab.deafen, "Have a node receive nothing.")
+_of_one_node("mute", Lab.mute, "Have nothing arrive that a node sends.")
+
+
+@fault.command()
+@_name
+@_node
+@click.option("--ring", default=1, show_default=True, help="The VIP is on ring 1.")
+def cut(name: str, node: str, ring: int) -> None:
+    """Have a node's link of one ring lose its carrier."""
+    Lab.find(name).cut(node, ring)
+
+
+@fault.command()
+@_name
+@_node
+@click.argument("other")
+@click.option("--one-way", is_flag=True, help="Only from NODE to OTHER.")
+def block(name: str, node: str, other: str, one_way: bool) -> None:
+    """Let nothing pass between two nodes."""
+    Lab.find(name).block(node, other, one_way)
+
+
+@fault.command()
+@_name
+@click.argument("percent", type=int)
+def loss(name: str, percent: int) -> None:
+    """Lose a share of the frames between nodes."""
+    Lab.find(name).lose(percent)
+
+
+@fault.command("zookeeper-down")
+@_name
+@click.argument("nodes", nargs=-1)
+def zookeeper_down(name: str, nodes: tuple[str, ...]) -> None:
+    """Kill ZooKeeper servers, all of them if no node is named."""
+    Lab.find(name).zookeeper_down(*nodes)
+
+
+@fault.command("zookeeper-up")
+@_name
+@click.argument("nodes", nargs=-1)
+def zookeeper_up(name: str, nodes: tuple[str, ...]) -> None:
+    """Start ZooKeeper servers again."""
+    Lab.find(name).zookeeper_up(*nodes)
+
+
+@fault.command("zookeeper-leader")
+@_name
+def zookeeper_leader(name: str) -> None:
+    """Say which node has ZooKeeper's leader."""
+    click.echo(Lab.find(name).zookeeper_leader() or "none")
+

@@ -1,0 +1,139 @@
+"""What the lab makes of what it saw: gaps, tenures, obstacles, rules of the switch. No root."""
+
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from hamgr.core.types import MILLISECOND, NEVER
+from hamgr.lab import probe, prober, settled, watch, watcher
+from hamgr.lab.network import ruleset
+from hamgr.lab.probe import Acknowledged, Gap, Record
+from hamgr.lab.spec import Faults, LabSpec, LabState, Owner, load, save
+from hamgr.lab.sweep import abandoned
+
+
+def record(*replies: tuple[int, str]) -> Record:
+    """Return a record of replies at these milliseconds."""
+    writes = [Acknowledged(number, at * MILLISECOND, at * MILLISECOND, node)
+              for number, (at, node) in enumerate(replies)]
+    return Record(len(writes), writes)
+
+
+def test_a_gap_is_a_long_silence_or_a_change_of_the_node() -> None:
+    seen = record((1, "n1"), (2, "n1"), (302, "n2"), (303, "n2"), (320, "n2"), (321, "n1"))
+    assert [(gap.before, gap.after, gap.ms) for gap in seen.gaps()] == [
+        ("n1", "n2", 300), ("n2", "n2", 17), ("n2", "n1", 1)]
+    assert seen.outage() == Gap(2 * MILLISECOND, 302 * MILLISECOND, "n1", "n2")
+    assert seen.outage(since=303 * MILLISECOND).ms == 17
+    assert seen.nodes == ["n1", "n2", "n1"]
+    with pytest.raises(ValueError):
+        record().outage()
+
+
+def test_a_record_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
+    client = prober.Prober("127.0.0.1")
+    client.sock.close()
+    client.nodes += ["n1", "n2"]
+    for sent, answered, by in ((10, 30, 1), (20, 0, 0), (25, 28, 0)):
+        client.sent.append(sent)
+        client.answered.append(answered)
+        client.by.append(by)
+    client.save(tmp_path / "record")
+    assert probe.read(tmp_path / "record") == Record(
+        3, [Acknowledged(2, 25, 28, "n1"), Acknowledged(0, 10, 30, "n2")])
+
+
+def event(at: int, node: str, here: bool) -> dict[str, object]:
+    return {"at": at, "node": node, "address": "10.77.1.100", "here": here}
+
+
+def test_tenures_and_the_time_on_two_nodes() -> None:
+    found = watch.tenures([event(10, "n1", True), event(50, "n2", True), event(70, "n1", False),
+                           event(90, "n2", False), event(95, "n3", True)])
+    assert [(tenure.node, tenure.begin, tenure.end) for tenure in found] == [
+        ("n1", 10, 70), ("n2", 50, 90), ("n3", 95, NEVER)]
+    assert watch.owners_at_most(found) == 2
+    assert watch.shared(found, now=1000) == 20
+    one_after_the_other = watch.tenures([event(10, "n1", True), event(50, "n1", False),
+                                         event(50, "n2", True)])
+    assert watch.owners_at_most(one_after_the_other) == 1
+    assert watch.shared(one_after_the_other, now=1000) == 0
+    assert watch.owners_at_most([]) == 0
+
+
+@pytest.mark.parametrize("address", ["10.77.1.100", "fd77:1::100"])
+def test_netlink_messages_are_read(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    raw = socket.inet_pton(family, address)
+    flags = struct.pack("=HHI", 8, 8, 0x80)
+    body = struct.pack("=BBBBI", family, 24, 0, 0, 2) + flags
+    body += struct.pack("=HH", 4 + len(raw), 1 if ":" in address else 2) + raw
+    message = struct.pack("=IHHII", 16 + len(body), 20, 0, 0, 0) + body
+    link = struct.pack("=IHHII", 18, 16, 0, 0, 0) + b"xx\0\0"
+    done = struct.pack("=IHHII", 20, 3, 0, 0, 0) + bytes(4)
+    assert list(watcher.messages(link + message + done)) == [(20, address), (3, "")]
+
+
+def snapshot(**changes: object) -> dict[str, object]:
+    group = {"holder": {"node": "n1"}, "heir": {"node": "n2"}, "leaving": [], "handover": False}
+    whole: dict[str, object] = {
+        "zookeeper": True, "zookeeper_why": "", "lease": "member", "warm": True, "peers": [],
+        "plan": {"revision": 3, "groups": {"app": group | dict(changes.pop("app", {}))}},
+        "groups": [{"name": "app", "phase": "active"}]}
+    return {"process": {"why": ""}, "snapshot": whole | changes}
+
+
+@pytest.mark.parametrize("statuses, obstacle", [
+    ({"n1": snapshot(), "n2": snapshot()}, ""),
+    ({"n1": None, "n2": snapshot()}, "n1: the agent does not answer"),
+    ({"n1": snapshot(lease="claimed")}, "n1: lives on no credits, but is claimed"),
+    ({"n1": snapshot(zookeeper=False, zookeeper_why="refused")},
+     "n1: not connected to ZooKeeper: refused"),
+    ({"n1": snapshot(peers=[{"node": "n3", "accused_by": ["n2"]}])}, "n1: n3 is accused by n2"),
+    ({"n1": snapshot(app={"heir": None})}, "n1: app has no heir"),
+    ({"n1": snapshot(app={"holder": None})}, "n1: app has no holder"),
+    ({"n1": snapshot(app={"leaving": [{}]})}, "n1: app is on its way"),
+    ({"n1": snapshot(plan=None)}, "n1: there is no plan for app"),
+    ({"n1": snapshot(), "n2": snapshot(plan={"revision": 2, "groups": {}})},
+     "the nodes have read different plans"),
+    ({"n1": snapshot(groups=[{"name": "app", "phase": "starting"}])},
+     "n1: holds app but is not active"),
+])
+def test_what_keeps_a_cluster_from_being_settled(statuses: dict[str, settled.Status | None],
+                                                 obstacle: str) -> None:
+    assert settled.obstacle(statuses) == obstacle
+
+
+def test_the_rules_of_the_switch_follow_from_the_faults() -> None:
+    healthy = ruleset(Faults()).count("drop")
+    assert healthy == 0
+    broken = ruleset(Faults(deaf=["n1"], mute=["n2"], blocked=[("n1", "n3")], loss=20))
+    assert 'oifname "n1-r*" drop' in broken
+    assert 'iifname "n2-r*" drop' in broken
+    assert 'iifname "n1-r*" oifname "n3-r*" drop' in broken
+    assert "numgen random mod 100 < 20 drop" in broken
+
+
+@pytest.mark.parametrize("spec, word", [
+    (LabSpec(name="Up"), "lower-case"), (LabSpec(name="a-b"), "lower-case"),
+    (LabSpec(nodes=2), "nodes"), (LabSpec(rings=0), "rings"),
+    (LabSpec(zookeeper=False), "ZooKeeper"),
+])
+def test_a_lab_that_cannot_be_is_refused_in_words(spec: LabSpec, word: str) -> None:
+    assert len(spec.faults()) == 1 and word in spec.faults()[0]
+    assert LabSpec().faults() == []
+
+
+def test_a_lab_is_abandoned_when_nobody_is_left_to_take_it_down(tmp_path: Path) -> None:
+    living, dead = Owner.current(), Owner(Owner.current().pid, 1)
+    spec = LabSpec()
+    assert abandoned(None) and abandoned(LabState(spec=spec))
+    assert abandoned(LabState(spec=spec, owner=dead, ready=True))
+    assert not abandoned(LabState(spec=spec, owner=living))
+    assert not abandoned(LabState(spec=spec, ready=True))
+    state = LabState(spec=spec, owner=living, faults=Faults(cut=[("n1", 2)], off=["n3"]))
+    save(tmp_path, state)
+    assert load(tmp_path) == state
+    assert load(tmp_path / "missing") is None
