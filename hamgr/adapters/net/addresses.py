@@ -1,0 +1,328 @@
+"""The port Addresses: claims, holds and gives up the VIPs of the groups on this node.
+
+Theory. Four things could put an address back that this node has no right to any more: a claim, the
+end of a probe, a renewal, and the restoring of what somebody else removed. A process that was
+frozen wakes with all of them due, and an event loop runs its readers before its timers, so none
+may trust that the engine has spoken first. Therefore each looks at the lease deadline itself
+(hold_until): nothing is ever added or renewed after it. What the kernel still holds then expires
+by its lifetime.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from hamgr.adapters.net.announcer import Announcer
+from hamgr.adapters.net.guard import Guard
+from hamgr.adapters.net.kernel import Found, Kernel
+from hamgr.adapters.net.lan import Lan
+from hamgr.adapters.net.links import LinkWatch
+from hamgr.adapters.net.messages import Presence
+from hamgr.adapters.net.monitor import Monitor
+from hamgr.adapters.net.nics import place_for, settle
+from hamgr.adapters.net.pace import Paced
+from hamgr.adapters.net.vip import Nic, Place, Vip
+from hamgr.core.events import AddressesClaimed, AddressesWithdrawn
+from hamgr.core.types import NEVER, Epoch, GroupName, Instant
+from hamgr.ports import Post
+
+logger = logging.getLogger(__name__)
+
+QUESTIONS_S = (0.08, 0.16)
+"""After the first one, the conflict probe asks again: a frame may be lost."""
+PROBE_S = 0.24
+"""How long a conflict probe waits for an answer. RFC 5227 would take 5 to 7 s, RFC 4862 1 s: time
+enough for a machine that is booting, too much for a service that is down."""
+LOOK_AGAIN_S = 0.1
+"""Changes of interfaces come in bursts; one look after so long sees them all."""
+
+
+class _State(Enum):
+    IDLE = "not here"
+    PROBING = "asked for on the wire, not added yet"
+    HELD = "added, announced, renewed and guarded"
+    LOOSE = "in maintenance: there, and left alone"
+
+
+class _Group:
+    def __init__(self, name: GroupName, vips: tuple[Vip, ...]) -> None:
+        self.name, self.vips = name, vips
+        self.state = _State.IDLE
+        self.epoch: Epoch = 0
+        self.missing = ""
+        """Why a VIP has no interface on this node."""
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def enter(self, state: _State) -> None:
+        """Change the state; a probe that is going on ends."""
+        self.state = state
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+class Addresses:
+    """The VIPs of all groups on this node (ports.Addresses). Runs in the agent's loop."""
+
+    def __init__(
+        self,
+        groups: Mapping[GroupName, tuple[Vip, ...]],
+        post: Post,
+        *,
+        valid_lft_s: int = 2,
+        renewal_s: float = 0.5,
+        interfaces_changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """valid_lft_s: whole seconds, for so the kernel counts. Raises OSError.
+
+        interfaces_changed: called when withdrawal_messages() gives others than before.
+        """
+        self._groups = {name: _Group(name, vips) for name, vips in groups.items()}
+        self._owner = {vip: group for group in self._groups.values() for vip in group.vips}
+        self._vips = {vip.packed: vip for vip in self._owner}
+        self._post, self._interfaces_changed = post, interfaces_changed
+        self._renewal_s = renewal_s
+        self._deadline: Instant = NEVER
+        self._places: dict[Vip, Place] = {}
+        self._nics: dict[int, Nic] = {}
+        self._trouble = ""
+        self._kernel = Kernel(valid_lft_s)
+        self._lan = Lan(heard=self._heard, rebuilt=self.announce_again)
+        self._links = LinkWatch(post)
+        self._announcer = Announcer(self._say)
+        self._guard = Guard(self._kernel, self._lan, post, self._holder)
+        self._look_soon = Paced(self._look_again, LOOK_AGAIN_S)
+        self._monitor = Monitor(address_changed=self._address_changed,
+                                link_changed=self._link_changed, missed=self._missed)
+        self._renewal: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Find the interfaces, open all sockets, build all frames and messages. Raises OSError.
+
+        A group without an interface is no error of the node: it is told as ConditionChanged.
+        """
+        self._monitor.start()
+        self._look()
+        await self._lan.start()
+        self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
+
+    async def clean(self, keep: frozenset[GroupName]) -> None:
+        """Remove every configured VIP but those of `keep`. Works before start().
+
+        Raises OSError if one stays.
+        """
+        gone = [group for name, group in self._groups.items() if name not in keep]
+        for group in gone:
+            self._let_go(group, _State.IDLE)
+        fault = self._kernel.remove([vip for group in gone for vip in group.vips], reset=False)
+        if fault:
+            raise OSError(f"addresses that this node has no right to could not be removed: {fault}")
+
+    async def close(self) -> None:
+        """Stop renewing, close all sockets. What is there expires, except in maintenance."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        for group in self._groups.values():
+            self._let_go(group, _State.IDLE)
+        self._look_soon.close()
+        self._guard.close()
+        self._links.close()
+        self._monitor.close()
+        await self._lan.close()
+        self._kernel.close()
+
+    def hold_until(self, deadline: Instant) -> None:
+        """Add and renew nothing after this instant: the lease deadline, as the switch has it."""
+        self._deadline = deadline
+
+    def claim(self, group: GroupName, epoch: Epoch, probe: str) -> None:
+        """Add and announce; AddressesClaimed follows. probe: before, beside or none."""
+        claimed = self._groups[group]
+        claimed.epoch = epoch
+        asked = (probe != "none" and claimed.state is not _State.HELD
+                 and any([self._lan.ask(vip) for vip in claimed.vips]))
+        if asked and probe == "before":
+            claimed.enter(_State.PROBING)
+            claimed.timers.append(
+                asyncio.get_running_loop().call_later(PROBE_S, self._take, claimed))
+        else:
+            self._take(claimed)
+        if asked and claimed.state is not _State.IDLE:
+            for wait in QUESTIONS_S:
+                claimed.timers.append(
+                    asyncio.get_running_loop().call_later(wait, self._ask, claimed))
+
+    def withdraw(self, group: GroupName, epoch: Epoch) -> None:
+        """Remove, cut local sockets, verify; AddressesWithdrawn follows."""
+        withdrawn = self._groups[group]
+        if withdrawn.state is _State.PROBING:
+            self._post(AddressesClaimed(group=group, epoch=withdrawn.epoch, ok=False,
+                                        why="withdrawn while the wire was asked"))
+        self._let_go(withdrawn, _State.IDLE)
+        fault = self._kernel.remove(withdrawn.vips, reset=self._may_hold())
+        self._post(AddressesWithdrawn(group=group, epoch=epoch, ok=not fault, why=fault))
+
+    def loosen(self, group: GroupName) -> None:
+        """Make the lifetimes of what is there unlimited, and leave it alone. Raises OSError."""
+        loosened = self._groups[group]
+        self._let_go(loosened, _State.LOOSE)
+        self._kernel.loosen(loosened.vips)
+
+    def tighten(self, group: GroupName, epoch: Epoch) -> None:
+        """Give lifetimes again to what is there; AddressesClaimed follows."""
+        tightened = self._groups[group]
+        tightened.epoch = epoch
+        try:
+            missing = self._kernel.missing(tightened.vips)
+        except OSError as error:
+            missing = f"netlink: {error}"
+        if missing:
+            self._fail(tightened, missing)
+            return
+        self._take(tightened)
+
+    def announce_again(self, group: GroupName | None = None) -> None:
+        """Announce what is held at once, and go on as after a claim: after a stall of one's own."""
+        for held in self._groups.values():
+            if held.state is _State.HELD and group in (None, held.name):
+                self._announcer.begin(held.name)
+
+    def withdrawal_messages(self) -> dict[GroupName, tuple[bytes, ...]]:
+        """Return the rtnetlink messages that remove each group's VIPs, for the switch to send.
+
+        They ask for an acknowledgement. Valid after start(), until interfaces_changed is called.
+        """
+        return {name: self._kernel.removals(group.vips) for name, group in self._groups.items()}
+
+    def found(self) -> dict[GroupName, list[Found]]:
+        """Return which VIPs of each group the kernel has now, on any interface. Raises OSError."""
+        return {name: self._kernel.found(group.vips) for name, group in self._groups.items()}
+
+    def _may_hold(self) -> bool:
+        return time.monotonic_ns() < self._deadline
+
+    def _take(self, group: _Group) -> None:
+        if group.missing:
+            self._fail(group, group.missing)
+        elif not self._may_hold():
+            self._fail(group, "the lease had run out before the address was added")
+        elif fault := self._kernel.hold(group.vips):
+            self._fail(group, fault)
+        else:
+            group.enter(_State.HELD)
+            self._announcer.begin(group.name)
+            self._post(AddressesClaimed(group=group.name, epoch=group.epoch, ok=True))
+
+    def _fail(self, group: _Group, why: str) -> None:
+        self._let_go(group, _State.IDLE)
+        left = self._kernel.remove(group.vips, reset=False)
+        self._post(AddressesClaimed(group=group.name, epoch=group.epoch, ok=False,
+                                    why="; ".join(filter(None, (why, left)))))
+
+    def _let_go(self, group: _Group, state: _State) -> None:
+        group.enter(state)
+        self._announcer.stop(group.name)
+
+    def _ask(self, group: _Group) -> None:
+        for vip in group.vips:
+            self._lan.ask(vip)
+
+    def _say(self, name: GroupName, first: bool) -> None:
+        for vip in self._groups[name].vips:
+            self._lan.announce(vip)
+        if not first:
+            # A rival that says nothing of its own accord is found by its answer.
+            self._ask(self._groups[name])
+
+    def _heard(self, vip: Vip, mac: bytes) -> None:
+        group = self._owner[vip]
+        if group.state is _State.PROBING:
+            self._fail(group, f"{mac.hex(':')} answers for {vip.address}")
+        else:
+            self._guard.rival(vip, mac)
+
+    def _holder(self, vip: Vip) -> GroupName | None:
+        group = self._owner[vip]
+        return group.name if group.state is _State.HELD and self._may_hold() else None
+
+    def _renew(self) -> None:
+        self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
+        held = [vip for vip, group in self._owner.items() if group.state is _State.HELD]
+        if held and self._may_hold():
+            self._note(self._kernel.hold(held))
+
+    def _note(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            logger.error("a VIP's lifetime could not be renewed: %s", trouble)
+        self._trouble = trouble
+
+    def _address_changed(self, presence: Presence, there: bool) -> None:
+        vip = self._vips.get(presence.packed)
+        if vip is None:
+            self._look_soon("an address changed")
+        elif not there:
+            self._guard.removed(vip)
+
+    def _link_changed(self, nic: Nic, there: bool) -> None:
+        old = self._nics.pop(nic.index, None)
+        if there:
+            self._nics[nic.index] = nic
+        self._links.see(nic, there)
+        if not there or old is None or (nic.name, nic.mac) != (old.name, old.mac):
+            self._look_soon(f"{nic.name} changed")
+        elif old.fault and not nic.fault:
+            self._announce_on(nic)
+
+    def _announce_on(self, nic: Nic) -> None:
+        for group in self._groups.values():
+            if any(self._places[vip].nic.index == nic.index
+                   for vip in group.vips if vip in self._places):
+                self.announce_again(group.name)
+
+    def _missed(self) -> None:
+        self._look_soon("too many changes at once")
+        for vip in self._owner:
+            self._guard.removed(vip)
+
+    def _look_again(self, why: str) -> None:
+        try:
+            self._look()
+        except OSError as error:
+            logger.error("%s, and the interfaces cannot be read: %s", why, error)
+            self._look_soon(why)
+
+    def _look(self) -> None:
+        """Find the interfaces anew, and follow them. Raises OSError."""
+        self._nics, addresses = self._kernel.look()
+        own = [presence for presence in addresses if presence.packed not in self._vips]
+        before = self.withdrawal_messages()
+        moved = [vip for group in self._groups.values() for vip in self._settle(group, own)]
+        self._links.see_all(self._nics)
+        self._lan.follow(self._places, self._nics)
+        if self.withdrawal_messages() != before:
+            self._interfaces_changed()
+        held = [vip for vip in moved if self._holder(vip) is not None]
+        if held:
+            self._note(self._kernel.hold(held))
+            self._kernel.remove_strays(held)
+
+    def _settle(self, group: _Group, own: list[Presence]) -> list[Vip]:
+        """Find the places of a group's VIPs; return those that have moved to another interface."""
+        moved = []
+        group.missing = ""
+        for vip in group.vips:
+            old, found = self._places.pop(vip, None), place_for(vip, self._nics, own)
+            if isinstance(found, str):
+                group.missing = group.missing or found
+            place = settle(old, found, self._nics, group.state is not _State.IDLE)
+            if place is not None:
+                self._places[vip] = place
+            if place != old:
+                self._kernel.place(vip, place)
+            if place is not None and (old is None or old.nic.index != place.nic.index):
+                moved.append(vip)
+        nics = {self._places[vip].nic for vip in group.vips if vip in self._places}
+        self._links.need(group.name, {nic.index: nic.name for nic in nics}, group.missing)
+        return moved
