@@ -301,7 +301,9 @@ def take_priority() -> str:
 
 def lock_memory() -> str:
     """Lock all pages, present and future, into memory (mlockall(2)); say in words if so."""
-    if ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_FUTURE):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.malloc_trim(0)
+    if libc.mlockall(MCL_CURRENT | MCL_FUTURE):
         return f"not locked ({os.strerror(ctypes.get_errno())})"
     return "locked"
 

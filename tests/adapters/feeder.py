@@ -50,11 +50,10 @@ class Feeder:
         if command == "facts":
             facts = switch.facts
             return {name: getattr(facts, name) for name in facts.__struct_fields__}
-        if command == "cost":
-            began = time.perf_counter_ns()
-            for serial in range(10_000):
-                switch.set_deadline(time.monotonic_ns() + 10**9, serial, False)
-            return (time.perf_counter_ns() - began) / 10_000
+        if command == "deadlines":
+            for serial in range(rest[0]):
+                switch.set_deadline(time.monotonic_ns() + 10**11, serial, False)
+            return None
         if command == "overrun":
             time.sleep(rest[0])
             return None
@@ -81,8 +80,9 @@ async def main() -> None:
         name, _, where = text.partition("=")
         cidr, _, interface = where.partition("@")
         vips.setdefault(name, []).append((cidr, interface))
-    switch = SwitchProcess(list(vips), lambda event: say(event=repr(event)), run_dir=lock.path.parent,
-                           lock_fd=lock.fileno(), on_death=lambda why: say(death=why))
+    switch = SwitchProcess(list(vips), lambda event: say(event=repr(event)),
+                           run_dir=lock.path.parent, lock_fd=lock.fileno(),
+                           on_death=lambda why: say(death=why))
     for name, addresses in vips.items():
         switch.load(name, tuple(deletion(*address) for address in addresses))
     await switch.start()

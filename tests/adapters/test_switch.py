@@ -380,7 +380,8 @@ def test_two_agents_exclude_each_other(agents):
     assert f"another agent (process {first.process.pid})" in error
 
 
-def test_a_second_agent_ends_the_armed_switch_of_the_first_before_it_begins(namespace, armed, agents):
+def test_a_second_agent_ends_the_armed_switch_of_the_first_before_it_begins(
+        namespace, armed, agents):
     armed.ask("deadline", 600_000, False)
     armed.signal(signal.SIGKILL)
     second = agents(begin=False)
@@ -422,9 +423,8 @@ def test_credits_do_not_wake_it(armed):
     armed.ask("deadline", 60_000, True)
     armed.wait("event")
     before = switches(armed.switch)
-    cost_ns = armed.ask("cost")
+    armed.ask("deadlines", 10_000)
     assert switches(armed.switch) - before <= 3
-    print(f"a deadline costs the agent {cost_ns:.0f} ns")
 
 
 def test_it_never_wakes_while_nothing_is_armed(agents):

@@ -1,0 +1,133 @@
+"""Implements the port Store: what a node keeps on its own disk, each thing in a file of its own.
+
+Writes are atomic and durable: a new file is written and synchronised, renamed over the old one,
+and the directory is synchronised (rename(2), fsync(2)). A file that cannot be read as what it
+should be is refused, never guessed at: an incarnation that is given twice, or a maintenance that is
+forgotten, would break what the protocol rests on.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from hamgr.core.types import Epoch, GroupName
+
+T = TypeVar("T")
+
+
+class StoreError(OSError):
+    """The state directory cannot be used; the message names the path and the remedy."""
+
+
+class Incarnation(Struct, frozen=True, forbid_unknown_fields=True):
+    """incarnation.json: the last one that was given."""
+
+    incarnation: int
+
+
+class Facts(Struct, frozen=True, forbid_unknown_fields=True):
+    """facts.json: which cluster's data was seen, and how new (rule 25)."""
+
+    cluster_id: str
+    revision: int
+
+
+class InMaintenance(Struct, frozen=True, forbid_unknown_fields=True):
+    """maintenance.json: the epoch in place of each group in maintenance here (rule 22)."""
+
+    groups: dict[GroupName, Epoch]
+
+
+class DirectoryStore:
+    """The state directory of one agent."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Make the directory (0700) if it is missing, and read what is there.
+
+        Raises StoreError if it cannot be had, or if a file in it is garbage.
+        """
+        self._dir = state_dir
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state_dir.chmod(0o700)
+        except OSError as error:
+            raise StoreError(f"cannot have the state directory {state_dir}: {error.strerror}; "
+                             f"mount its disk, make it the agent's own, or name another with "
+                             f"--state-dir") from error
+        self._facts = self._read("facts.json", Facts, Facts("", 0))
+        self._maintenance = self._read("maintenance.json", InMaintenance, InMaintenance({}))
+        self._read("incarnation.json", Incarnation, Incarnation(0))
+
+    def next_incarnation(self, above: int) -> int:
+        """Return a new incarnation, greater than any before and `above`, on disk already.
+
+        Raises StoreError; then there is no incarnation to live in.
+        """
+        last = self._read("incarnation.json", Incarnation, Incarnation(0))
+        new = Incarnation(max(last.incarnation, above) + 1)
+        self._keep("incarnation.json", new)
+        return new.incarnation
+
+    def facts(self) -> tuple[str, int]:
+        """Return the cluster id and plan revision kept, or ("", 0)."""
+        return self._facts.cluster_id, self._facts.revision
+
+    def keep_facts(self, cluster_id: str, revision: int) -> None:
+        """Keep them, atomically. Raises StoreError."""
+        facts = Facts(cluster_id, revision)
+        if facts != self._facts:
+            self._keep("facts.json", facts)
+            self._facts = facts
+
+    def maintenance(self) -> Mapping[GroupName, Epoch]:
+        """Return the groups that are in maintenance here, with the epoch that is in place."""
+        return dict(self._maintenance.groups)
+
+    def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
+        """Keep it, on disk on return. Raises StoreError."""
+        groups = {name: kept for name, kept in self._maintenance.groups.items() if name != group}
+        if on:
+            groups[group] = epoch
+        if groups != self._maintenance.groups:
+            self._keep("maintenance.json", InMaintenance(groups))
+            self._maintenance = InMaintenance(groups)
+
+    def _read(self, name: str, kind: type[T], missing: T) -> T:
+        path = self._dir / name
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except FileNotFoundError:
+            return missing
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{path} is not what it should be ({error}); nothing is guessed: restore it from "
+                f"a backup, or make sure that nothing of this cluster runs on this node and "
+                f"remove it") from error
+
+    def _keep(self, name: str, value: Struct) -> None:
+        path = self._dir / name
+        try:
+            self._write(path, msgspec.json.encode(value) + b"\n")
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; free its disk or give it "
+                             f"to the agent's user") from error
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        new = path.with_name(path.name + ".new")
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
