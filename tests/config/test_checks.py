@@ -246,3 +246,15 @@ def test_an_empty_file_says_what_is_needed() -> None:
 def test_a_misspelt_key_is_checked_as_what_was_meant() -> None:
     found = faults(("witness = true", "witnes = true"), (NODES, 'nodes = ["n1", "n3"]'))
     assert [fault[1] for fault in found] == ["node.n3.witnes", "group.crm.nodes[1]"]
+
+
+@pytest.mark.parametrize("changes", [
+    (INTERVAL, 'interval = "1 s 5"\nlease = "1s"'),
+    (N2, 'addresses = ["10.0.0.12", "10.1.0.x"]'),
+    (SERVERS, 'zookeeper = ["zk1", "zk 2"]'),
+    ("[node.n2]\n" + N2, "[node]\nn2 = 1"),
+    (NODES, 'nodes = ["n1", 2]'),
+])
+def test_what_rests_on_a_value_that_cannot_be_used_is_not_said(changes: tuple[str, str]) -> None:
+    assert len(faults(changes)) == 1
+    assert warnings(changes) == []
