@@ -1,0 +1,305 @@
+"""What each kind of fault does to the world, and how it is undone: one entry of KINDS for each."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hamgr.core.events import ConditionChanged
+from hamgr.core.types import MILLISECOND, SECOND, NodeName
+from hamgr.simulation.disk import Disk
+from hamgr.simulation.network import Weather
+from hamgr.simulation.scenario import Fault
+
+if TYPE_CHECKING:
+    from hamgr.simulation.host import Host
+    from hamgr.simulation.turmoil import Turmoil
+
+Undo = Callable[[], None]
+RESTART = 100 * MILLISECOND
+"""systemd's RestartSec for the agent, where a fault names no other."""
+STOP_TIMEOUT = 8 * SECOND
+"""systemd's TimeoutStopSec: after it an orderly stop becomes SIGKILL."""
+SWITCH_RESTART = 20 * MILLISECOND
+"""The agent notices that its switch died, and has started another."""
+
+Strike = Callable[["Turmoil", Fault, NodeName, NodeName], Undo | None]
+
+
+def _host(turmoil: "Turmoil", node: NodeName) -> "Host":
+    return turmoil.world.hosts[node]
+
+
+def _cast(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    for part in ("holder", "heir", "leader", "voter"):
+        turmoil.cast[part] = turmoil.find(part)
+    turmoil.cast["owner"] = turmoil.cast["holder"]
+    known = (turmoil.cast["holder"], turmoil.cast["heir"], turmoil.cast["voter"])
+    others = [name for name in turmoil.world.hosts if name not in known]
+    for number, name in enumerate(others, 2):
+        turmoil.cast[f"voter{number}"] = name
+
+
+def _crash(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+    host.crash()
+    turmoil.crashed(target)
+    if fault.amount:
+        host.disk = Disk()
+    return host.boot
+
+
+def _kill_agent(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+    host.kill_agent()
+    if not fault.duration:
+        turmoil.world.scheduler.after(RESTART, host.start_agent)
+    return host.start_agent
+
+
+def _stop_agent(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+    agent = host.agent
+    if agent is not None:
+        agent.stop()
+
+    def kill_if_still_there() -> None:
+        if host.agent is agent:
+            host.kill_agent()
+            host.start_agent()
+
+    def start_when_gone() -> None:
+        turmoil.world.scheduler.after(STOP_TIMEOUT, kill_if_still_there)
+        host.start_agent()
+
+    return start_when_gone
+
+
+def _stall(agent: bool, switch: bool) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        host = _host(turmoil, target)
+        host.stall(agent, switch)
+        return host.thaw
+    return strike
+
+
+def _pause(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+    host.pause()
+    return host.wake
+
+
+def _switch_crash(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    host = _host(turmoil, target)
+    if host.switch is None or not host.switch.alive:
+        return
+    host.end_switch(act=False)
+    agent = host.agent
+    if agent is not None:
+
+        def restart() -> None:
+            if host.agent is agent and host.switch is None:
+                agent.in_process(agent.switch_died)
+
+        turmoil.world.scheduler.after(SWITCH_RESTART, restart)
+
+
+def _links(turmoil: "Turmoil", links: list[tuple[NodeName, NodeName]],
+           ring: int | None = None) -> Undo:
+    world = turmoil.world
+    for sender, receiver in links:
+        world.network.cut(sender, receiver, ring)
+    world.ensemble.reconsider()
+
+    def mend() -> None:
+        for sender, receiver in links:
+            world.network.mend(sender, receiver, ring)
+        world.ensemble.reconsider()
+
+    return mend
+
+
+def _cut(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _links(turmoil, [(target, peer)])
+
+
+def _cut_both(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _links(turmoil, [(target, peer), (peer, target)])
+
+
+def _around(inbound: bool, outbound: bool) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        others = [name for name in turmoil.world.hosts if name != target]
+        links = [(name, target) for name in others] if inbound else []
+        links += [(target, name) for name in others] if outbound else []
+        mend = _links(turmoil, links)
+        if not fault.amount:
+            return mend
+        mend_zookeeper = _cut_zookeeper(turmoil, [target], True, True)
+
+        def both() -> None:
+            mend()
+            mend_zookeeper()
+
+        return both
+    return strike
+
+
+def _partition(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    names = list(turmoil.world.hosts)
+    turmoil.world.rng(f"partition/{fault.at}").shuffle(names)
+    names.remove(target)
+    side = [target, *names[:max(0, int(fault.amount) - 1)]]
+    rest = [name for name in turmoil.world.hosts if name not in side]
+    return _links(turmoil, [pair for one in side for other in rest
+                            for pair in ((one, other), (other, one))])
+
+
+def _ring_down(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    names = list(turmoil.world.hosts)
+    ring = int(fault.amount) % turmoil.world.scenario.rings
+    return _links(turmoil, [(one, other) for one in names for other in names if one != other],
+                  ring)
+
+
+def _weather(turmoil: "Turmoil", weather: Weather) -> Undo:
+    turmoil.world.network.set_weather(weather)
+    return lambda: turmoil.world.network.end_weather(weather)
+
+
+def _loss(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _weather(turmoil, Weather(target, loss=fault.amount))
+
+
+def _late(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _weather(turmoil, Weather(target, duplicate=fault.amount, late=fault.amount,
+                                     lateness=600 * MILLISECOND))
+
+
+def _cut_zookeeper(turmoil: "Turmoil", nodes: list[NodeName], requests: bool,
+                   replies: bool) -> Undo:
+    cuts = turmoil.world.zookeeper_cuts
+    keys = [(node, way) for node in nodes
+            for way, chosen in ((True, requests), (False, replies)) if chosen]
+    for key in keys:
+        cuts[key] = cuts.get(key, 0) + 1
+
+    def mend() -> None:
+        for key in keys:
+            left = cuts.pop(key, 0) - 1
+            if left > 0:
+                cuts[key] = left
+
+    return mend
+
+
+def _zk_cut(requests: bool, replies: bool) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        nodes = [target] if target else list(turmoil.world.hosts)
+        return _cut_zookeeper(turmoil, nodes, requests, replies)
+    return strike
+
+
+def _zk_down(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    world = turmoil.world
+    for server in world.ensemble.servers:
+        world.ensemble.set_up(server, False)
+
+    def start() -> None:
+        for server in world.ensemble.servers:
+            up = not server.host or world.hosts[server.host].powered
+            world.ensemble.set_up(server, up)
+
+    return start
+
+
+def _zk_leaderless(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    turmoil.world.ensemble.lose_leader(fault.duration)
+
+
+def _zk_isolate(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    ensemble = turmoil.world.ensemble
+    number = (list(turmoil.world.hosts).index(target) if target else int(fault.amount)) % 3
+    server = ensemble.servers[number]
+    server.isolated += 1
+    ensemble.reconsider()
+
+    def mend() -> None:
+        server.isolated -= 1
+        ensemble.reconsider()
+
+    return mend
+
+
+def _zk_slow(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    world = turmoil.world
+
+    def set_to(slowness: int) -> None:
+        world.zookeeper_slowness = slowness
+        for host in world.hosts.values():
+            if host.agent is not None:
+                host.agent.set_slowness(slowness)
+
+    set_to(int(fault.amount * SECOND))
+    return lambda: set_to(0)
+
+
+def _slew(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    _host(turmoil, target).clock.slew(int(fault.amount))
+
+
+def _ask(kind: str) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+        groups = [group.name for group in turmoil.world.spec.groups]
+        group = groups[int(fault.amount) % len(groups)]
+        of_node = kind in ("standby", "resume")
+        turmoil.request(kind, group="" if of_node else group, node=target)
+    return strike
+
+
+def _luck(name: str) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        luck = _host(turmoil, target).services.luck
+        setattr(luck, name, fault.amount)
+        return lambda: setattr(luck, name, 0.0)
+    return strike
+
+
+def _carrier_lost(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+
+    def say(ok: bool) -> None:
+        if host.agent is not None:
+            for group in turmoil.world.spec.groups:
+                host.agent.in_process(host.agent.post, ConditionChanged(
+                    group=group.name, ok=ok, why="" if ok else "no carrier"))
+
+    say(False)
+    return lambda: say(True)
+
+
+def _address_removed(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    host = _host(turmoil, target)
+    for group in host.kernel.groups():
+        host.kernel.remove(group)
+
+
+KINDS: dict[str, Strike] = {
+    "cast": _cast,
+    "crash": _crash, "kill_agent": _kill_agent, "stop_agent": _stop_agent,
+    "stall": _stall(agent=True, switch=True), "stall_agent": _stall(agent=True, switch=False),
+    "stall_switch": _stall(agent=False, switch=True), "pause": _pause,
+    "switch_crash": _switch_crash,
+    "cut": _cut, "cut_both": _cut_both, "isolate": _around(inbound=True, outbound=True),
+    "deaf": _around(inbound=True, outbound=False), "mute": _around(inbound=False, outbound=True),
+    "partition": _partition, "ring_down": _ring_down, "loss": _loss, "late": _late,
+    "zk_cut": _zk_cut(requests=True, replies=True),
+    "zk_replies_lost": _zk_cut(requests=False, replies=True),
+    "zk_down": _zk_down, "zk_leaderless": _zk_leaderless, "zk_isolate": _zk_isolate,
+    "zk_slow": _zk_slow, "slew": _slew,
+    "switchover": _ask("switchover"), "standby": _ask("standby"), "resume": _ask("resume"),
+    "maintenance_on": _ask("maintenance-on"), "maintenance_off": _ask("maintenance-off"),
+    "clear": _ask("clear"),
+    "promote_fails": _luck("promote_fails"), "demote_fails": _luck("demote_fails"),
+    "monitor_fails": _luck("monitor_fails"), "services_hang": _luck("hangs"),
+    "carrier_lost": _carrier_lost, "address_removed": _address_removed,
+}
+"""Every kind of fault by its name in a schedule."""

@@ -1,0 +1,177 @@
+"""A library of nasty compound faults: what random faults alone do not find.
+
+Each is named for its story; the letters are those of the protocol's list of mistakes that the
+incident is aimed at. Times are milliseconds from its beginning, shaken for every play.
+"""
+
+import random
+from typing import NamedTuple
+
+from hamgr.core.types import MILLISECOND, Instant
+from hamgr.simulation.scenario import Fault
+
+
+class Step(NamedTuple):
+    """One fault of an incident."""
+
+    at_ms: int
+    kind: str
+    target: str = ""
+    peer: str = ""
+    for_ms: int = 0
+    amount: float = 0.0
+    when: str = ""
+
+
+class Incident(NamedTuple):
+    """A story, and what cluster it needs."""
+
+    steps: tuple[Step, ...]
+    nodes: int = 3
+    rings: int = 0
+    """0: as drawn."""
+    groups: tuple[str, ...] = ()
+    """Empty: as drawn."""
+    inside: bool | None = None
+    """Whether ZooKeeper runs on the nodes; None: as drawn."""
+    drift_ppm: int = 0
+
+
+CAST = Step(0, "cast")
+OWNER, HEIR, VOTER = "@owner", "@heir", "@voter"
+
+INCIDENTS: dict[str, Incident] = {
+    # (j) The voter accuses, restarts, has forgotten, and would credit at once.
+    "voter-restarts": Incident((
+        CAST, Step(10, "cut", OWNER, VOTER, 480), Step(440, "kill_agent", VOTER),
+        Step(420, "cut", OWNER, HEIR, 2500)), inside=False),
+    # (k) The same, with a gap in which the old accusation should have gone stale.
+    "voter-restarts-later": Incident((
+        CAST, Step(10, "cut", OWNER, VOTER, 480), Step(430, "kill_agent", VOTER),
+        Step(430, "cut", VOTER, HEIR, 6000), Step(2600, "cut", OWNER, HEIR, 2500)),
+        inside=False),
+    # (l) Five nodes: who counts as an accuser when voters are dead or have left?
+    "heir-alone-with-the-dead": Incident((
+        CAST, Step(5, "stop_agent", "@voter", for_ms=9000), Step(900, "crash", "@voter2", "", 9000),
+        Step(1000, "zk_cut", HEIR, "", 6000), Step(3500, "cut_both", HEIR, VOTER, 4000),
+        Step(3500, "cut_both", HEIR, "@voter3", 4000), Step(3520, "cut_both", HEIR, OWNER, 4000),
+        Step(3800, "cut_both", OWNER, "@voter3", 3000)), nodes=5, inside=False),
+    "heir-cut-from-three": Incident((
+        CAST, Step(5, "zk_cut", HEIR, "", 6000), Step(1500, "cut_both", HEIR, OWNER, 4000),
+        Step(1510, "cut_both", HEIR, VOTER, 4000), Step(1520, "cut_both", HEIR, "@voter2", 4000),
+        Step(1900, "cut_both", OWNER, "@voter3", 3000), Step(1910, "cut_both", OWNER, VOTER, 3000),
+        Step(2600, "stop_agent", VOTER, "", 5000)), nodes=5, inside=False),
+    # (m) The agent stalls right after its seat said `member`; the switch must know by then.
+    "stall-after-member": Incident((
+        CAST, Step(5, "isolate", OWNER, "", 900), Step(700, "stall_agent", OWNER, "", 3000,
+                                                       when="member"),
+        Step(700, "mute", OWNER, "", 3000, when="member")), inside=False),
+    "stall-all-but-switch": Incident((
+        CAST, Step(5, "isolate", HEIR, "", 600), Step(20, "isolate", OWNER, "", 900),
+        Step(500, "stall_agent", OWNER, "", 4000, when="member"),
+        Step(900, "stall_agent", HEIR, "", 2000, when="member")), inside=False),
+    # (n) Silence longer than the lease and shorter than detection.
+    "lapse-without-accusation": Incident((
+        CAST, Step(5, "isolate", OWNER, "", 330), Step(900, "deaf", OWNER, "", 310),
+        Step(1800, "deaf", HEIR, "", 320), Step(2600, "mute", OWNER, "", 340))),
+    # (o) Answers to a claim that come when the next claim is under way.
+    "late-answers-to-claims": Incident((
+        CAST, Step(0, "zk_slow", "", "", 6000, 1.6), Step(20, "isolate", OWNER, "", 500),
+        Step(1400, "isolate", HEIR, "", 500), Step(2300, "zk_replies_lost", OWNER, "", 900),
+        Step(2400, "isolate", OWNER, "", 600))),
+    # (d, p) All live on claims, then part of them are heard again, then one is cut off.
+    "everybody-on-claims": Incident((
+        CAST, Step(5, "partition", OWNER, "", 3500, 1), Step(10, "cut_both", HEIR, VOTER, 1500),
+        Step(2400, "zk_cut", OWNER, "", 1500), Step(3600, "isolate", OWNER, "", 1500, 1.0)),
+        inside=False),
+    # (q) A claim is renewed through a server that lost its majority and goes on reading.
+    "claim-behind-a-stale-server": Incident((
+        CAST, Step(5, "isolate", OWNER, "", 5000), Step(1600, "zk_isolate", OWNER, "", 5000),
+        Step(1700, "zk_isolate", "", "", 3000, 1)), inside=False),
+    # (r) Slow stops during a handover.
+    "switchover-with-slow-stop": Incident((
+        CAST, Step(5, "services_hang", OWNER, "", 2500, 0.5), Step(100, "switchover"),
+        Step(400, "switchover")), groups=("service",)),
+    "switchover-and-crash": Incident((
+        CAST, Step(5, "switchover"), Step(20, "crash", OWNER, "", 3000),
+        Step(4200, "cast"), Step(4300, "switchover"), Step(4310, "crash", HEIR, "", 2500)),
+        groups=("service", "address")),
+    # (s, i) An active node with a standing accusation, in several groups.
+    "scarred-owner-of-two": Incident((
+        CAST, Step(5, "cut", OWNER, VOTER, 420), Step(4500, "cut", OWNER, HEIR, 450),
+        Step(5200, "cut", OWNER, VOTER, 1500)), groups=("address", "service")),
+    # (t) Accusations of an earlier round while the node claims its next.
+    "accused-while-claiming": Incident((
+        CAST, Step(5, "isolate", HEIR, "", 400), Step(380, "zk_slow", "", "", 2500, 0.9),
+        Step(420, "cut", HEIR, VOTER, 900), Step(900, "crash", OWNER, "", 2500))),
+    # (u) Leftovers of a life in which both processes died.
+    "leftovers": Incident((
+        CAST, Step(5, "switch_crash", OWNER), Step(6, "kill_agent", OWNER, "", 1200),
+        Step(2600, "kill_agent", "holder"), Step(2601, "stall_switch", "holder", "", 600))),
+    # (v) Clocks at both ends of what slewing does.
+    "clocks-apart": Incident((
+        CAST, Step(0, "slew", OWNER, amount=-80_000), Step(0, "slew", HEIR, amount=80_000),
+        Step(0, "slew", VOTER, amount=80_000), Step(50, "isolate", OWNER, "", 1500),
+        Step(3000, "cast"), Step(3000, "slew", OWNER, amount=-80_000),
+        Step(3000, "slew", HEIR, amount=80_000), Step(3010, "mute", OWNER, "", 1500)),
+        drift_ppm=80_000),
+    # (w) The hypervisor takes the owner away and gives it back.
+    "owner-paused": Incident((
+        CAST, Step(5, "pause", OWNER, "", 1800), Step(3500, "pause", HEIR, "", 700),
+        Step(3600, "crash", OWNER, "", 2000))),
+    # (aa) The heir has sent a claim, is not answered, and sees the owner die.
+    "heir-claims-as-owner-dies": Incident((
+        CAST, Step(5, "cut", HEIR, VOTER, 430), Step(440, "zk_slow", "", "", 1200, 0.8),
+        Step(800, "isolate", OWNER, "", 1800), Step(900, "zk_cut", HEIR, "", 600))),
+    # (x) A node that slept accuses everybody when it wakes.
+    "sleeper-accuses": Incident((
+        CAST, Step(5, "stall", VOTER, "", 900), Step(1500, "stall", HEIR, "", 900),
+        Step(3000, "stall_agent", OWNER, "", 500))),
+    # (y) The third voter restarts as the holder dies.
+    "voter-never-heard-owner": Incident((
+        CAST, Step(5, "crash", VOTER, "", 800), Step(300, "crash", OWNER))),
+    # (z) Two nodes over one cut link; a leader that hears nobody.
+    "deaf-leader": Incident((
+        CAST, Step(5, "deaf", "@leader", "", 4000), Step(4500, "cut_both", "leader", HEIR, 3000))),
+    "lost-answer-to-member": Incident((
+        CAST, Step(5, "isolate", HEIR, "", 600),
+        Step(500, "zk_replies_lost", HEIR, "", 1500, when="claimed"),
+        Step(2500, "zk_replies_lost", "holder", "", 1500, when="member"))),
+    # Power, ZooKeeper's own leader with it, and nobody to write.
+    "owner-with-zookeeper-leader": Incident((
+        CAST, Step(0, "zk_leaderless", "", "", 500), Step(0, "crash", OWNER, "", 4000)),
+        inside=True),
+    "zookeeper-down-then-crash": Incident((
+        CAST, Step(0, "zk_down", "", "", 6000), Step(1500, "crash", OWNER, "", 7000))),
+    "rolling-crashes": Incident((
+        CAST, Step(5, "crash", OWNER, "", 1500), Step(600, "crash", HEIR, "", 1500),
+        Step(1800, "crash", VOTER, "", 900))),
+    "ring-by-ring": Incident((
+        CAST, Step(0, "ring_down", "", "", 900, 0), Step(700, "ring_down", "", "", 900, 1),
+        Step(2500, "isolate", OWNER, "", 700)), rings=2),
+    "maintenance-and-restart": Incident((
+        CAST, Step(5, "maintenance_on"), Step(1800, "kill_agent", OWNER),
+        Step(4000, "maintenance_off"), Step(4400, "kill_agent", OWNER))),
+    "standby-of-the-owner": Incident((
+        CAST, Step(5, "standby", OWNER), Step(30, "stall_agent", OWNER, "", 250),
+        Step(3000, "resume", OWNER), Step(3100, "standby", HEIR), Step(5000, "resume", HEIR))),
+    "carrier-of-the-owner": Incident((
+        CAST, Step(5, "carrier_lost", OWNER, "", 1500), Step(900, "crash", HEIR, "", 2000))),
+    # Swizzle: every link of one node goes, one after the other, and comes back in another order.
+    "swizzle": Incident((
+        CAST, Step(0, "cut_both", OWNER, VOTER, 2600), Step(700, "cut_both", OWNER, HEIR, 900),
+        Step(1100, "cut_both", HEIR, VOTER, 2500), Step(2000, "zk_cut", OWNER, "", 900))),
+}
+
+
+def faults_of(incident: Incident, rng: random.Random, start: Instant) -> list[Fault]:
+    """Return one play of an incident: all times stretched alike, each shaken by some 40 ms."""
+    stretch = 0.85 + 0.4 * rng.random()
+    faults: list[Fault] = []
+    for step in incident.steps:
+        shake = rng.uniform(-40, 40) if step.at_ms >= 40 else 0
+        at = start + int((step.at_ms * stretch + shake) * MILLISECOND)
+        length = int(step.for_ms * stretch * rng.uniform(0.95, 1.1) * MILLISECOND)
+        faults.append(Fault(at=at, kind=step.kind, target=step.target, peer=step.peer,
+                            duration=length, amount=step.amount, when=step.when))
+    return faults

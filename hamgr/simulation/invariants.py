@@ -1,0 +1,285 @@
+"""What must hold after every step, as seen from outside: by kernels and services, not engines.
+
+Safety, at all times: at most one node active per group (PROTOCOL: active), each epoch given once
+and used in order, nobody at work beyond its lease. Where no process is left to act (agent and
+switch both gone or frozen) or a whole machine was paused, the table of the four layers gives the
+bound: such overlaps are counted apart and must end in time.
+"""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hamgr.core.effects import Fence, Write
+from hamgr.core.events import Event
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.records import PLAN, Plan
+from hamgr.core.types import MILLISECOND, Duration, Epoch, GroupName, Instant, NodeName
+from hamgr.simulation.brief import brief
+from hamgr.simulation.peace import Peace
+from hamgr.simulation.switch import LATENESS_MAX
+from hamgr.simulation.twin import LeaseTwin
+from hamgr.simulation.zookeeper import Commit
+
+if TYPE_CHECKING:
+    from hamgr.simulation.host import Host
+    from hamgr.simulation.world import World
+
+SLACK: Duration = LATENESS_MAX + 2 * MILLISECOND
+"""From the end of a lease to the end of what it allowed: the switch, late, and its netlink."""
+
+
+class Violated(Exception):
+    """An invariant is broken: the run ends here."""
+
+
+class Violation(Struct, frozen=True):
+    """What was broken, when, in words."""
+
+    kind: str
+    at: Instant
+    text: str
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What came of one run."""
+
+    seed: int
+    name: str
+    violations: tuple[Violation, ...]
+    activations: int
+    by_heirs: int
+    """Activations under an epoch that the plan still named as the heir's."""
+    overlaps: int
+    """Two active where the layers say they may be, within the bound."""
+    dark: Duration
+    """The longest time in peace in which a group that could be served was not."""
+    steps: int
+    duration: Duration
+
+
+class Watch:
+    """The observer of one run."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.violations: list[Violation] = []
+        self.activations = 0
+        self.by_heirs = 0
+        self.overlaps = 0
+        self.peace: Peace | None = None
+        self._twins: dict[NodeName, LeaseTwin] = {
+            node.name: LeaseTwin(node.name, world.spec.timing) for node in world.spec.nodes}
+        self._active: dict[GroupName, list[Host]] = {
+            group.name: [] for group in world.spec.groups}
+        self._stop_within = {group.name: group.stop_within for group in world.spec.groups}
+        self._epochs: dict[tuple[GroupName, Epoch], tuple[NodeName, int]] = {}
+        self._tops: dict[GroupName, Epoch] = {}
+        self._loose: set[GroupName] = set()
+        """Groups that were in maintenance: an agent may be replaced under their right."""
+        self._plan: Plan | None = None
+        self._woken_bounds: dict[NodeName, Instant] = {}
+        self._lease_checks: set[tuple[NodeName, GroupName]] = set()
+
+    def note_violation(self, kind: str, text: str) -> None:
+        """Write a violation down."""
+        self.violations.append(Violation(kind, self.world.now, text))
+        self.world.note("", f"VIOLATION {kind}: {text}")
+
+    def violate(self, kind: str, text: str) -> None:
+        """Write a violation down and end the run."""
+        self.note_violation(kind, text)
+        raise Violated(text)
+
+    def reborn(self, host: "Host") -> None:
+        """A new engine begins on a host."""
+        self._twins[host.name].reborn()
+
+    def sent(self, host: "Host", heartbeat: Heartbeat) -> None:
+        """An engine sent a heartbeat."""
+        self._twins[host.name].sent(heartbeat)
+
+    def write_sent(self, host: "Host", write: Write) -> None:
+        """An engine sent a transaction."""
+        self._twins[host.name].write_sent(write, host.clock.now())
+
+    def seen(self, host: "Host", event: Event) -> None:
+        """An engine is about to be handed an event."""
+        self._twins[host.name].seen(event)
+
+    def fencing(self, host: "Host", fence: Fence) -> None:
+        """An engine wants a node fenced: it needs a lease to judge, and it is never itself."""
+        self.world.note(host.name, f"FENCE {fence.node} for {fence.group}")
+        if fence.node == host.name:
+            self.violate("fence", f"{host.name} fences itself")
+        if not self._has_lease(host, 0):
+            self.violate("fence", f"{host.name} fences {fence.node} without a lease")
+
+    def started(self, host: "Host", group: GroupName, epoch: Epoch) -> None:
+        """A start action was executed under an epoch."""
+        self.world.note(host.name, f"START {group} epoch {epoch}")
+        assert host.agent is not None
+        self._own_epoch(group, epoch, host.name, host.agent.incarnation)
+        top = self._tops.get(group, 0)
+        if epoch < top and not self._excused(host, group):
+            self.violate("epoch order", f"{host.name} starts {group} under epoch {epoch} "
+                                        f"after epoch {top} was in use")
+        if epoch > top:
+            self._tops[group] = epoch
+            self.activations += 1
+            planned = self._plan.groups.get(group) if self._plan is not None else None
+            if planned is not None and planned.heir is not None and planned.heir.epoch == epoch:
+                self.by_heirs += 1
+        if not self._excused(host, group) and not self._has_lease(host, 0):
+            self.violate("lease", f"{host.name} starts {group} without a lease")
+        self.changed(host, group)
+
+    def changed(self, host: "Host", group: GroupName) -> None:
+        """Addresses or services of a group changed on a host."""
+        active, is_active = self._active[group], host.active(group)
+        if is_active and host not in active:
+            active.append(host)
+            self.world.note(host.name, f"ACTIVE {group}")
+            self._check_lease_later(host, group)
+            self._judge(group)
+        elif not is_active and host in active:
+            active.remove(host)
+            self.world.note(host.name, f"INACTIVE {group}")
+        if self.peace is not None:
+            self.peace.look(group)
+
+    def recheck(self, host: "Host") -> None:
+        """Power, a pause or a process of a host changed: an excuse may begin or end."""
+        if host.woken_at == self.world.now:
+            twin = self._twins[host.name]
+            now = host.clock.now()
+            until = max(now + self.world.spec.timing.lease, twin.deadline(self._voters()))
+            self._woken_bounds[host.name] = host.clock.world(until)
+        for group in self._active:
+            if self.peace is not None:
+                self.peace.look(group)
+            if host in self._active[group]:
+                self._check_lease_later(host, group)
+                self._judge(group)
+
+    def committed(self, commit: Commit) -> None:
+        """A transaction was written."""
+        if self.peace is not None:
+            self.peace.committed(commit)
+        for path, stored in commit.changed:
+            if path == PLAN and isinstance(stored.record, Plan):
+                self._check_plan(stored.record)
+                self._plan = stored.record
+        if self.world.story is not None:
+            self.world.note(commit.by, "WROTE " + ", ".join(
+                f"{path or 'root'}={brief(stored.record)}" for path, stored in commit.changed))
+
+    def begin_peace(self) -> None:
+        """Faults end now."""
+        self.peace = Peace(self.world)
+
+    def end_peace(self) -> None:
+        """The run is over: everything must be served, by one node, quietly."""
+        assert self.peace is not None
+        for kind, text in self.peace.faults():
+            self.note_violation(kind, text)
+
+    def verdict(self) -> Verdict:
+        """Return what came of the run."""
+        scenario = self.world.scenario
+        return Verdict(
+            seed=scenario.seed, name=scenario.name, violations=tuple(self.violations),
+            activations=self.activations, by_heirs=self.by_heirs, overlaps=self.overlaps,
+            dark=self.peace.longest_dark if self.peace is not None else 0,
+            steps=self.world.scheduler.steps, duration=self.world.now)
+
+    def on_claim(self, node: NodeName) -> bool:
+        """Whether a node lives on a claim now."""
+        return self._twins[node].on_claim(self.world.hosts[node].clock.now())
+
+    def bar(self, host: "Host") -> str:
+        """Return a node's lease as a bar: letter, then fifths of what it is at most."""
+        if not host.powered:
+            return "off..."
+        now, timing = host.clock.now(), self.world.spec.timing
+        on_claim = self._twins[host.name].on_claim(now)
+        whole = timing.claim_good if on_claim else timing.lease
+        left = min(5, max(0, -(-5 * (self._deadline(host) - now) // whole)))
+        letter = "C" if on_claim else "M" if left else "-"
+        return letter + "#" * left + "." * (5 - left)
+
+    def _voters(self) -> tuple[NodeName, ...]:
+        return self._plan.voters.names if self._plan is not None else self.world.spec.voters
+
+    def _deadline(self, host: "Host") -> Instant:
+        twin = self._twins[host.name]
+        former = self._plan.voters.former if self._plan is not None else ()
+        deadline = twin.deadline(self._voters())
+        return max(deadline, twin.deadline(former)) if former else deadline
+
+    def _has_lease(self, host: "Host", slack: Duration) -> bool:
+        return host.clock.now() <= self._deadline(host) + slack
+
+    def _excuse_ends(self, host: "Host", group: GroupName) -> Instant:
+        """World time until which no layer can be blamed for what is active on a host."""
+        grace = SLACK + self._stop_within[group]
+        ends = [at + grace for at in (host.helped_at, self._woken_bounds.get(host.name, -1))
+                if at >= 0]
+        return max(ends, default=-1)
+
+    def _excused(self, host: "Host", group: GroupName) -> bool:
+        return (host.paused or host.helpless
+                or self.world.now <= self._excuse_ends(host, group))
+
+    def _judge(self, group: GroupName) -> None:
+        active = self._active[group]
+        if len(active) < 2:
+            return
+        culprits = [host for host in active if not self._excused(host, group)]
+        names = ", ".join(host.name for host in active)
+        if len(culprits) > 1:
+            self.violate("two active", f"{names} are active for {group}")
+        self.overlaps += 1
+        for host in active:
+            ends = self._excuse_ends(host, group)
+            if host not in culprits and ends >= self.world.now:
+                self.world.scheduler.at(ends + 1, self._judge, group)
+
+    def _check_lease_later(self, host: "Host", group: GroupName) -> None:
+        if (host.name, group) not in self._lease_checks:
+            self._lease_checks.add((host.name, group))
+            self._check_lease(host, group)
+
+    def _check_lease(self, host: "Host", group: GroupName) -> None:
+        if not host.active(group) or host.paused or host.helpless:
+            self._lease_checks.discard((host.name, group))
+            return
+        slack = SLACK + self._stop_within[group]
+        due = max(host.clock.world(self._deadline(host)) + slack,
+                  self._excuse_ends(host, group))
+        if due < self.world.now and group not in self._loose:
+            self.violate("lease", f"{host.name} is active for {group} beyond its lease")
+        self.world.scheduler.at(max(due, self.world.now) + MILLISECOND, self._check_lease, host,
+                                group)
+
+    def _own_epoch(self, group: GroupName, epoch: Epoch, node: NodeName, life: int) -> None:
+        owner = self._epochs.setdefault((group, epoch), (node, life))
+        if owner == (node, life) or (owner[0] == node and group in self._loose):
+            return
+        self.violate("epoch twice", f"epoch {epoch} of {group} is {owner[0]}'s (incarnation "
+                                    f"{owner[1]}) and {node}'s (incarnation {life})")
+
+    def _check_plan(self, plan: Plan) -> None:
+        before = self._plan
+        if before is not None and plan.revision != before.revision + 1:
+            self.violate("plan", f"revision {plan.revision} follows {before.revision}")
+        for name, group in plan.groups.items():
+            if group.maintenance.value != "off":
+                self._loose.add(name)
+            for right in group.rights():
+                self._own_epoch(name, right.epoch, right.node, right.incarnation)
+                if right.epoch > group.top_epoch:
+                    self.violate("plan", f"{name}: epoch {right.epoch} above the top epoch")
+            former = before.groups.get(name) if before is not None else None
+            if former is not None and group.top_epoch < former.top_epoch:
+                self.violate("plan", f"{name}: top epoch fell to {group.top_epoch}")

@@ -1,0 +1,92 @@
+"""What a run is a function of: the cluster, its weather and its faults, as plain data."""
+
+from msgspec import Struct
+
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.timing import times_for
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
+
+
+class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that goes wrong (or that an operator asks for) at a world time."""
+
+    at: Instant
+    kind: str
+    """A name in faults.KINDS."""
+    target: str = ""
+    """A node by name, or by the part it plays when the fault strikes: holder, heir, leader,
+    voter (neither holder nor heir), random; "@owner", "@heir", "@voter": as `cast` last found."""
+    peer: str = ""
+    """The other end, where a fault has one; named like the target."""
+    duration: Duration = 0
+    """0: it lasts until peace."""
+    when: str = ""
+    """Wait from `at` for a write of this record ("plan", "leader") or of a seat in this state
+    ("claimed", "member", "dead", "left"), and strike in the same instant."""
+    amount: float = 0.0
+    """What the kind makes of it: a probability, parts per million, or 1 for the graver variant."""
+
+
+class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One run, complete: the same scenario always runs the same way."""
+
+    seed: int
+    name: str = "calm"
+    """Which generator or incident made it."""
+    nodes: int = 3
+    witnesses: int = 0
+    """So many of the nodes, from the end, run no groups."""
+    rings: int = 1
+    groups: tuple[str, ...] = ("address",)
+    """Kinds of groups: address, service (with stop_within) or fenced."""
+    ensemble_inside: bool = True
+    """ZooKeeper's servers run on the first three nodes, not on machines of their own."""
+    drift_ppm: int = 0
+    """Each node's clock runs at a rate within this of true time."""
+    interval: Duration = 100 * MILLISECOND
+    settle: Duration = 6 * SECOND
+    """From the start of the agents to the first fault."""
+    turmoil: Duration = 20 * SECOND
+    """How long faults may strike; what is not over then is mended."""
+    peace: Duration = 25 * SECOND
+    """How long the cluster is watched afterwards."""
+    stay_dead: int = 0
+    """So many crashed machines stay dead in peace (fewer, if voters would lack a majority)."""
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def peace_at(self) -> Instant:
+        """World time at which faults end."""
+        return self.settle + self.turmoil
+
+    @property
+    def end(self) -> Instant:
+        """World time at which the run ends."""
+        return self.peace_at + self.peace
+
+
+def cluster_spec(scenario: Scenario) -> ClusterSpec:
+    """Return the configuration that a scenario's engines run with."""
+    names = tuple(f"n{number}" for number in range(1, scenario.nodes + 1))
+    first_witness = scenario.nodes - scenario.witnesses
+    nodes = tuple(NodeSpec(name=name, witness=index >= first_witness)
+                  for index, name in enumerate(names))
+    groups = tuple(_group(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
+                   for number, kind in enumerate(scenario.groups, 1))
+    return ClusterSpec(name="simulated", nodes=nodes, groups=groups,
+                       timing=times_for(scenario.interval))
+
+
+def _group(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
+    if kind == "address":
+        return GroupSpec(name=name, nodes=nodes)
+    assert kind in ("service", "fenced"), f"no such kind of group: {kind}"
+    service = ServiceSpec(name="db", promote_timeout=2 * SECOND, demote_timeout=2 * SECOND,
+                          monitor_interval=SECOND, monitor_timeout=SECOND)
+    return GroupSpec(name=name, nodes=nodes, services=(service,), stop_within=150 * MILLISECOND,
+                     fencing_required=kind == "fenced")
+
+
+def _rotated(names: tuple[str, ...], by: int) -> tuple[str, ...]:
+    by %= len(names)
+    return names[by:] + names[:by]

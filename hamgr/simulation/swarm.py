@@ -1,0 +1,120 @@
+"""Scenarios from seeds: three generators, since none finds everything that another finds.
+
+`swarm` draws which kinds of faults occur at all, then when and whom (swarm testing: a run with
+few kinds goes deeper than one with all). `bursts` aims short faults at those who hold or inherit.
+`incidents` plays compound faults from the library, with their times shaken.
+"""
+
+import random
+
+from hamgr.core.types import MILLISECOND, SECOND, Duration
+from hamgr.simulation.incidents import INCIDENTS, Incident, faults_of
+from hamgr.simulation.scenario import Fault, Scenario
+
+AIMED = ("holder", "heir", "leader", "voter", "random")
+NEEDS_PEER = ("cut", "cut_both")
+EVERYWHERE = ("zk_down", "zk_leaderless", "zk_slow", "ring_down")
+SHARES = ("loss", "late", "promote_fails", "monitor_fails", "services_hang")
+
+MENU: tuple[str, ...] = (
+    "crash", "kill_agent", "stop_agent", "stall", "stall_agent", "stall_switch", "pause",
+    "switch_crash", "cut", "cut_both", "isolate", "deaf", "mute", "partition", "ring_down", "loss",
+    "late", "zk_cut", "zk_replies_lost", "zk_down", "zk_leaderless", "zk_isolate", "zk_slow",
+    "slew", "switchover", "standby", "resume", "maintenance_on", "maintenance_off", "clear",
+    "promote_fails", "monitor_fails", "services_hang", "carrier_lost", "address_removed")
+BURSTS: tuple[str, ...] = (
+    "crash", "kill_agent", "stall", "stall_agent", "cut", "cut_both", "isolate", "deaf", "mute",
+    "zk_cut", "zk_replies_lost", "zk_isolate", "switchover")
+
+
+def scenario_for(seed: int, *, nodes: int = 0, turmoil: Duration = 20 * SECOND,
+                 incident: str = "") -> Scenario:
+    """Return the scenario of a seed: generators take turns, sizes and weather are drawn.
+
+    `incident` plays that one from the library; KeyError if there is none of this name.
+    """
+    rng = random.Random(f"{seed}/scenario")
+    generator = "incidents" if incident else ("swarm", "bursts", "incidents")[seed % 3]
+    if generator == "incidents":
+        incident = incident or rng.choice(sorted(INCIDENTS))
+    base = _cluster(seed, rng, nodes, turmoil)
+    if generator == "incidents":
+        return incident_scenario(INCIDENTS[incident], incident, base, rng)
+    faults = _swarm(base, rng) if generator == "swarm" else _bursts(base, rng)
+    return _with(base, name=generator, faults=tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def incident_scenario(incident: Incident, name: str, base: Scenario,
+                      rng: random.Random) -> Scenario:
+    """Return a scenario that plays one incident, again and again, until peace."""
+    faults: list[Fault] = []
+    at = base.settle
+    while at < base.peace_at - 3 * SECOND:
+        played = faults_of(incident, rng, at)
+        faults += played
+        last = max(fault.at for fault in played)
+        at = last + int((2 + 4 * rng.random()) * SECOND)
+    drift = max(base.drift_ppm, incident.drift_ppm)
+    rings = incident.rings or base.rings
+    inside = base.ensemble_inside if incident.inside is None else incident.inside
+    return _with(base, name=name, nodes=max(base.nodes, incident.nodes), rings=rings,
+                 groups=incident.groups or base.groups, drift_ppm=drift, ensemble_inside=inside,
+                 faults=tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Scenario:
+    nodes = nodes or rng.choices((2, 3, 4, 5), (1, 6, 1, 2))[0]
+    kinds = rng.choices(("address", "service", "fenced"), (5, 4, 1), k=rng.choice((1, 1, 2, 3)))
+    return Scenario(
+        seed=seed, nodes=nodes, rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
+        witnesses=1 if nodes > 2 and rng.random() < 0.15 else 0,
+        ensemble_inside=rng.random() < 0.6, drift_ppm=rng.choice((0, 100, 80_000)),
+        turmoil=turmoil, stay_dead=rng.choice((0, 1, 1)))
+
+
+def _swarm(base: Scenario, rng: random.Random) -> list[Fault]:
+    kinds = [kind for kind in MENU if rng.random() < 0.3] or ["crash"]
+    return [_fault(base, rng, rng.choice(kinds), _some_time(base, rng), _some_length(rng))
+            for _ in range(rng.randint(3, 14))]
+
+
+def _bursts(base: Scenario, rng: random.Random) -> list[Fault]:
+    faults: list[Fault] = []
+    for _ in range(rng.randint(2, 5)):
+        start = _some_time(base, rng)
+        for _ in range(rng.randint(2, 4)):
+            at = start + int(rng.random() * 900) * MILLISECOND
+            length = int(rng.choice((150, 320, 380, 600, 1500)) * (0.7 + 0.6 * rng.random()))
+            faults.append(_fault(base, rng, rng.choice(BURSTS), at, length * MILLISECOND))
+    return faults
+
+
+def _fault(base: Scenario, rng: random.Random, kind: str, at: int, length: Duration) -> Fault:
+    target = "" if kind in EVERYWHERE else rng.choice(AIMED)
+    peer = rng.choice(AIMED) if kind in NEEDS_PEER else ""
+    amount = 0.0
+    if kind in SHARES:
+        amount = round(rng.choice((0.05, 0.2, 0.5)) * (0.5 + rng.random()), 3)
+    elif kind == "zk_slow":
+        amount = round(rng.random() * 1.5, 2)
+    elif kind == "slew":
+        amount = round((2 * rng.random() - 1) * base.drift_ppm)
+    elif kind in ("partition", "ring_down", "switchover", "maintenance_on", "maintenance_off"):
+        amount = rng.randint(0, 2)
+    elif kind in ("isolate", "deaf", "mute", "crash"):
+        amount = 1.0 if rng.random() < 0.15 else 0.0
+    return Fault(at=at, kind=kind, target=target, peer=peer, duration=length, amount=amount)
+
+
+def _some_time(base: Scenario, rng: random.Random) -> int:
+    return base.settle + int(rng.random() * (base.turmoil - SECOND))
+
+
+def _some_length(rng: random.Random) -> Duration:
+    low, high = rng.choice(((50, 450), (50, 450), (300, 3000), (3000, 10000)))
+    return rng.randint(low, high) * MILLISECOND
+
+
+def _with(base: Scenario, **changes: object) -> Scenario:
+    fields = {name: getattr(base, name) for name in base.__struct_fields__}
+    return Scenario(**{**fields, **changes})

@@ -1,0 +1,180 @@
+"""The faults of one run: who is struck, what is undone when, and how peace is made.
+
+A target may be a part that somebody plays; who plays it is found when the fault strikes, so that
+a schedule keeps its meaning while it is made smaller.
+"""
+
+from typing import TYPE_CHECKING
+
+from hamgr.core.effects import Op
+from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Seat
+from hamgr.core.types import MILLISECOND, SECOND, GroupName, Maintenance, NodeName, Outcome
+from hamgr.simulation.faults import KINDS, RESTART, Undo
+from hamgr.simulation.scenario import Fault
+from hamgr.simulation.zookeeper import Commit
+
+if TYPE_CHECKING:
+    from hamgr.simulation.world import World
+
+ELECTION_OVER = 5 * SECOND
+
+
+class Turmoil:
+    """The faults of one run: strikes them, undoes them in time, and ends them all for peace."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.cast: dict[str, NodeName] = {}
+        self._rng = world.rng("faults")
+        self._undo: dict[int, Undo] = {}
+        self._waiting: list[Fault] = []
+        self._count = 0
+        self._requests = 0
+        self._dead: list[NodeName] = []
+
+    def schedule(self) -> None:
+        """Plan every fault of the scenario."""
+        for fault in self.world.scenario.faults:
+            if fault.at < self.world.scenario.peace_at:
+                self.world.scheduler.at(fault.at, self._begin, fault)
+
+    def end(self) -> None:
+        """Make peace: mend everything, start everything but what is to stay dead."""
+        world = self.world
+        self._waiting.clear()
+        stay_dead = self._who_stays_dead()
+        for name in stay_dead:
+            world.hosts[name].dead_for_good = True
+        for number in list(self._undo):
+            self._mend(number)
+        world.network.heal()
+        world.zookeeper_cuts.clear()
+        self._requests_for_peace()
+        for host in world.hosts.values():
+            host.wake()
+            host.thaw()
+            host.boot()
+            world.scheduler.after(RESTART, host.start_agent)
+        world.note("", f"PEACE, dead: {', '.join(stay_dead) or 'nobody'}")
+        world.ensemble.reconsider()
+
+    def find(self, part: str, group: GroupName = "g1") -> NodeName:
+        """Return who plays a part now; empty if nobody does."""
+        names = list(self.world.hosts)
+        if part in names:
+            return part
+        if part.startswith("@"):
+            return self.cast.get(part[1:], "")
+        plan = self.plan()
+        planned = plan.groups.get(group) if plan is not None else None
+        holder = planned.holder.node if planned and planned.holder else ""
+        active = [name for name in names if self.world.hosts[name].active(group)]
+        if active and holder not in active:
+            holder = active[0]
+        heir = planned.heir.node if planned and planned.heir else ""
+        if part == "holder":
+            return holder
+        if part == "heir":
+            return heir
+        if part == "leader":
+            leader = self.world.ensemble.tree.get(LEADER)
+            return leader.record.node if leader and isinstance(leader.record, Leader) else ""
+        if part == "voter":
+            names = [name for name in names if name not in (holder, heir)]
+        return self._rng.choice(names) if names else ""
+
+    def plan(self) -> Plan | None:
+        """Return the plan as committed."""
+        stored = self.world.ensemble.tree.get(PLAN)
+        return stored.record if stored and isinstance(stored.record, Plan) else None
+
+    def crashed(self, node: NodeName) -> None:
+        """Remember the order in which machines died."""
+        self._dead.append(node)
+
+    def request(self, kind: str, group: GroupName = "", node: NodeName = "",
+                confirmed: bool = False) -> None:
+        """An operator asks for something, if ZooKeeper takes it."""
+        world = self.world
+        self._requests += 1
+        name = f"r{self._requests}"
+        record = Request(id=name, kind=kind, group=group, node=node, confirmed=confirmed,
+                         by="operator")
+        server = world.ensemble.leader
+        outcome = Outcome.REFUSED
+        if server is not None:
+            outcome, _ = world.ensemble.transact(
+                server, "operator", (Op(kind="create", path=f"{REQUESTS}/{name}",
+                                        record=record),))
+        world.note("", f"operator asks {kind} {group} {node}: {outcome.value}")
+
+    def committed(self, commit: Commit) -> None:
+        """A transaction was written: faults that wait for such a one strike."""
+        for fault in [fault for fault in self._waiting if _awaited(fault, commit)]:
+            self._waiting.remove(fault)
+            self.world.scheduler.after(0, self._strike, fault)
+
+    def _begin(self, fault: Fault) -> None:
+        if fault.when:
+            self._waiting.append(fault)
+        else:
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        target = self.find(fault.target) if fault.target else ""
+        if fault.target and not target:
+            return
+        peer = self.find(fault.peer) if fault.peer else ""
+        if fault.peer and not peer:
+            return
+        self.world.note("", f"FAULT {fault.kind} {target} {peer} "
+                            f"{fault.duration / MILLISECOND:.0f}ms {fault.amount or ''}")
+        undo = KINDS[fault.kind](self, fault, target, peer)
+        if undo is not None:
+            self._count += 1
+            self._undo[self._count] = undo
+            if fault.duration:
+                self.world.scheduler.after(fault.duration, self._mend, self._count)
+
+    def _mend(self, number: int) -> None:
+        undo = self._undo.pop(number, None)
+        if undo is not None:
+            undo()
+
+    def _who_stays_dead(self) -> list[NodeName]:
+        world = self.world
+        dead = [name for name in dict.fromkeys(reversed(self._dead))
+                if not world.hosts[name].powered]
+        plan = self.plan()
+        voters = plan.voters.names if plan is not None else world.spec.voters
+        spare = (len(voters) - 1) // 2
+        runners = [node.name for node in world.spec.nodes if not node.witness]
+        chosen: list[NodeName] = []
+        for name in dead[:min(world.scenario.stay_dead, spare)]:
+            if any(other not in (*chosen, name) for other in runners):
+                chosen.append(name)
+        return chosen
+
+    def _requests_for_peace(self) -> None:
+        # An election may be going on: operators ask when ZooKeeper is certainly up again.
+        for node in self.world.hosts:
+            self.world.scheduler.after(ELECTION_OVER, self._resume, node)
+        for group in self.world.spec.groups:
+            self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group.name)
+
+    def _resume(self, node: NodeName) -> None:
+        plan = self.plan()
+        if plan is not None and node in plan.standby:
+            self.request("resume", node=node)
+
+    def _end_maintenance(self, group: GroupName) -> None:
+        plan = self.plan()
+        planned = plan.groups.get(group) if plan is not None else None
+        if planned is not None and planned.maintenance is not Maintenance.OFF:
+            self.request("maintenance-off", group=group, confirmed=True)
+
+
+def _awaited(fault: Fault, commit: Commit) -> bool:
+    return any(path == fault.when
+               or (isinstance(stored.record, Seat) and stored.record.state.value == fault.when)
+               for path, stored in commit.changed)

@@ -1,0 +1,147 @@
+"""The world: hosts, network, ensemble and observers, put together and run for one scenario."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from hamgr.core.effects import Report
+from hamgr.core.engine import Engine
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.types import MILLISECOND, Duration, Instant, NodeName
+from hamgr.simulation.clock import Livelock, Scheduler
+from hamgr.simulation.host import Host
+from hamgr.simulation.invariants import Verdict, Violated, Watch
+from hamgr.simulation.network import Network
+from hamgr.simulation.scenario import Scenario, cluster_spec
+from hamgr.simulation.turmoil import Turmoil
+from hamgr.simulation.zookeeper import Commit, Ensemble, Server
+
+MakeEngine = Callable[..., Any]
+
+
+class Line(Struct, frozen=True):
+    """One line of the story of a run."""
+
+    at: Instant
+    node: NodeName
+    """Empty: the world."""
+    text: str
+    bars: str = ""
+    """Every node's lease at that moment."""
+
+
+class World:
+    """Everything of one run. A pure function of its scenario (and of the engine)."""
+
+    def __init__(self, scenario: Scenario, *, make_engine: MakeEngine = Engine,
+                 record: bool = False) -> None:
+        self.scenario = scenario
+        self.make_engine = make_engine
+        self.spec = cluster_spec(scenario)
+        self.scheduler = Scheduler()
+        self.story: list[Line] | None = [] if record else None
+        self.zookeeper_slowness: Duration = 0
+        self.zookeeper_cuts: dict[tuple[NodeName, bool], int] = {}
+        """(node, towards the server) → by how many faults that direction is cut."""
+        self.network = Network(self.scheduler, self.rng("network"), scenario.rings,
+                               self._deliver)
+        names = [node.name for node in self.spec.nodes]
+        self.hosts: dict[NodeName, Host] = {}
+        servers = tuple(names[i] if scenario.ensemble_inside and i < len(names) else ""
+                        for i in range(3))
+        self.ensemble = Ensemble(self.scheduler, self.rng("zookeeper"), servers, self.path)
+        self.watch = Watch(self)
+        self.hosts.update((name, Host(self, name)) for name in names)
+        self.turmoil = Turmoil(self)
+        self.ensemble.on_commit = self._committed
+
+    @property
+    def now(self) -> Instant:
+        """World time."""
+        return self.scheduler.now
+
+    def rng(self, domain: str) -> random.Random:
+        """Return the random numbers of one domain: draws in others do not move them."""
+        return random.Random(f"{self.scenario.seed}/{domain}")
+
+    def run(self) -> Verdict:
+        """Run the scenario to its end or to the first violation."""
+        starts = self.rng("starts")
+        for host in self.hosts.values():
+            self.scheduler.after(int(starts.random() * 200 * MILLISECOND), host.start_agent)
+        self.turmoil.schedule()
+        try:
+            self.scheduler.run_until(self.scenario.peace_at)
+            self.watch.begin_peace()
+            self.turmoil.end()
+            self.scheduler.run_until(self.scenario.end)
+            self.watch.end_peace()
+        except Violated:
+            pass
+        except Livelock as error:
+            self.watch.note_violation("livelock", str(error))
+        except AssertionError as error:
+            self.watch.note_violation("assertion", _where(error))
+        except Exception as error:  # whatever an engine raises is a finding, with its place
+            self.watch.note_violation("raised", f"{type(error).__name__}: {_where(error)}")
+        return self.watch.verdict()
+
+    def note(self, node: NodeName, text: str) -> None:
+        """Add a line to the story, if one is written."""
+        if self.story is not None:
+            bars = " ".join(self.watch.bar(host) for host in self.hosts.values())
+            self.story.append(Line(self.now, node, text, bars))
+
+    def report(self, host: Host, effect: Report) -> None:
+        """An engine reported something."""
+        if self.story is not None:
+            facts = {"group": effect.group, "peer": effect.node, **effect.facts}
+            group = f"{effect.group}: " if effect.group else ""
+            self.note(host.name, group + effect.reason.sentence(facts))
+
+    def path(self, sender: NodeName, receiver: NodeName) -> bool:
+        """Whether TCP gets through between two hosts, one way (ZooKeeper uses the first ring)."""
+        return (sender == receiver
+                or (self.network.is_open(sender, receiver)
+                    and self.hosts[sender].powered and not self.hosts[sender].paused
+                    and self.hosts[receiver].powered and not self.hosts[receiver].paused))
+
+    def is_cut_off(self, node: NodeName, server: Server, to_server: bool) -> bool:
+        """Whether a fault keeps this node's client from the servers, one way."""
+        del server
+        return (node, to_server) in self.zookeeper_cuts
+
+    def power_changed(self, host: Host) -> None:
+        """A host was cut off, booted, paused or woken: its server goes with it."""
+        for server in self.ensemble.servers:
+            if server.host == host.name and server.up != host.powered:
+                self.ensemble.set_up(server, host.powered)
+        self.ensemble.reconsider()
+        self.watch.recheck(host)
+
+    def power_cycle(self, node: NodeName) -> None:
+        """What a fence device does: off, verified, and on again after three seconds."""
+        host = self.hosts[node]
+        self.note(node, "FENCED")
+        host.crash()
+        self.scheduler.after(3000 * MILLISECOND, host.boot)
+
+    def _committed(self, commit: Commit) -> None:
+        self.watch.committed(commit)
+        self.turmoil.committed(commit)
+
+    def _deliver(self, receiver: NodeName, heartbeat: Heartbeat, ring: int) -> None:
+        self.hosts[receiver].receive(heartbeat, ring)
+
+
+def _where(error: BaseException) -> str:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return str(error)
+    code = traceback.tb_frame.f_code
+    name = code.co_filename.rsplit("/", 1)[-1]
+    return f"{error} ({name}:{traceback.tb_lineno} in {code.co_name})"
