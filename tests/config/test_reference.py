@@ -9,7 +9,7 @@ import pytest
 from msgspec import NODEFAULT, Struct, structs
 
 from hamgr.config import schema
-from hamgr.config.document import read
+from hamgr.config.document import parse, read
 from hamgr.config.values import Span
 
 ROOT = Path(__file__).parents[2]
@@ -93,3 +93,12 @@ def test_what_the_sample_writes_out_are_the_defaults_where_it_says_so() -> None:
     defaults = {info.name: str(info.default) for info in structs.fields(schema.Service)}
     for key in ("promote_timeout", "demote_timeout", "restarts", "window"):
         assert str(service[key]) == defaults[key]
+
+
+def test_the_transcript_in_the_reference_is_what_check_prints() -> None:
+    text = SAMPLE.read_text().replace('interval = "100ms"\n',
+                                      'interval = "100ms"\ndetection = "250ms"\n')
+    text = text.replace('addresses = ["10.0.0.13"', 'adresses = ["10.0.0.13"')
+    found = [fault.located("/etc/hamgr/hamgr.toml") for fault in parse(text).faults]
+    assert len(found) == 2
+    assert "\n".join(found) in REFERENCE
