@@ -58,6 +58,12 @@ class Addresses(Protocol):
     async def clean(self, keep: frozenset[GroupName]) -> None:
         """Remove every configured VIP but those of `keep`. Raises OSError if one stays."""
 
+    def hold_until(self, deadline: Instant) -> None:
+        """Add and renew nothing after this instant: the lease deadline, as the switch has it."""
+
+    def announce_again(self) -> None:
+        """Announce what is held anew: after a stall of this process, others may have spoken."""
+
     def claim(self, group: GroupName, epoch: Epoch, probe: str) -> None:
         """Add and announce; AddressesClaimed follows."""
 

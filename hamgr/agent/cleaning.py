@@ -3,39 +3,65 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from hamgr.agent.dispatch import Ports
-from hamgr.agent.errands import Errands
+from hamgr.agent.answers import Answers
 from hamgr.agent.facts import KernelAddress
-from hamgr.agent.outside import About
-from hamgr.core.spec import ClusterSpec, GroupSpec
-from hamgr.core.types import Epoch, GroupName
+from hamgr.core.effects import RunService
+from hamgr.core.events import ServiceAnswered
+from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
+from hamgr.core.types import Epoch, GroupName, NodeName
+from hamgr.ports import Addresses, Services, Store
 
 REASON = "nothing may be left of a former life"
 
 
-async def clean(ports: Ports, errands: Errands, about: About) -> None:
-    """Remove addresses and stop services of every group that is not in maintenance here.
+class Sweep:
+    """Removes what this node has no right to: everything but what is in maintenance here."""
 
-    Raises OSError with everything that could not be removed, in words.
-    """
-    keep = frozenset(ports.store.maintenance())
-    await ports.addresses.clean(keep)
-    groups = [group for group in about.spec.groups
-              if about.node in group.nodes and group.name not in keep]
-    results = await asyncio.gather(*(_stop_services(errands, group) for group in groups))
-    failures = [failure for result in results for failure in result]
-    if failures:
-        raise OSError("; ".join(failures))
+    def __init__(
+        self,
+        node: NodeName,
+        spec: ClusterSpec,
+        *,
+        addresses: Addresses,
+        services: Services,
+        store: Store,
+        answers: Answers,
+    ) -> None:
+        self._groups = [group for group in spec.groups if node in group.nodes]
+        self._addresses, self._services = addresses, services
+        self._store, self._answers = store, answers
 
+    async def run(self) -> None:
+        """Remove addresses, stop services; raises OSError with what is left, in words.
 
-async def _stop_services(errands: Errands, group: GroupSpec) -> list[str]:
-    """Demote in reverse order, all of them even if one fails; return what failed, in words."""
-    failures = []
-    for service in reversed(group.services):
-        answer = await errands.demote(group.name, service.name, service.demote_timeout, REASON)
-        if not answer.ok:
-            failures.append(f"{group.name}/{service.name} does not stop: {answer.why}")
-    return failures
+        A service is stopped whether or not it runs: a demote action that finds nothing to stop
+        has to succeed, as a stop action has to in every cluster manager.
+        """
+        keep = frozenset(self._store.maintenance())
+        await self._addresses.clean(keep)
+        groups = [group for group in self._groups if group.name not in keep]
+        results = await asyncio.gather(*(self._stop(group) for group in groups))
+        failures = [failure for result in results for failure in result]
+        if failures:
+            raise OSError("; ".join(failures))
+
+    async def _stop(self, group: GroupSpec) -> list[str]:
+        """Demote in reverse order, all of them even if one fails; return what failed, in words."""
+        failures = []
+        for service in reversed(group.services):
+            answer = await self._demote(group.name, service)
+            if not answer.ok:
+                failures.append(f"{group.name}/{service.name} does not stop: {answer.why}")
+        return failures
+
+    async def _demote(self, group: GroupName, service: ServiceSpec) -> ServiceAnswered:
+        number, answer = self._answers.expect()
+        self._services.run(RunService(
+            run=number, group=group, service=service.name, action="demote", epoch=0,
+            timeout=service.demote_timeout, reason=REASON))
+        event = await answer
+        assert isinstance(event, ServiceAnswered), "a run was answered as a write"
+        return event
 
 
 def in_place(

@@ -123,6 +123,7 @@ class Dispatch:
                 self._ports.transport.send(effect.to, effect.heartbeat)
             case SetDeadline():
                 self._ports.switch.set_deadline(effect.deadline, effect.serial, effect.confirm)
+                self._ports.addresses.hold_until(effect.deadline)
             case Report():
                 report(effect)
             case Write():

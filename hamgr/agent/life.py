@@ -13,21 +13,22 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hamgr.agent.cleaning import clean, in_place
+from hamgr.agent.answers import Answers
+from hamgr.agent.cleaning import Sweep, in_place
 from hamgr.agent.control import Control, Desk
 from hamgr.agent.disk import Disk
 from hamgr.agent.dispatch import Dispatch, Ports
-from hamgr.agent.errands import Errands
 from hamgr.agent.facts import AgentStatus
 from hamgr.agent.housekeeping import Housekeeping
 from hamgr.agent.loop import Loop, Timer
 from hamgr.agent.outside import About, Outside
 from hamgr.agent.recorder import Recorder
+from hamgr.agent.requests import Requests
 from hamgr.agent.showing import layers, process, status_line
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.engine import Engine
 from hamgr.core.events import Event, StopAsked
-from hamgr.core.types import SECOND, Instant
+from hamgr.core.types import SECOND, Duration, Instant
 
 EXIT_BUG = 70
 """Exit status after a bug of ours (EX_SOFTWARE of sysexits.h)."""
@@ -54,6 +55,8 @@ class Agent:
             self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
             status=self._status_line, watchdog=outside.watchdog)
         self._loop.after_tick = self._house.after_tick
+        self._loop.stalled = self._stalled
+        self._answers = Answers()
         self._ports: Ports | None = None
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
@@ -70,8 +73,10 @@ class Agent:
         """Live until told to stop, or until a bug of ours; return the exit status."""
         self._ports = ports
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
-        self._loop.listeners.append(self._dispatch.outstanding.answered)
-        self._errands = Errands(self._loop, ports.coordinator, ports.services)
+        self._loop.intercept = self._intercept
+        self._requests = Requests(self._answers, ports.coordinator)
+        self._sweep = Sweep(self._about.node, self._about.spec, addresses=ports.addresses,
+                            services=ports.services, store=ports.store, answers=self._answers)
         self._control = Control(self._about.run_dir, self._desk())
         asyncio.get_running_loop().set_exception_handler(self._surfaced)
         self._listen_to_signals()
@@ -122,7 +127,7 @@ class Agent:
         """Live with one engine, and return why it ended."""
         self._over = asyncio.get_running_loop().create_future()
         self._above = above
-        for what, attempt in (("remove leftovers", self._clean),
+        for what, attempt in (("remove leftovers", self._sweep.run),
                               ("begin a life", self._conceive)):
             if over := await self._until_done(what, attempt):
                 return over
@@ -156,10 +161,6 @@ class Agent:
     async def _open_recorder(self) -> None:
         await self._disk.call("open the flight recorder", self._recorder.open)
 
-    async def _clean(self) -> None:
-        assert self._ports is not None, "cleaning needs the ports"
-        await clean(self._ports, self._errands, self._about)
-
     async def _conceive(self) -> None:
         assert self._ports is not None, "a life needs the ports"
         store = self._ports.store
@@ -184,7 +185,7 @@ class Agent:
         logger.critical("a bug of hamgr: %r; stopping everything exclusive", error, exc_info=error)
         await ports.switch.close()
         try:
-            await self._clean()
+            await self._sweep.run()
         except OSError as left:
             logger.critical("something may be left: %s", left)
 
@@ -198,11 +199,20 @@ class Agent:
         self._house.flush(time.monotonic_ns())
         await self._disk.close(CLOSE_S)
 
+    def _intercept(self, event: Event) -> bool:
+        self._dispatch.outstanding.answered(event)
+        self._requests.read(event)
+        return self._answers.take(event)
+
     def _perform(self, effect: Any) -> None:
         self._dispatch.perform(effect)
 
     def _record(self, now: Instant, event: Event, effects: list[Any]) -> None:
         self._house.record(now, event, effects)
+
+    def _stalled(self, lateness: Duration) -> None:
+        if self._ports is not None and lateness >= self._about.spec.timing.interval:
+            self._ports.addresses.announce_again()
 
     def _end(self, over: Over) -> None:
         self._loop.end()
@@ -228,7 +238,7 @@ class Agent:
                           lambda: self._outside.notify("READY=1"), retry=False)
 
     def _desk(self) -> Desk:
-        return Desk(status=self._status, ask=self._errands.ask, stop=self.stop,
+        return Desk(status=self._status, ask=self._requests.ask, stop=self.stop,
                     recorder=self._recorder.tail)
 
     def _status(self) -> AgentStatus:

@@ -20,9 +20,7 @@ from hamgr.core.events import (
     Event,
     LoopWasLate,
     RecordRead,
-    ServiceAnswered,
     Tick,
-    WriteAnswered,
     ZooKeeperChanged,
 )
 from hamgr.core.snapshot import Snapshot
@@ -106,12 +104,13 @@ class Loop:
         self._timer: Timer | None = None
         self._armed_for: Instant = NEVER
         self._due: Instant = NEVER
-        self._answers: dict[int, Callable[[WriteAnswered | ServiceAnswered], None]] = {}
         self.known = Known()
         self.after_tick: Callable[[Instant, Instant], None] = lambda now, due: None
         """Called with now and the next deadline after each Tick that left nothing to do."""
-        self.listeners: list[Callable[[Event], None]] = []
-        """Called with every event posted, engine or not."""
+        self.stalled: Callable[[Duration], None] = lambda lateness: None
+        """Called with the lateness when a wake-up was late, after the engine was told."""
+        self.intercept: Callable[[Event], bool] = lambda event: False
+        """Sees every event that is posted; returns whether the engine shall not."""
         self.worst_lateness: Duration = 0
         """The latest wake-up since the start."""
 
@@ -141,31 +140,11 @@ class Loop:
     def post(self, event: Event) -> None:
         """Hand over what happened. Returns when it is handled, unless another is being handled."""
         self.known.learn(event)
-        for listener in self.listeners:
-            listener(event)
-        if isinstance(event, (WriteAnswered, ServiceAnswered)) and self._answer(event):
-            return
-        if self._engine is None:
+        if self.intercept(event) or self._engine is None:
             return
         self._queue.append(event)
         if not self._busy:
             self._run()
-
-    def expect(
-        self, number: int, answer: Callable[[WriteAnswered | ServiceAnswered], None]
-    ) -> None:
-        """Give the answer to the shell's own write or run of this negative number to a callback."""
-        assert number < 0, "numbers of an engine are not negative"
-        self._answers[number] = answer
-
-    def _answer(self, event: WriteAnswered | ServiceAnswered) -> bool:
-        number = event.write if isinstance(event, WriteAnswered) else event.run
-        if number >= 0:
-            return False
-        answer = self._answers.pop(number, None)
-        if answer is not None:
-            answer(event)
-        return True
 
     def _run(self) -> None:
         self._busy = True
@@ -190,6 +169,7 @@ class Loop:
         self.worst_lateness = max(self.worst_lateness, lateness)
         if lateness > LATE:
             self._handle(LoopWasLate(lateness=lateness))
+            self.stalled(lateness)
         self._handle(Tick())
         if not self._queue and self._engine is not None:
             self.after_tick(now, self._due)

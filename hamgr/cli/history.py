@@ -45,18 +45,17 @@ def history(
 
 
 def _shared(config: Path, last: int) -> Iterator[dict[str, Any]]:
-    from hamgr.cli.direct import Direct, ZooKeeperDown
+    from hamgr.cli import direct
     from hamgr.config.document import load
     from hamgr.config.faults import ConfigError
 
     try:
-        with Direct.visit(load(config)) as direct:
-            entries = direct.history(last)
-    except (ConfigError, ZooKeeperDown) as error:
+        entries = direct.history(load(config), last)
+    except (ConfigError, direct.ZooKeeperDown) as error:
         raise LookupError(str(error)) from None
-    for seconds, entry in entries:
+    for created_ms, entry in entries:
         for line in entry.lines:
-            yield {"time": _time(seconds), "revision": entry.revision, "by": entry.by,
+            yield {"time": _time(created_ms / 1000), "revision": entry.revision, "by": entry.by,
                    "text": f"plan {entry.revision} by {entry.by}: {line}", "line": line}
 
 

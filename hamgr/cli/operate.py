@@ -143,15 +143,15 @@ def _through_zookeeper(
     started: float,
     as_json: bool,
 ) -> tuple[Request | None, str]:
-    from hamgr.cli.direct import Direct, ZooKeeperDown
+    from hamgr.cli import direct
     from hamgr.config.document import load
     from hamgr.config.faults import ConfigError
 
     try:
-        with Direct.visit(load(config)) as direct:
-            return direct.ask(request, lambda text: say(f"  {text}"), timeout), "zookeeper"
-    except (ConfigError, ZooKeeperDown) as error:
+        answer = direct.ask(load(config), request, lambda text: say(f"  {text}"), timeout)
+    except (ConfigError, direct.ZooKeeperDown) as error:
         _finish(request, "unknown", str(error), "nothing", started, as_json)
+    return answer, "zookeeper"
 
 
 def _finish(

@@ -83,12 +83,11 @@ def _without_agent(why: str, config: Path) -> Survey:
         document = load(config)
     except ConfigError as error:
         return from_records.nothing("", [why, f"ZooKeeper cannot be asked: {error}"])
-    from hamgr.cli.direct import Direct, ZooKeeperDown
+    from hamgr.cli import direct
 
     try:
-        with Direct.visit(document) as direct:
-            records = direct.records()
-    except ZooKeeperDown as error:
+        records = direct.records(document)
+    except direct.ZooKeeperDown as error:
         return from_records.nothing(document.cluster.name, [why, str(error)])
     vips = {name: tuple(str(vip.address) for vip in group.vips)
             for name, group in document.group.items()}
