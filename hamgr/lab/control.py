@@ -10,16 +10,15 @@ SOCKET = "control.sock"
 _ANSWER_WITHIN_S = 1.0
 
 
-def status(run_dir: Path) -> dict[str, Any] | None:
-    """Return what the agent says of itself, or None when none answers."""
+def ask(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return what the agent answers; nothing when none does."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(_ANSWER_WITHIN_S)
         try:
             sock.connect(str(run_dir / SOCKET))
-            sock.sendall(b'{"do": "status"}\n')
+            sock.sendall(msgspec.json.encode(request) + b"\n")
             with sock.makefile("rb") as answers:
                 line = answers.readline()
         except OSError:  # none listens, or it is frozen: either way there is no answer
-            return None
-    answer = msgspec.json.decode(line, type=dict[str, Any]) if line else {}
-    return answer.get("status")
+            return {}
+    return msgspec.json.decode(line, type=dict[str, Any]) if line else {}

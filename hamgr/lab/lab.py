@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hamgr.core.types import Instant
 from hamgr.lab import document, network, probe, settled, sweep, watch, zookeeper
@@ -118,6 +119,16 @@ class Lab:
             raise LabError(f"{host}: {' '.join(argv)}: exit status {done.returncode}\n"
                            f"{done.stdout}{done.stderr}")
         return done.stdout
+
+    def hamgr(self, host: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a `hamgr` command for operators on a node, and return what came of it."""
+        node = self._node(host)
+        return subprocess.run(self._joined(host, node.hamgr_command(*words)), check=False,
+                              capture_output=True, text=True)
+
+    def recorders(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the newest entries of the flight recorder of every agent that answers."""
+        return {name: node.recorder() for name, node in self.nodes.items()}
 
     def probe(self, address: str = VIP, host: str = CLIENT) -> probe.Probe:
         """Start a client of an address, on the client's machine or on a node."""
@@ -255,6 +266,16 @@ class Lab:
     def wait_settled(self, within_s: float = _SETTLED_WITHIN_S) -> None:
         """Return once every node is a member and the group has a holder and a heir."""
         self._wait(lambda: not self._unsettled(), within_s, self._unsettled)
+
+    def wait_status(self, wanted: Callable[[dict[str, Any]], bool], what: str,
+                    within_s: float = _SETTLED_WITHIN_S) -> None:
+        """Return once the snapshot of every agent that answers is as wanted."""
+        def reached() -> bool:
+            found = (node.status() for node in self.nodes.values())
+            return all(status["snapshot"] is not None and wanted(status["snapshot"])
+                       for status in found if status is not None)
+
+        self._wait(reached, within_s, lambda: f"agents {what}")
 
     # Inside
 

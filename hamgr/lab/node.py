@@ -19,6 +19,7 @@ _STOP_WITHIN_S = 20.0
 _ZOOKEEPER_WITHIN_S = 60.0
 _AGENT_WITHIN_S = 30.0
 _LOG_LINES = 15
+_RECORDER_ENTRIES = 200
 
 
 class Node:
@@ -64,13 +65,17 @@ class Node:
 
     def start_agent(self) -> None:
         """Start the agent, if it does not run."""
-        self._start(AGENT, [*self.agent_command(), "--node", self.name])
+        self._start(AGENT, self.agent_command())
 
     def agent_command(self, *options: str) -> list[str]:
         """Return `hamgr agent` with the files and directories of this node."""
-        return [sys.executable, "-m", "hamgr", "agent",
-                "--config", str(directory(self.spec.name) / document.FILE),
-                "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), *options]
+        return self.hamgr_command("agent", "--node", self.name, "--state-dir", str(self.state_dir),
+                                  *options)
+
+    def hamgr_command(self, *words: str) -> list[str]:
+        """Return a `hamgr` command that talks to this node's agent."""
+        return [sys.executable, "-m", "hamgr", *words, "--run-dir", str(self.run_dir),
+                "--config", str(directory(self.spec.name) / document.FILE)]
 
     def stop_agent(self) -> None:
         """Stop the agent in order, and return when it and its switch have ended."""
@@ -106,6 +111,12 @@ class Node:
         group.kill()
         group.wait_empty()
 
+    def recorder(self) -> list[dict[str, Any]]:
+        """Return the newest entries of the agent's flight recorder; none if it does not answer."""
+        answer = control.ask(self.run_dir, {"do": "recorder", "count": _RECORDER_ENTRIES})
+        entries: list[dict[str, Any]] = answer.get("entries", [])
+        return entries
+
     def wait_zookeeper(self) -> None:
         """Return once this node's ZooKeeper server serves. Raises LabError with its log."""
         self.wait(lambda: zookeeper.mode(self.spec, self.name) != "", _ZOOKEEPER_WITHIN_S,
@@ -135,7 +146,7 @@ class Node:
 
     def status(self) -> dict[str, Any] | None:
         """Return the agent's own answer to `status`; None when it does not answer."""
-        return control.status(self.run_dir)
+        return control.ask(self.run_dir, {"do": "status"}).get("status")
 
     def wait(self, reached: Callable[[], bool], within_s: float, what: str, part: str) -> None:
         """Return once it is so. Raises LabError with the end of the part's log if it is not."""

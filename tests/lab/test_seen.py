@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from hamgr.core.reasons import Reason
 from hamgr.core.types import MILLISECOND, NEVER
 from hamgr.lab import probe, prober, settled, watch, watcher
 from hamgr.lab.network import ruleset
 from hamgr.lab.probe import Acknowledged, Gap, Record
 from hamgr.lab.spec import Faults, LabSpec, LabState, Owner, load, save
 from hamgr.lab.sweep import abandoned
+from hamgr.lab.timeline import lines, passage
 
 
 def record(*replies: tuple[int, str]) -> Record:
@@ -137,3 +139,37 @@ def test_a_lab_is_abandoned_when_nobody_is_left_to_take_it_down(tmp_path: Path) 
     save(tmp_path, state)
     assert load(tmp_path) == state
     assert load(tmp_path / "missing") is None
+
+
+def told(at: int, reason: Reason, **facts: object) -> dict[str, object]:
+    return {"at": at * MILLISECOND, "event": "Tick", "fields": {},
+            "effects": [["SendHeartbeat", {}],
+                        ["Report", {"reason": reason.value, "group": "", "facts": facts}]]}
+
+
+def test_a_timeline_and_its_phases_add_up_to_the_outage() -> None:
+    gap = Gap(1000 * MILLISECOND, 1300 * MILLISECOND, "n1", "n2")
+    tenure = watch.Tenure("n2", "10.77.1.100", 1298 * MILLISECOND, NEVER)
+    recorders = {
+        "n2": [told(500, Reason.ACCUSED, peer="n1", silence_ms=350),
+               told(1290, Reason.ACCUSED, peer="n1", incarnation=1, round=1, silence_ms=350),
+               told(1294, Reason.ACCUSED_BY, peer="n3", accused="n1", incarnation=1, round=1),
+               told(1296, Reason.STARTING, epoch=2, why="n1 is blocked")],
+        "n3": [told(1285, Reason.ACCUSED, peer="n1", incarnation=1, round=1, silence_ms=350)]}
+    passed = passage(gap, [tenure], recorders, (990 * MILLISECOND, "power cut"))
+    assert passed.phases == {"detection": 285, "evidence": 9, "decision": 2, "address": 2,
+                             "first reply": 2}
+    assert sum(passed.phases.values()) == passed.outage_ms == 300
+    assert [(moment.ms, moment.node) for moment in passed.timeline] == [
+        (-10, ""), (0, "n1"), (285, "n3"), (290, "n2"), (294, "n2"), (296, "n2"), (298, "n2"),
+        (300, "n2")]
+    assert "n1 is blocked" in passed.timeline[5].what
+    assert any("detection 285.0" in line for line in lines(passed))
+
+
+def test_a_switchover_has_a_timeline_but_nobody_is_accused() -> None:
+    gap = Gap(1000 * MILLISECOND, 1004 * MILLISECOND, "n1", "n2")
+    passed = passage(gap, [], {"n1": [told(1001, Reason.STOPPING, epoch=1, why="handover")]},
+                     (995 * MILLISECOND, "asked for"))
+    assert passed.phases == {}
+    assert [moment.ms for moment in passed.timeline] == [-5, 0, 1, 4]

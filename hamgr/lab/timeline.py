@@ -1,0 +1,108 @@
+"""How one failover or switchover went, put together from client, kernels and flight recorders.
+
+All three stamp with CLOCK_MONOTONIC, which the namespaces of one machine share. The phases of a
+failover follow each other without a gap, so they add up to the outage:
+
+    detection     last reply to the old owner's first accusation by anybody
+    evidence      … until the heir knows as many accusations as it acts on
+    decision      … until the heir starts
+    address       … until its kernel has the address
+    first reply   … until the client is served
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from hamgr.core.reasons import Reason
+from hamgr.core.types import MILLISECOND, Instant
+from hamgr.lab.probe import Gap
+from hamgr.lab.watch import Tenure
+
+Entries = list[dict[str, Any]]
+"""The newest entries of one agent's flight recorder, as its control socket gives them."""
+_ACCUSATIONS = (Reason.ACCUSED, Reason.ACCUSED_BY)
+_TOLD = (*_ACCUSATIONS, Reason.LAPSED, Reason.RELEASED, Reason.STOPPING, Reason.STOPPED,
+         Reason.STARTING, Reason.ACTIVE)
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """Something that happened, counted from the last reply of the old owner."""
+
+    ms: float
+    node: str
+    what: str
+
+
+class Passage(Struct, frozen=True, kw_only=True):
+    """The way of the VIP from one node to another."""
+
+    outage_ms: float
+    origin: str
+    target: str
+    phases: dict[str, float]
+    """In milliseconds; empty where nobody was accused (switchover)."""
+    timeline: tuple[Moment, ...]
+
+
+class _Told(Struct, frozen=True):
+    """One line of an agent."""
+
+    at: Instant
+    node: str
+    reason: Reason
+    facts: dict[str, Any]
+
+
+def passage(gap: Gap, tenures: Iterable[Tenure], recorders: Mapping[str, Entries],
+            cause: tuple[Instant, str]) -> Passage:
+    """Put together how the VIP passed in this gap; `cause` is what was done, and when."""
+    address = next((one for one in tenures if one.node == gap.after and one.end > gap.end
+                    and one.begin <= gap.end), None)
+    told = [one for one in _told(recorders) if min(gap.start, cause[0]) <= one.at <= gap.end]
+    moments = [(gap.start, gap.before, "last reply"), (cause[0], "", cause[1]),
+               *((one.at, one.node, one.reason.sentence(one.facts)) for one in told),
+               *([(address.begin, gap.after, f"{address.address} is on")] if address else []),
+               (gap.end, gap.after, "first reply")]
+    return Passage(
+        outage_ms=round(gap.ms, 2), origin=gap.before, target=gap.after,
+        phases=_phases(gap, address, told),
+        timeline=tuple(Moment(ms=_ms(gap.start, at), node=node, what=what)
+                       for at, node, what in sorted(moments, key=lambda moment: moment[0])))
+
+
+def _phases(gap: Gap, address: Tenure | None, told: list[_Told]) -> dict[str, float]:
+    accused = [one for one in told if one.reason in _ACCUSATIONS
+               and gap.before in (one.facts.get("peer"), one.facts.get("accused"))]
+    starts = [one.at for one in told if one.node == gap.after and one.reason is Reason.STARTING]
+    if not accused or not starts or address is None:
+        return {}
+    known = [one.at for one in accused if one.node == gap.after and one.at <= starts[-1]]
+    steps = [gap.start, accused[0].at, max(known, default=accused[0].at), starts[-1],
+             address.begin, gap.end]
+    names = ("detection", "evidence", "decision", "address", "first reply")
+    return {name: _ms(one, two)
+            for name, one, two in zip(names, steps, steps[1:], strict=False)}
+
+
+def _told(recorders: Mapping[str, Entries]) -> list[_Told]:
+    """Return the reports of all agents that tell of a failover, in the order of their times."""
+    wanted = {reason.value: reason for reason in _TOLD}
+    return sorted((_Told(entry["at"], node, wanted[fields["reason"]], fields["facts"])
+                   for node, entries in recorders.items() for entry in entries
+                   for name, fields in entry["effects"]
+                   if name == "Report" and fields["reason"] in wanted),
+                  key=lambda one: one.at)
+
+
+def lines(passed: Passage) -> list[str]:
+    """Return the timeline as a table, and the phases in one line."""
+    shown = [f"{moment.ms:9.1f} ms  {moment.node:<4}{moment.what}" for moment in passed.timeline]
+    if passed.phases:
+        shown.append("  = " + "  ".join(f"{name} {ms:.1f}" for name, ms in passed.phases.items()))
+    return shown
+
+
+def _ms(start: Instant, at: Instant) -> float:
+    return round((at - start) / MILLISECOND, 2)
