@@ -1,0 +1,1 @@
+"""The drivers of services, one a file: each implements the port Services."""
