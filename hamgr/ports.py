@@ -102,6 +102,9 @@ class Switch(Protocol):
 class Services(Protocol):
     """The services of the groups, by their drivers."""
 
+    async def start(self) -> None:
+        """Prepare to run actions: nothing of this is left for later. Raises OSError."""
+
     def run(self, effect: RunService) -> None:
         """Start the action; exactly one ServiceAnswered follows."""
 

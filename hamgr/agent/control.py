@@ -86,6 +86,10 @@ class Control:
                 await self._serve(reader, client)
         except (ConnectionError, TimeoutError, asyncio.CancelledError) as error:
             logger.debug("a client of the control socket is gone: %r", error)
+        except Exception:
+            # Whatever is wrong here, no lease depends on it: it must not end the agent.
+            logger.exception("a request at the control socket failed")
+            client.stuck = True
         finally:
             self._clients.discard(me)
             writer.transport.abort() if client.stuck else writer.close()

@@ -45,8 +45,9 @@ Attempt = Callable[[], Awaitable[None]]
 class Agent:
     """One agent, from its start to its end."""
 
-    def __init__(self, about: About, outside: Outside) -> None:
-        self._about, self._outside = about, outside
+    def __init__(self, about: About, ports: Ports, outside: Outside) -> None:
+        """Build it in the event loop that it will run in."""
+        self._about, self._ports, self._outside = about, ports, outside
         self._loop = Loop(perform=self._perform, record=self._record, failed=self._end,
                           call_at=_call_at)
         self._disk = Disk()
@@ -57,9 +58,17 @@ class Agent:
         self._loop.after_tick = self._house.after_tick
         self._loop.stalled = self._stalled
         self._answers = Answers()
-        self._ports: Ports | None = None
+        self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
+        self._loop.intercept = self._intercept
+        self._requests = Requests(self._answers, ports.coordinator)
+        self._sweep = Sweep(about.node, about.spec, addresses=ports.addresses,
+                            services=ports.services, store=ports.store, answers=self._answers)
+        self._control = Control(about.run_dir, Desk(
+            status=self._status, ask=self._requests.ask, stop=self.stop,
+            recorder=self._recorder.tail))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
+        self._signals = 0
         self._above = 0
         self._waits_for = ""
         self._started = time.monotonic_ns()
@@ -69,52 +78,45 @@ class Agent:
         """Takes events from the adapters, in the loop's thread."""
         return self._loop.post
 
-    async def run(self, ports: Ports) -> int:
+    async def run(self) -> int:
         """Live until told to stop, or until a bug of ours; return the exit status."""
-        self._ports = ports
-        self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
-        self._loop.intercept = self._intercept
-        self._requests = Requests(self._answers, ports.coordinator)
-        self._sweep = Sweep(self._about.node, self._about.spec, addresses=ports.addresses,
-                            services=ports.services, store=ports.store, answers=self._answers)
-        self._control = Control(self._about.run_dir, self._desk())
         asyncio.get_running_loop().set_exception_handler(self._surfaced)
         self._listen_to_signals()
         try:
-            return await self._live(ports)
+            return await self._live()
         finally:
-            await self._close(ports)
+            await self._close()
 
     def stop(self, why: str) -> None:
-        """Stop in order: hand over, say done, leave. The second time: at once."""
+        """Stop in order: hand over, say done, leave."""
         if self._stop.is_set():
-            logger.warning("told to stop again (%s): not waiting any longer", why)
-            self._end(Exit())
             return
         logger.info("stopping: %s", why)
         self._stop.set()
         self._outside.notify("STOPPING=1")
         self.post(StopAsked(why=why))
 
-    async def _live(self, ports: Ports) -> int:
-        over: Over = await self._start(ports) or await self._life(ports, above=0)
+    async def _live(self) -> int:
+        over: Over = await self._start() or await self._life(above=0)
         while isinstance(over, BeginNewLife):
             logger.warning("a new life begins: %s", over.why)
             await self._answered()
-            over = await self._life(ports, above=over.incarnation_above)
+            over = await self._life(above=over.incarnation_above)
         if isinstance(over, Exit):
             return 0
-        await self._crash(ports, over)
+        await self._crash(over)
         return EXIT_BUG
 
-    async def _start(self, ports: Ports) -> Over | None:
+    async def _start(self) -> Over | None:
         """Start every part; return why that was given up, if it was."""
         self._disk.start()
+        ports = self._ports
         parts: tuple[tuple[str, Attempt], ...] = (
             ("listen at the control socket", self._control.start),
             ("open the flight recorder", self._open_recorder),
             ("prepare the addresses", ports.addresses.start),
             ("start the dead-man's switch", ports.switch.start),
+            ("start the runner of services", ports.services.start),
             ("open the heartbeat rings", ports.transport.start),
             ("begin to connect to ZooKeeper", ports.coordinator.start),
         )
@@ -123,7 +125,7 @@ class Agent:
                 return over
         return None
 
-    async def _life(self, ports: Ports, above: int) -> Over:
+    async def _life(self, above: int) -> Over:
         """Live with one engine, and return why it ended."""
         self._over = asyncio.get_running_loop().create_future()
         self._above = above
@@ -133,6 +135,7 @@ class Agent:
                 return over
         self._loop.begin(self._engine)
         self._outside.notify("READY=1")
+        self._outside.settle()
         return await self._over
 
     async def _until_done(self, what: str, attempt: Attempt) -> Over | None:
@@ -162,7 +165,6 @@ class Agent:
         await self._disk.call("open the flight recorder", self._recorder.open)
 
     async def _conceive(self) -> None:
-        assert self._ports is not None, "a life needs the ports"
         store = self._ports.store
         incarnation = await self._disk.call(
             "keep the incarnation", lambda: store.next_incarnation(self._above))
@@ -181,15 +183,16 @@ class Agent:
             self._dispatch.outstanding.emptied = emptied.set
             await emptied.wait()
 
-    async def _crash(self, ports: Ports, error: Exception) -> None:
+    async def _crash(self, error: Exception) -> None:
         logger.critical("a bug of hamgr: %r; stopping everything exclusive", error, exc_info=error)
-        await ports.switch.close()
+        await self._ports.switch.close()
         try:
             await self._sweep.run()
         except OSError as left:
             logger.critical("something may be left: %s", left)
 
-    async def _close(self, ports: Ports) -> None:
+    async def _close(self) -> None:
+        ports = self._ports
         await self._control.close()
         await ports.coordinator.close(CLOSE_S)
         await ports.services.close()
@@ -211,7 +214,7 @@ class Agent:
         self._house.record(now, event, effects)
 
     def _stalled(self, lateness: Duration) -> None:
-        if self._ports is not None and lateness >= self._about.spec.timing.interval:
+        if lateness >= self._about.spec.timing.interval:
             self._ports.addresses.announce_again()
 
     def _end(self, over: Over) -> None:
@@ -226,10 +229,18 @@ class Agent:
         else:
             loop.default_exception_handler(context)
 
+    def _signalled(self, name: str) -> None:
+        """Stop in order at the first signal, at once at the second."""
+        if self._signals:
+            logger.warning("%s again: not waiting for the orderly stop", name)
+            self._end(Exit())
+        self._signals += 1
+        self.stop(name)
+
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+            loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
@@ -237,17 +248,16 @@ class Agent:
         self._disk.submit("read the configuration again", self._outside.reload,
                           lambda: self._outside.notify("READY=1"), retry=False)
 
-    def _desk(self) -> Desk:
-        return Desk(status=self._status, ask=self._requests.ask, stop=self.stop,
-                    recorder=self._recorder.tail)
-
     def _status(self) -> AgentStatus:
         now = time.monotonic_ns()
         snapshot = self._loop.engine.snapshot(now) if self._loop.engine else None
-        kernel = self._outside.kernel()
+        try:
+            kernel, why = self._outside.kernel(), self._waits_for
+        except OSError as error:
+            kernel, why = (), f"the kernel's addresses cannot be read: {error}"
         me = process(self._about, self._outside, started_ago_s=(now - self._started) / SECOND,
                      stopping=self._stop.is_set(), running=snapshot is not None,
-                     why=self._waits_for, worst_lateness=self._loop.worst_lateness)
+                     why=why, worst_lateness=self._loop.worst_lateness)
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
                            rings=self._about.rings, snapshot=snapshot,
                            addresses=kernel, layers=layers(snapshot, kernel, me),

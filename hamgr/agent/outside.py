@@ -33,10 +33,12 @@ class Outside:
     """Tells systemd, if there is one."""
     watchdog: Duration
     """systemd's WatchdogSec, 0 without."""
+    settle: Callable[[], None]
+    """Ends automatic collection of garbage, at the end of a start."""
     collect: Callable[[], None]
     """Collects garbage."""
     kernel: Callable[[], tuple[KernelAddress, ...]]
-    """The configured VIPs, as the kernel has them."""
+    """The configured VIPs, as the kernel has them. Raises OSError."""
     counters: Callable[[], dict[str, dict[str, int]]]
     """What the adapters have counted."""
     reload: Callable[[], None]

@@ -40,7 +40,7 @@ def mac_owners(rings: Mapping[NodeName, tuple[str, ...]], table: str) -> dict[st
 def _ask(vip: KernelAddress, owners: Mapping[str, NodeName]) -> Wire:
     if not vip.interface:
         return Wire(asked=False, why="no interface of this node is in its subnet")
-    from hamgr.adapters.probe import wire_owner
+    from hamgr.adapters.net.probe import wire_owner
 
     try:
         mac = wire_owner(vip.address.partition("/")[0], vip.interface, WITHIN_S)

@@ -37,6 +37,8 @@ PROBE_S = 0.24
 enough for a machine that is booting, too much for a service that is down."""
 LOOK_AGAIN_S = 0.1
 """Changes of interfaces come in bursts; one look after so long sees them all."""
+SETTLE_S = 1.0
+"""A node's own addresses are often flushed and set anew; only what lasts so long counts."""
 
 
 class _State(Enum):
@@ -97,6 +99,7 @@ class Addresses:
         self._monitor = Monitor(address_changed=self._address_changed,
                                 link_changed=self._link_changed, missed=self._missed)
         self._renewal: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Find the interfaces, open all sockets, build all frames and messages. Raises OSError.
@@ -122,8 +125,8 @@ class Addresses:
 
     async def close(self) -> None:
         """Stop renewing, close all sockets. What is there expires, except in maintenance."""
-        if self._renewal is not None:
-            self._renewal.cancel()
+        for timer in filter(None, (self._renewal, self._settling)):
+            timer.cancel()
         for group in self._groups.values():
             self._let_go(group, _State.IDLE)
         self._look_soon.close()
@@ -200,6 +203,10 @@ class Addresses:
         """Return which VIPs of each group the kernel has now, on any interface. Raises OSError."""
         return {name: self._kernel.found(group.vips) for name, group in self._groups.items()}
 
+    def interfaces(self) -> dict[str, str]:
+        """Return the name of the interface that each VIP belongs on, by its address."""
+        return {vip.address: place.nic.name for vip, place in self._places.items()}
+
     def _may_hold(self) -> bool:
         return time.monotonic_ns() < self._deadline
 
@@ -261,9 +268,17 @@ class Addresses:
     def _address_changed(self, presence: Presence, there: bool) -> None:
         vip = self._vips.get(presence.packed)
         if vip is None:
-            self._look_soon("an address changed")
+            self._settle_soon()
         elif not there:
             self._guard.removed(vip)
+
+    def _settle_soon(self) -> None:
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(SETTLE_S, self._settled)
+
+    def _settled(self) -> None:
+        self._settling = None
+        self._look_soon("an address changed")
 
     def _link_changed(self, nic: Nic, there: bool) -> None:
         old = self._nics.pop(nic.index, None)
@@ -287,28 +302,28 @@ class Addresses:
             self._guard.removed(vip)
 
     def _look_again(self, why: str) -> None:
+        before = self.withdrawal_messages()
         try:
             self._look()
         except OSError as error:
             logger.error("%s, and the interfaces cannot be read: %s", why, error)
             self._look_soon(why)
+        if self.withdrawal_messages() != before:
+            self._interfaces_changed()
 
     def _look(self) -> None:
         """Find the interfaces anew, and follow them. Raises OSError."""
         self._nics, addresses = self._kernel.look()
         own = [presence for presence in addresses if presence.packed not in self._vips]
-        before = self.withdrawal_messages()
-        moved = [vip for group in self._groups.values() for vip in self._settle(group, own)]
+        moved = [vip for group in self._groups.values() for vip in self._place(group, own)]
         self._links.see_all(self._nics)
         self._lan.follow(self._places, self._nics)
-        if self.withdrawal_messages() != before:
-            self._interfaces_changed()
         held = [vip for vip in moved if self._holder(vip) is not None]
         if held:
             self._note(self._kernel.hold(held))
             self._kernel.remove_strays(held)
 
-    def _settle(self, group: _Group, own: list[Presence]) -> list[Vip]:
+    def _place(self, group: _Group, own: list[Presence]) -> list[Vip]:
         """Find the places of a group's VIPs; return those that have moved to another interface."""
         moved = []
         group.missing = ""

@@ -25,6 +25,8 @@ class Found(NamedTuple):
     interface: str
     right: bool
     """It is on the interface, and with the prefix length, that it belongs on."""
+    lifetime_s: int | None
+    """What is left of its lifetime; None: it does not expire."""
 
 
 class Kernel:
@@ -95,7 +97,7 @@ class Kernel:
         names = {nic.index: nic.name for nic in self._netlink.links()}
         return [Found(vip.address, presence.prefix,
                       names.get(presence.nic, str(presence.nic)),
-                      self._is_place(vip, presence))
+                      self._is_place(vip, presence), presence.lifetime_s)
                 for vip, presence in self._present(vips)]
 
     def remove(self, vips: Sequence[Vip], *, reset: bool) -> str:

@@ -23,7 +23,9 @@ HEADER = struct.Struct("=IHHII")
 IFINFO = struct.Struct("=BxHiII")
 IFADDR = struct.Struct("=BBBBi")
 _IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
+_CACHEINFO = struct.Struct("=IIII")
+"""struct ifa_cacheinfo: preferred and valid lifetime in seconds, time stamps."""
 _IFF_UP, _IFF_RUNNING, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x40, 0x80, 0x10000
 _ARPHRD_ETHER = 1
 
@@ -47,6 +49,8 @@ class Presence(NamedTuple):
     prefix: int
     nic: int
     """The index of its interface."""
+    lifetime_s: int | None = None
+    """What is left of its lifetime when it was read; None: it does not expire."""
 
 
 def messages_for(vip: Vip, place: Place, valid_lft_s: int) -> Messages:
@@ -125,7 +129,10 @@ def parse_address(message: bytes) -> Presence:
     """Read an RTM_NEWADDR or RTM_DELADDR message."""
     _, prefix, _, _, index = IFADDR.unpack_from(message, HEADER.size)
     found = attributes(message, HEADER.size + IFADDR.size)
-    return Presence(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b""), prefix, index)
+    _, lifetime, _, _ = _CACHEINFO.unpack(found.get(_IFA_CACHEINFO, bytes(_CACHEINFO.size)))
+    expires = _IFA_CACHEINFO in found and lifetime != UNLIMITED
+    return Presence(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b""), prefix, index,
+                    lifetime if expires else None)
 
 
 def parse_link(message: bytes) -> Nic:

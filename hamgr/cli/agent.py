@@ -1,0 +1,57 @@
+"""`hamgr agent`: be the agent of this node, or clean up after one that is gone."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hamgr.adapters.runlock import AgentRunsError
+from hamgr.config.document import DEFAULT_FILE, load
+from hamgr.config.faults import ConfigError
+from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
+from hamgr.config.key import KeyFileError
+from hamgr.daemon import Place, cleanup, run
+
+EX_CONFIG = 78
+"""Exit status for a configuration that cannot be used (sysexits.h): no restart would help."""
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), default=Path(DEFAULT_FILE),
+              show_default=True)
+@click.option("--node", envvar="HAMGR_NODE", metavar="NAME",
+              help="Which node this is; default: found by host name or address.")
+@click.option("--run-dir", type=click.Path(path_type=Path), default=Path("/run/hamgr"),
+              show_default=True)
+@click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/lib/hamgr"),
+              show_default=True)
+@click.option("--cleanup", "only_clean", is_flag=True,
+              help="Remove what an agent that is gone has left here, and exit.")
+def agent(
+    config: Path, node: str | None, run_dir: Path, state_dir: Path, only_clean: bool
+) -> None:
+    """Run the agent on this node, in the foreground. Several can run on one machine, each in a
+    network namespace of its own, with its own run and state directory.
+
+    SIGTERM and SIGINT stop it in order (what is active here is handed over), a second one at once.
+    SIGHUP checks the configuration file and logs what is wrong or new.
+
+    Exit status: 0 stopped in order, or clean; 1 it could not start, or something is left; 70 a bug
+    of hamgr, after everything exclusive was stopped; 78 the configuration cannot be used.
+    """
+    try:
+        document = load(config)
+        name = find_self(document, node, host_names(), addresses_here(document))
+        place = Place(document=document, config=config, node=name, run_dir=run_dir,
+                      state_dir=state_dir)
+        if only_clean:
+            cleanup(place)
+            click.echo(f"nothing of cluster {document.cluster.name} is left on {name}")
+        else:
+            sys.exit(run(place))
+    except (ConfigError, IdentityError, KeyFileError) as error:
+        click.echo(error, err=True)
+        sys.exit(EX_CONFIG)
+    except (AgentRunsError, OSError) as error:
+        click.echo(f"hamgr agent: {error}", err=True)
+        sys.exit(1)

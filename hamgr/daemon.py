@@ -1,0 +1,224 @@
+"""The composition root: builds an agent from a configuration; alone knows all the parts."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import hamgr
+from hamgr.adapters.net.addresses import Addresses
+from hamgr.adapters.net.vip import Vip
+from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
+from hamgr.adapters.runlock import RunLock
+from hamgr.adapters.services.hook import Action, Hooks
+from hamgr.adapters.store import DirectoryStore
+from hamgr.adapters.switch import SwitchProcess
+from hamgr.adapters.systemd import Notifier, log_handler
+from hamgr.adapters.udp import UdpTransport
+from hamgr.adapters.zookeeper import ZooKeeper
+from hamgr.agent.answers import Answers
+from hamgr.agent.cleaning import Sweep
+from hamgr.agent.dispatch import Ports
+from hamgr.agent.facts import KernelAddress
+from hamgr.agent.life import Agent
+from hamgr.agent.outside import About, Outside
+from hamgr.config.document import Reading, cluster_spec, digest, read
+from hamgr.config.key import read_keys
+from hamgr.config.schema import Document, Group
+from hamgr.core.events import Event
+from hamgr.core.types import SECOND, GroupName, NodeName
+from hamgr.core.wire import Wire
+from hamgr.ports import Post
+
+THREAD_TURN_S = 0.0005
+"""How long another thread may keep the interpreter from the loop; Python's default is 5 ms."""
+
+logger = logging.getLogger("hamgr.daemon")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an agent lives."""
+
+    document: Document
+    config: Path
+    """The file that the document was read from."""
+    node: NodeName
+    run_dir: Path
+    state_dir: Path
+
+
+def run(place: Place) -> int:
+    """Be the agent until told to stop; return the exit status.
+
+    Raises AgentRunsError if there is one already, KeyFileError without a usable key, and OSError
+    if a directory, a socket or an old dead-man's switch is in the way: each with the remedy.
+    """
+    log_to_outside()
+    lock = RunLock(place.run_dir)
+    lock.take()
+    lock.end_old_switch()
+    realtime = become_realtime()
+    sys.setswitchinterval(THREAD_TURN_S)
+    return asyncio.run(_live(place, lock, realtime))
+
+
+def cleanup(place: Place) -> None:
+    """Remove what an agent that is gone has left, except what is in maintenance (rule 21).
+
+    Raises AgentRunsError while an agent lives, and OSError with whatever cannot be removed.
+    """
+    log_to_outside()
+    lock = RunLock(place.run_dir)
+    lock.take()
+    lock.end_old_switch()
+    try:
+        asyncio.run(_sweep(place))
+    finally:
+        lock.close()
+
+
+def log_to_outside() -> None:
+    """Log to the journal if standard error leads there, else to standard error."""
+    logging.basicConfig(level=logging.INFO, handlers=[log_handler()], force=True)
+    logging.getLogger("kazoo").setLevel(logging.WARNING)
+
+
+async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
+    def post(event: Event) -> None:
+        agent.post(event)
+
+    parts = _Parts(place, lock, post)
+    agent = Agent(_about(place), parts.ports, parts.outside(realtime))
+    return await agent.run()
+
+
+async def _sweep(place: Place) -> None:
+    answers = Answers()
+
+    def post(event: Event) -> None:
+        answers.take(event)
+
+    addresses, hooks = _addresses(place.document, post), _hooks(place, post)
+    await hooks.start()
+    try:
+        await Sweep(place.node, cluster_spec(place.document), addresses=addresses, services=hooks,
+                    store=DirectoryStore(place.state_dir), answers=answers).run()
+    finally:
+        await hooks.close()
+        await addresses.close()
+
+
+class _Parts:
+    """Every adapter of one agent, and what it shows of them."""
+
+    def __init__(self, place: Place, lock: RunLock, post: Post) -> None:
+        document = place.document
+        cluster = document.cluster
+        self._place = place
+        self._notifier = Notifier()
+        self._garbage = Garbage()
+        self._transport = UdpTransport(
+            place.node, _rings(document), document.heartbeat.port,
+            Wire(cluster.name, read_keys(cluster.key_file)), post)
+        self._coordinator = ZooKeeper(
+            place.node, tuple(document.node), cluster.name,
+            [str(server) for server in cluster.zookeeper], post,
+            session_timeout_s=document.zookeeper.session / SECOND)
+        self._switch = SwitchProcess(tuple(document.group), post, run_dir=place.run_dir,
+                                     lock_fd=lock.fileno())
+        self._addresses = _addresses(document, post, self._load_switch)
+        self.ports = Ports(
+            transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
+            switch=self._switch, services=_hooks(place, post),
+            store=DirectoryStore(place.state_dir))
+
+    def outside(self, realtime: RealTime) -> Outside:
+        """Return what the agent is told of the process around it."""
+        return Outside(
+            notify=self._notifier.tell, watchdog=self._notifier.watchdog,
+            settle=self._garbage.settle, collect=self._garbage.collect, kernel=self._kernel,
+            counters=self._counters, reload=self._reload,
+            switch_alive=lambda: self._switch.alive, realtime=realtime.scheduling,
+            memory_locked=realtime.memory_locked)
+
+    def _load_switch(self) -> None:
+        for group, messages in self._addresses.withdrawal_messages().items():
+            self._switch.load(group, messages)
+
+    def _kernel(self) -> tuple[KernelAddress, ...]:
+        found = {(group, one.address): one
+                 for group, those in self._addresses.found().items() for one in those}
+        belongs = self._addresses.interfaces()
+        return tuple(
+            KernelAddress(
+                group=name, address=str(vip.address),
+                interface=one.interface if one else belongs.get(str(vip.address.ip), ""),
+                present=one is not None, lifetime_s=one.lifetime_s if one else None)
+            for name, group in self._place.document.group.items() for vip in group.vips
+            for one in (found.get((name, str(vip.address.ip))),))
+
+    def _counters(self) -> dict[str, dict[str, int]]:
+        switch = self._switch.facts
+        return {
+            "heartbeats": dict(self._transport.counters()),
+            "switch": {"deaths": switch.deaths, "acts": switch.acts},
+            "garbage": {"longest_us": self._garbage.longest // 1000},
+        }
+
+    def _reload(self) -> None:
+        """Check the file again; applying it to a running cluster is not what SIGHUP does."""
+        reading = read(self._place.config)
+        for line in _news(reading, self._place):
+            logger.warning("%s", line)
+
+
+def _news(reading: Reading, place: Place) -> list[str]:
+    """Return in words what a file that was read again would change."""
+    if reading.document is None:
+        return [f"the configuration cannot be used; the one in use stays: "
+                f"{fault.located(str(place.config))}" for fault in reading.faults]
+    if digest(reading.document) == digest(place.document):
+        return [f"{place.config} has not changed"]
+    return [f"{place.config} differs from the configuration in use; it is used from the agent's "
+            "next start on"]
+
+
+def _about(place: Place) -> About:
+    return About(
+        node=place.node, spec=cluster_spec(place.document), rings=_rings(place.document),
+        version=hamgr.__version__, config=str(place.config),
+        config_digest=digest(place.document), run_dir=place.run_dir, state_dir=place.state_dir)
+
+
+def _rings(document: Document) -> dict[NodeName, tuple[str, ...]]:
+    return {name: tuple(str(address) for address in node.addresses)
+            for name, node in document.node.items()}
+
+
+def _addresses(document: Document, post: Post,
+               interfaces_changed: Callable[[], None] = lambda: None) -> Addresses:
+    vips = {name: tuple(Vip(str(vip.address.ip), vip.address.network.prefixlen,
+                            vip.interface or None) for vip in group.vips)
+            for name, group in document.group.items()}
+    return Addresses(vips, post, interfaces_changed=interfaces_changed,
+                     valid_lft_s=document.address.valid_lft // SECOND,
+                     renewal_s=document.address.renewal / SECOND)
+
+
+def _hooks(place: Place, post: Post) -> Hooks:
+    commands = {action: command for name, group in place.document.group.items()
+                for action, command in _commands(name, group)}
+    return Hooks(place.document.cluster.name, place.node, commands, post)
+
+
+def _commands(name: GroupName, group: Group) -> list[tuple[Action, tuple[str, ...]]]:
+    commands: list[tuple[Action, tuple[str, ...]]] = []
+    for service in group.service:
+        for action, command in (("promote", service.promote), ("demote", service.demote),
+                                ("monitor", service.monitor and service.monitor.command)):
+            if command:
+                commands.append((Action(name, service.name, action), command))
+    return commands
