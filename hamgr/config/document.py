@@ -61,7 +61,7 @@ def parse(text: str) -> Reading:
 
 
 def cluster_spec(document: Document) -> ClusterSpec:
-    """Return what decisions depend on."""
+    """Return what decisions depend on, in plain numbers: records and heartbeats carry them."""
     return ClusterSpec(
         name=document.cluster.name,
         nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness)
@@ -92,7 +92,7 @@ def _group_spec(name: str, group: Group) -> GroupSpec:
         nodes=group.nodes,
         services=tuple(_service_spec(service) for service in group.service),
         has_addresses=bool(group.vips),
-        stop_within=group.stop_within,
+        stop_within=int(group.stop_within),
         fencing_required=group.fencing == "required",
     )
 
@@ -100,12 +100,12 @@ def _group_spec(name: str, group: Group) -> GroupSpec:
 def _service_spec(service: Service) -> ServiceSpec:
     spec = ServiceSpec(
         name=service.name,
-        promote_timeout=service.promote_timeout,
-        demote_timeout=service.demote_timeout,
+        promote_timeout=int(service.promote_timeout),
+        demote_timeout=int(service.demote_timeout),
         restarts=service.restarts,
-        window=service.window,
+        window=int(service.window),
     )
     if service.monitor is None:
         return spec
-    return msgspec.structs.replace(spec, monitor_interval=service.monitor.interval,
-                                   monitor_timeout=service.monitor.timeout)
+    return msgspec.structs.replace(spec, monitor_interval=int(service.monitor.interval),
+                                   monitor_timeout=int(service.monitor.timeout))

@@ -113,8 +113,8 @@ class Document(Struct, frozen=True, kw_only=True):
         follows = times_for(beat.interval)
         detection = follows.detection if beat.detection is None else beat.detection
         return Timing(
-            interval=beat.interval,
-            lease=follows.lease if beat.lease is None else beat.lease,
-            detection=detection,
-            claim=max(follows.claim, 5 * detection) if claim is None else claim,
+            interval=int(beat.interval),
+            lease=int(follows.lease if beat.lease is None else beat.lease),
+            detection=int(detection),
+            claim=int(max(follows.claim, 5 * detection) if claim is None else claim),
         )
