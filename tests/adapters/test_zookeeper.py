@@ -2,122 +2,33 @@
 
 import asyncio
 import logging
-import signal
-import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from kazoo.client import KazooClient
 from kazoo.security import make_acl
 
 from hamgr.adapters.zookeeper import NotSent, ZooKeeper, connected
-from hamgr.adapters.zookeeper.session import IN_FLIGHT_MAX, Session
-from hamgr.core.effects import Op, Write
-from hamgr.core.events import Event, RecordRead, WriteAnswered, ZooKeeperChanged
-from hamgr.core.records import History, Leader, Record, Request, Root, Seat, encode
-from hamgr.core.types import Outcome, SeatState
+from hamgr.core.effects import Op
+from hamgr.core.events import RecordRead, ZooKeeperChanged
+from hamgr.core.records import History, Leader, Request, Root, encode
+from tests.coordinator import (
+    CONFLICT,
+    DONE,
+    REFUSED,
+    SEAT,
+    TIMEOUT_S,
+    announced,
+    create,
+    lead,
+    nodes,
+    story,
+)
 from tests.zookeeper import Server, ensemble
 
 pytestmark = pytest.mark.real
-
-TIMEOUT_S = 60
-DONE, CONFLICT, UNKNOWN, REFUSED = (
-    Outcome.DONE, Outcome.CONFLICT, Outcome.UNKNOWN, Outcome.REFUSED)
-
-
-class Node:
-    """One adapter and everything that it told, in order; can be awaited."""
-
-    def __init__(self, cluster: str, hosts: list[str], name: str = "n1", **options: Any) -> None:
-        self.told: list[Event] = []
-        self._news = asyncio.Event()
-        self._writes = 0
-        self.zk = ZooKeeper(name, ("n1", "n2"), cluster, hosts, self._post,
-                            **{"session_timeout_s": 2.0, **options})
-
-    def _post(self, event: Event) -> None:
-        self.told.append(event)
-        self._news.set()
-
-    async def until(self, seen: Callable[[Event], bool], since: int = 0) -> Event:
-        """Return the first event of this kind since then, waiting for it if need be."""
-        async with asyncio.timeout(TIMEOUT_S):
-            while True:
-                for event in self.told[since:]:
-                    if seen(event):
-                        return event
-                self._news.clear()
-                await self._news.wait()
-
-    def send(self, *ops: Op) -> int:
-        self._writes += 1
-        self.zk.write(Write(write=self._writes, ops=ops))
-        return self._writes
-
-    async def write(self, *ops: Op) -> WriteAnswered:
-        return await self.answer(self.send(*ops))
-
-    async def answer(self, write: int) -> WriteAnswered:
-        answered = await self.until(lambda e: isinstance(e, WriteAnswered) and e.write == write)
-        assert isinstance(answered, WriteAnswered)
-        return answered
-
-    async def change(self, up: bool, since: int = 0) -> int:
-        """Wait until the connection is up or down; return where that is in the story."""
-        return self.told.index(await self.until(
-            lambda e: e == ZooKeeperChanged(connected=up), since), since)
-
-    async def read(self, path: str, since: int = 0, version: int | None = None) -> RecordRead:
-        event = await self.until(lambda e: isinstance(e, RecordRead) and e.path == path
-                                 and version in (None, e.version), since)
-        assert isinstance(event, RecordRead)
-        return event
-
-    def answers(self) -> list[tuple[int, Outcome]]:
-        return [(e.write, e.outcome) for e in self.told if isinstance(e, WriteAnswered)]
-
-    def reads(self, path: str) -> list[RecordRead]:
-        return [e for e in self.told if isinstance(e, RecordRead) and e.path == path]
-
-
-@asynccontextmanager
-async def nodes(servers: list[Server], *names: str, cluster: str = "",
-                **options: Any) -> AsyncIterator[list[Node]]:
-    cluster = cluster or uuid.uuid4().hex
-    started = [Node(cluster, [server.host for server in servers], name, **options)
-               for name in names or ("n1",)]
-    try:
-        for node in started:
-            await node.zk.start()
-            await node.change(up=True)
-        yield started
-    finally:
-        for node in started:
-            await node.zk.close(2)
-
-
-async def announced(node: Node, names: list[str]) -> None:
-    """Wait until these nodes, and no others, have a session."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            if sorted(await node.zk.tree.sessions()) == names:
-                return
-            await asyncio.sleep(0.01)
-
-
-def create(path: str, record: Record) -> Op:
-    return Op(kind="create", path=path, record=record)
-
-
-def lead(term: int, version: int) -> Op:
-    return Op(kind="set", path="leader", version=version, record=Leader(term=term))
-
-
-SEAT = Seat(incarnation=1, round=1, state=SeatState.CLAIMED, by="n1")
 
 
 @pytest.fixture(scope="module")
@@ -125,27 +36,6 @@ def server() -> Iterator[Server]:
     with ensemble() as (one,):
         yield one
 
-
-def story(told: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test that is a coroutine of the servers."""
-    def test(server: Server) -> None:
-        asyncio.run(told(server))
-    test.__name__, test.__doc__ = told.__name__, told.__doc__
-    return test
-
-
-def outage(count: int) -> Callable[..., Callable[[], None]]:
-    """Run a test with servers of its own, which it may kill and freeze."""
-    def of(told: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        def test() -> None:
-            with ensemble(count) as servers:
-                asyncio.run(told(servers))
-        test.__name__, test.__doc__ = told.__name__, told.__doc__
-        return test
-    return of
-
-
-# ---- reading and writing
 
 @story
 async def test_missing_records_are_told_as_missing(server: Server) -> None:
@@ -375,194 +265,3 @@ async def test_the_session_record_of_an_earlier_life_is_replaced(server: Server)
     finally:
         await asyncio.to_thread(earlier.stop)
         await asyncio.to_thread(earlier.close)
-
-
-# ---- outages
-
-@outage(1)
-async def test_nothing_is_queued_while_the_server_is_down(servers: list[Server]) -> None:
-    (server,) = servers
-    async with nodes(servers) as (n1,):
-        await n1.write(create("leader", Leader(term=1)))
-        server.kill()
-        down = await n1.change(up=False)
-        assert [(await n1.write(lead(term, 0))).outcome for term in range(2, 5)] == [REFUSED] * 3
-        n1.zk.read(("leader",))
-        server.start()
-        up = await n1.change(up=True, since=down)
-        told = await n1.read("leader", since=up)
-        assert (told.record, told.version) == (Leader(term=1), 0)
-
-
-@outage(1)
-async def test_a_write_that_a_dying_server_may_have_taken_is_unknown(servers: list[Server]) -> None:
-    (server,) = servers
-    async with nodes(servers) as (n1,):
-        await n1.write(create("leader", Leader(term=0)))
-        sent: list[int] = []
-        for _ in range(30):
-            for _ in range(5):
-                sent.append(n1.send(lead(len(sent) + 1, len(sent))))
-            await n1.answer(sent[-5])
-            if len(sent) == 75:
-                server.kill()
-        for write in sent:
-            await n1.answer(write)
-        answers = dict(n1.answers()[1:])
-        assert len(n1.answers()) == 1 + len(sent), "exactly one answer for each"
-        assert set(answers.values()) <= {DONE, UNKNOWN, REFUSED}
-        assert REFUSED in answers.values() and DONE in answers.values()
-        server.start()
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        truth = await n1.read("leader", since=up)
-        assert isinstance(truth.record, Leader) and truth.record.term == truth.version
-        done = list(answers.values()).count(DONE)
-        unknown = list(answers.values()).count(UNKNOWN)
-        assert done <= truth.record.term <= done + unknown
-
-
-@outage(1)
-async def test_a_frozen_server_is_given_up_in_time_and_gets_nothing_late(
-        servers: list[Server]) -> None:
-    (server,) = servers
-    async with nodes(servers, deadline_s=0.5) as (n1,):
-        await n1.write(create("leader", Leader(term=1)))
-        server.signal(signal.SIGSTOP)
-        started = time.monotonic()
-        assert (await n1.write(lead(2, 0))).outcome is UNKNOWN
-        down = await n1.change(up=False)
-        assert (await n1.write(lead(3, 0))).outcome is REFUSED
-        assert time.monotonic() - started < 10 * 0.5
-        server.signal(signal.SIGCONT)
-        up = await n1.change(up=True, since=down)
-        truth = await n1.read("leader", since=up)
-        assert truth.record in (Leader(term=1), Leader(term=2))
-        assert (await n1.write(lead(4, truth.version))).outcome is DONE
-
-
-@outage(3)
-async def test_a_frozen_server_is_left_for_another(servers: list[Server]) -> None:
-    async with nodes(servers, deadline_s=1.0, session_timeout_s=4.0) as (n1,):
-        await n1.write(create("leader", Leader(term=1)))
-        mine = next(server for server in servers if server.sessions())
-        mine.signal(signal.SIGSTOP)
-        assert (await n1.write(create("plan/none", Leader(term=1)))).outcome is UNKNOWN
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        told = [await n1.read(path, since=up)
-                for path in ("", "leader", "plan", "config", "seats/n1", "seats/n2")]
-        assert [read.version for read in told] == [-1, 0, -1, -1, -1, -1]
-        await written(n1, "leader")
-        mine.signal(signal.SIGCONT)
-
-
-@outage(3)
-async def test_when_its_server_dies_another_is_read_again(servers: list[Server]) -> None:
-    async with nodes(servers, session_timeout_s=4.0) as (n1,):
-        await n1.write(create("leader", Leader(term=1)))
-        await n1.zk.tree.create("requests/r", Request(id="r", kind="resume"))
-        await n1.read("requests/r")
-        next(server for server in servers if server.sessions()).kill()
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        for path in ("", "leader", "plan", "config", "seats/n1", "seats/n2", "requests/r"):
-            await n1.read(path, since=up)
-        await written(n1, "leader")
-
-
-async def written(node: Node, path: str) -> None:
-    """Write until it is done: an ensemble that lost its leader elects first."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            version = node.reads(path)[-1].version
-            term = version + 100
-            if (await node.write(Op(kind="set", path=path, version=version,
-                                    record=Leader(term=term)))).outcome is DONE:
-                return
-            await asyncio.sleep(0.05)
-
-
-@story
-async def test_a_session_that_expires_is_followed_by_another(server: Server) -> None:
-    async with nodes([server]) as (n1,):
-        session = n1.zk._current()
-        double = KazooClient(hosts=server.host, client_id=session._client.client_id)
-        await asyncio.to_thread(double.start)
-        await asyncio.to_thread(double.stop)  # ends the session, as its expiry would
-        await asyncio.to_thread(double.close)
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        for path in ("", "leader", "plan", "config", "seats/n1", "seats/n2"):
-            await n1.read(path, since=up)
-        assert (await n1.write(create("leader", Leader(term=1)))).outcome is DONE
-        await announced(n1, ["n1"])
-
-
-@story
-async def test_a_request_that_went_while_nobody_looked_is_told_as_gone(server: Server) -> None:
-    async with nodes([server], "n1", "n2") as (n1, n2):
-        await n1.write(create("requests/r", Request(id="r", kind="resume")))
-        await n2.read("requests/r")
-        n2.zk._replace()
-        n2.zk._session._handler.cut()
-        assert (await n1.write(Op(kind="delete", path="requests/r", version=0))).outcome is DONE
-        up = await n2.change(up=True, since=await n2.change(up=False))
-        assert (await n2.read("requests/r", since=up)).version == -1
-
-
-@outage(1)
-async def test_lost_data_is_told_as_missing(servers: list[Server]) -> None:
-    """A server that lost its data refuses who has seen more than it has (rule 25 needs to know)."""
-    (server,) = servers
-    async with nodes(servers, session_timeout_s=1.0) as (n1,):
-        await n1.write(create("", Root(cluster_id="a")), create("leader", Leader(term=1)))
-        server.kill()
-        server.wipe()
-        server.start()
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        assert (await n1.read("", since=up)).record is None
-        assert (await n1.read("leader", since=up)).record is None
-
-
-@story
-async def test_a_stuck_client_is_replaced(server: Server) -> None:
-    """kazoo's thread has been seen to hang for ever; here it is made to."""
-    async with nodes([server], deadline_s=0.5) as (n1,):
-        hang = threading.Event()
-        session = n1.zk._current()
-        await n1.write(create("leader", Leader(term=1)))
-        session._handler.select = lambda *_, **__: hang.wait(30) and ([], [], [])
-        sent = [n1.send(lead(2, 0)) for _ in range(2 * IN_FLIGHT_MAX)]
-        outcomes = [(await n1.answer(write)).outcome for write in sent]
-        up = await n1.change(up=True, since=await n1.change(up=False))
-        truth = await n1.read("leader", since=up)
-        assert set(outcomes) == {UNKNOWN, REFUSED} and truth.version == 0
-        assert (await n1.write(lead(5, 0))).outcome is DONE
-        hang.set()
-
-
-@outage(1)
-async def test_closing_does_not_wait_for_a_frozen_server(servers: list[Server]) -> None:
-    async with nodes(servers) as (n1,):
-        servers[0].signal(signal.SIGSTOP)
-        write = n1.send(create("leader", Leader(term=1)))
-        async with asyncio.timeout(5):
-            await n1.zk.close(0.5)
-        assert (await n1.answer(write)).outcome is UNKNOWN
-        assert n1.told[-1] == WriteAnswered(write=write, outcome=UNKNOWN)
-
-
-@story
-async def test_an_orderly_end_takes_the_session_record_along(server: Server) -> None:
-    cluster = uuid.uuid4().hex
-    async with nodes([server], "n1", "n2", cluster=cluster) as (n1, n2):
-        await announced(n1, ["n1", "n2"])
-        await n2.zk.close(5)
-        await announced(n1, ["n1"])
-
-
-def test_no_thread_outlives_a_close() -> None:
-    async def short() -> None:
-        session = Session(["127.0.0.1:1"], timeout_s=1, changed=print, stalled=print)
-        session.start()
-        await session.close(10)
-    before = threading.active_count()
-    asyncio.run(short())
-    assert threading.active_count() <= before
