@@ -1,4 +1,4 @@
-"""Everything that a node can want done, in the imperative. Their order is the order of execution."""
+"""Everything that a node can want done, in the imperative; done in the order given."""
 
 from msgspec import Struct, field
 
@@ -151,7 +151,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class BeginNewLife(Struct, frozen=True, kw_only=True):
-    """This incarnation is over and everything exclusive has stopped: clean up, start a new engine."""
+    """This incarnation is over, everything exclusive has stopped: clean up, start a new engine."""
 
     incarnation_above: int
     """The next incarnation must be greater than this."""

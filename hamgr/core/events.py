@@ -1,4 +1,4 @@
-"""Everything that can happen to a node, in the past tense. What failed comes back as an event too."""
+"""Everything that can happen to a node, in the past tense; what failed comes back as well."""
 
 from msgspec import Struct
 
@@ -126,7 +126,7 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 
 
 class RebuildAsked(Struct, frozen=True, kw_only=True):
-    """An operator says that ZooKeeper's data is lost and that this plan shall be written (rule 25)."""
+    """An operator says that ZooKeeper's data is lost and shall be written anew (rule 25)."""
 
     cluster_id: str
     """The new random id, drawn by the shell."""

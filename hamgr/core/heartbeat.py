@@ -88,6 +88,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     config: str = ""
     """Digest of the configuration in use."""
     version: str = ""
+    scars: tuple[NodeName, ...] = ()
+    """Voters that accuse the sender's present life and yet hear it (rule 19)."""
 
     @property
     def life(self) -> Life:

@@ -15,8 +15,8 @@ class Reason(str, Enum):
     LEFT = "left the cluster: {why}"
 
     HEARD = "{peer} is heard (incarnation {incarnation})"
-    ACCUSED = "accused {peer} (incarnation {incarnation}, round {round}): silent for {silence_ms} ms"
-    ACCUSED_BY = "{peer} accuses {accused} (incarnation {incarnation}, round {round})"
+    ACCUSED = "accused {peer} (life {incarnation}.{round}): silent for {silence_ms} ms"
+    ACCUSED_BY = "{peer} accuses {accused} (life {incarnation}.{round})"
     BLOCKED = "round {round} of {peer} is blocked, accused by {accusers}"
     LOOP_LATE = "own loop was {late_ms} ms late"
 
@@ -37,7 +37,7 @@ class Reason(str, Enum):
     STOP_FAILED = "could not stop {what}: {why}; not started elsewhere"
     START_FAILED = "could not start {what}: {why}"
     SERVICE_FAILED = "{what} failed: {why} (failure {count} of {limit})"
-    ADDRESS_CONFLICT = "another machine answers for the address: {why}"
+    RIVAL = "another machine answers for an address of ours: {why}"
     ADDRESS_RESTORED = "an address was removed by something else and put back: {why}"
     CONDITION_LOST = "cannot run here: {why}"
     CONDITION_BACK = "can run here again"

@@ -86,6 +86,9 @@ class GroupPlan(Struct, frozen=True, kw_only=True):
     maintenance: Maintenance = Maintenance.OFF
     top_epoch: Epoch = 0
     """The greatest epoch ever given."""
+    unverified: tuple[Right, ...] = ()
+    """Rights that went out without their owner's word, where that matters (rules 13, 14): whoever
+    becomes active next waits for `stop_within`, or fences their nodes."""
     why: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 

@@ -35,7 +35,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def voter_warmup(self) -> Duration:
-        """A voter that restarted has forgotten whom it accused: it credits nobody so long (rule 2)."""
+        """A voter that restarted has forgotten whom it accused: it credits nobody yet (rule 2)."""
         return self.detection * 22 // 10
 
     @property

@@ -1,0 +1,302 @@
+"""All groups on this node: from rights to what runs, and back (rules 10 to 14, 19, 21, 22)."""
+
+from collections.abc import Callable, Mapping
+
+from hamgr.core import maintenance
+from hamgr.core.effects import Effect, Fence, Report
+from hamgr.core.events import (
+    AddressesClaimed,
+    AddressesDisturbed,
+    AddressesWithdrawn,
+    ConditionChanged,
+    FenceAnswered,
+    MaintenanceKept,
+    ServiceAnswered,
+)
+from hamgr.core.group import LocalGroup, Occasion
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.reasons import Reason
+from hamgr.core.records import GroupPlan, Right
+from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
+from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.types import (
+    MILLISECOND,
+    NEVER,
+    SECOND,
+    Duration,
+    Epoch,
+    GroupName,
+    Instant,
+)
+
+RELEASE_COOLDOWN: Duration = 60 * SECOND
+"""A holder releases of its own accord at most once in this time (rule 12)."""
+FENCE_RETRY: Duration = 5 * SECOND
+"""Between two attempts at a fence device that failed."""
+
+GroupEvent = (AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ServiceAnswered
+              | ConditionChanged | FenceAnswered | MaintenanceKept)
+
+
+class Doubts:
+    """What a heir or new holder waits for, before it acts on another's silence (rules 13, 14)."""
+
+    def __init__(self) -> None:
+        self.since: dict[Epoch, Instant] = {}
+        """For each doubted epoch, when the evidence was first complete."""
+        self.fenced: dict[Epoch, bool] = {}
+        """Fencing asked for: confirmed or not yet."""
+        self.ask_again_at: Instant = NEVER
+        self.wake: Instant = NEVER
+
+    def clear(self) -> None:
+        """Forget everything: the group is active, or no right is left to act on."""
+        self.since.clear()
+        self.fenced.clear()
+        self.ask_again_at = self.wake = NEVER
+
+
+class Activity:
+    """The groups of this node, driven by its rights."""
+
+    def __init__(self, knowledge: Knowledge, seat: SeatKeeper, number: Callable[[], int]) -> None:
+        self._knowledge = knowledge
+        self._seat = seat
+        self.groups: dict[GroupName, GroupRights] = {
+            spec.name: GroupRights(LocalGroup(spec, number)) for spec in knowledge.spec.groups
+            if knowledge.node in spec.nodes}
+        self._doubts = {name: Doubts() for name in self.groups}
+        self._news = False
+
+    # -- what others ask ----------------------------------------------------------------------
+
+    def exclusive(self) -> bool:
+        """Tell whether anything exclusive is active that a lapse must stop."""
+        return any(one.local.is_active and not one.maintained for one in self.groups.values())
+
+    def may_end_round(self) -> bool:
+        """Tell whether this node may give its round up: nothing is active on it (rule 19)."""
+        return self._seat.standing is Standing.MEMBER and not any(
+            one.local.is_active for one in self.groups.values())
+
+    def may_reclaim(self) -> bool:
+        """Tell whether the plan lets us claim in our present round (rule 19)."""
+        plan = self._knowledge.plan
+        if plan is None or plan.renew != self._knowledge.node:
+            return False
+        return not any(group.heir is not None or group.leaving for group in plan.groups.values()
+                       if own_rights(self._knowledge, group))
+
+    def awaited(self, now: Instant) -> bool:
+        """Tell whether a heir of ours is still to take over (orderly stop)."""
+        plan = self._knowledge.plan
+        for name, group in plan.groups.items() if plan is not None else ():
+            holder, heir = group.holder, group.heir
+            if holder is None or heir is None or holder not in own_rights(self._knowledge, group):
+                continue
+            word = self._knowledge.word(heir, name)
+            if (word is None or word.epoch != heir.epoch) and (
+                    self._knowledge.liveness.is_heard(heir.node, now)):
+                return True
+        return False
+
+    def take_news(self) -> bool:
+        """Tell, once, whether something changed that others must know at once."""
+        news, self._news = self._news, False
+        return news
+
+    def wake(self) -> Instant:
+        """Return when `act` has something to do without any event."""
+        times = [one.local.wake() for one in self.groups.values() if not one.maintained]
+        return min((*times, *(one.wake for one in self._doubts.values()),
+                    *(one.unfit_until for one in self.groups.values() if one.unfit_until)),
+                   default=NEVER)
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def adopt(self, in_place: Mapping[GroupName, Epoch], now: Instant) -> None:
+        """Take back what maintenance left in place (rule 22)."""
+        for name, epoch in in_place.items():
+            if name in self.groups:
+                self.groups[name].local.adopt(epoch, now)
+                self.groups[name].maintained = epoch
+
+    def take_in(self, event: GroupEvent, now: Instant) -> list[Effect]:
+        """Take in what happened to one group."""
+        rights = self.groups.get(event.group)
+        if rights is None:
+            return []
+        match event:
+            case AddressesClaimed():
+                if maintenance.tightened(rights, event):
+                    return maintenance.armed_again(rights, event)
+                return rights.local.addresses_claimed(event, now)
+            case AddressesWithdrawn():
+                return rights.local.addresses_withdrawn(event, now)
+            case ServiceAnswered():
+                return rights.local.service_answered(event, now)
+            case ConditionChanged():
+                return self._condition_changed(rights, event)
+            case AddressesDisturbed():
+                return [self._disturbed(rights, event)]
+            case FenceAnswered():
+                return self._fence_answered(rights, event, now)
+            case MaintenanceKept():
+                self._news = True
+                return maintenance.kept(rights, event)
+
+    def _condition_changed(self, rights: GroupRights, event: ConditionChanged) -> list[Effect]:
+        why = "" if event.ok else event.why or "its conditions fail"
+        if why == rights.condition_why:
+            return []
+        rights.condition_why = why
+        self._news = True
+        reason = Reason.CONDITION_LOST if why else Reason.CONDITION_BACK
+        return [self._report(rights, reason, why=why)]
+
+    def _disturbed(self, rights: GroupRights, event: AddressesDisturbed) -> Effect:
+        reason = Reason.RIVAL if event.what == "rival" else Reason.ADDRESS_RESTORED
+        return self._report(rights, reason, why=event.detail)
+
+    def _fence_answered(self, rights: GroupRights, event: FenceAnswered,
+                        now: Instant) -> list[Effect]:
+        doubts = self._doubts[rights.name]
+        if event.epoch not in doubts.fenced:
+            return []
+        if event.ok:
+            doubts.fenced[event.epoch] = True
+            return []
+        del doubts.fenced[event.epoch]
+        doubts.ask_again_at = now + FENCE_RETRY
+        return [self._report(rights, Reason.FENCE_FAILED, peer=event.node, why=event.why)]
+
+    # -- what to do next ----------------------------------------------------------------------
+
+    def act(self, now: Instant, stopping: bool) -> list[Effect]:
+        """Start what may run, stop what must not, say what is done."""
+        self._adopt_renewed_round()
+        effects: list[Effect] = []
+        for rights in self.groups.values():
+            plan = self._plan(rights.name)
+            if not rights.maintained:
+                effects += rights.local.tick(now)
+            effects += maintenance.follow(rights, plan, self._knowledge, self._seat, now)
+            if plan is not None:
+                forfeit(rights, plan, self._knowledge, self._seat)
+            if rights.local.is_active:
+                effects += self._keep_or_stop(rights, plan, now, stopping)
+            elif plan is not None and not stopping:
+                effects += self._start_if_granted(rights, plan, now)
+            self._settle(rights)
+        return effects
+
+    def _plan(self, name: GroupName) -> GroupPlan | None:
+        plan = self._knowledge.plan
+        return plan.groups.get(name, GroupPlan()) if plan is not None else None
+
+    def _adopt_renewed_round(self) -> None:
+        """Go on in the round that the leader gave us, once seat and plan both say so (rule 19)."""
+        round_ = self._seat.renewed_to()
+        plan = self._knowledge.plan
+        if not round_ or plan is None:
+            return
+        for group in plan.groups.values():
+            if any(right.round < round_ for right in own_rights(self._knowledge, group)):
+                return
+        self._seat.adopt(round_)
+        self._news = True
+
+    def _keep_or_stop(self, rights: GroupRights, plan: GroupPlan | None, now: Instant,
+                      stopping: bool) -> list[Effect]:
+        local = rights.local
+        if rights.given_up >= local.epoch:
+            # Given up already: a restart that was under way becomes a stop.
+            return local.stop(local.occasion, now)
+        why = must_stop(rights, plan, self._knowledge, self._seat, now)
+        planned = why == "told to hand over"
+        if not why and stopping and not rights.maintained:
+            why, planned = "the agent stops", True
+        release = "" if why or plan is None else self._release(rights, plan, now)
+        if not why and not release:
+            return []
+        rights.give_up(local.epoch)
+        heir = plan.heir.node if plan is not None and plan.heir is not None else ""
+        occasion = Occasion(why or release, planned, self._knowledge.node, heir)
+        effects = local.stop(occasion, now)
+        if release:
+            rights.released_at = now
+            rights.unfit_until = max(rights.unfit_until, local.fit_again_at())
+            effects.append(self._report(rights, Reason.RELEASED, why=release))
+        return effects
+
+    def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
+        """Say why the holder releases of its own accord, or nothing (rule 12)."""
+        why = rights.condition_why or rights.local.released_unfit
+        if not why or rights.maintained:
+            return ""
+        ready = may_release(rights, plan, self._knowledge, RELEASE_COOLDOWN, now)
+        return why if ready else ""
+
+    def _start_if_granted(self, rights: GroupRights, plan: GroupPlan,
+                          now: Instant) -> list[Effect]:
+        granted = grant(rights, plan, self._knowledge, self._seat, now)
+        doubts = self._doubts[rights.name]
+        if granted is None:
+            if plan.heir is None or plan.heir not in own_rights(self._knowledge, plan):
+                doubts.clear()
+            return []
+        effects, waiting = self._resolve_doubts(rights, granted, doubts, now)
+        if waiting:
+            return effects
+        doubts.clear()
+        self._knowledge.heard_epoch(rights.name, granted.right.epoch)
+        self._news = True
+        started = rights.local.start(granted.right.epoch, granted.occasion, granted.probe, now)
+        return [*effects, *started]
+
+    def _resolve_doubts(self, rights: GroupRights, granted: Grant, doubts: Doubts,
+                        now: Instant) -> tuple[list[Effect], bool]:
+        """Wait for `stop_within`, or for the fence, after evidence that is no one's word."""
+        spec = rights.local.spec
+        doubts.wake = NEVER
+        if not granted.doubts or not (spec.stop_within or spec.fencing_required):
+            return [], False
+        effects: list[Effect] = []
+        waiting = False
+        for right in granted.doubts:
+            if self._knowledge.said_done(right, rights.name):
+                continue
+            if spec.fencing_required:
+                effects += self._fence(rights, right, doubts, now)
+                waiting |= not doubts.fenced.get(right.epoch, False)
+            else:
+                effects += self._wait(rights, right, doubts, now)
+                waiting |= now < doubts.since[right.epoch] + spec.stop_within
+        return effects, waiting
+
+    def _wait(self, rights: GroupRights, right: Right, doubts: Doubts,
+              now: Instant) -> list[Effect]:
+        spec, news = rights.local.spec, right.epoch not in doubts.since
+        since = doubts.since.setdefault(right.epoch, now)
+        if now < since + spec.stop_within:
+            doubts.wake = min(doubts.wake, since + spec.stop_within)
+        return [self._report(rights, Reason.WAITS_STOP_WITHIN, peer=right.node,
+                             wait_ms=spec.stop_within // MILLISECOND)] if news else []
+
+    def _fence(self, rights: GroupRights, right: Right, doubts: Doubts,
+               now: Instant) -> list[Effect]:
+        if right.epoch in doubts.fenced:
+            return []
+        if doubts.ask_again_at != NEVER and now < doubts.ask_again_at:
+            doubts.wake = min(doubts.wake, doubts.ask_again_at)
+            return []
+        doubts.fenced[right.epoch] = False
+        return [Fence(group=rights.name, node=right.node, epoch=right.epoch),
+                self._report(rights, Reason.WAITS_FOR_FENCE, peer=right.node)]
+
+    def _settle(self, rights: GroupRights) -> None:
+        if not rights.maintained and rights.settle():
+            self._news = True
+
+    def _report(self, rights: GroupRights, reason: Reason, **facts: str | int) -> Report:
+        return Report(reason=reason, group=rights.name, node=self._knowledge.node, facts=facts)

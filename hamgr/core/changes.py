@@ -1,0 +1,156 @@
+"""Changes of the protocol's own ground while it carries weight: rounds, voters, times (19, 23, 24).
+
+Each function takes one step at a time and reads from the plan how far the change has come, so that
+a new leader can go on with it.
+"""
+
+from msgspec.structs import replace
+
+from hamgr.core.planner import Draft
+from hamgr.core.records import GroupPlan, Request, Right, Voters
+from hamgr.core.timing import timing_faults
+from hamgr.core.types import Life, NodeName, SeatState
+
+Answer = tuple[str, str]
+"""("done" | "refused" | "" for not yet, what was done or what it waits for)."""
+
+
+def scarred_owner(draft: Draft) -> NodeName:
+    """Return an active node whose round should be renewed, or nothing (rule 19)."""
+    if draft.plan.renew:
+        return draft.plan.renew
+    for group in draft.plan.groups.values():
+        holder = group.holder
+        if holder is None or group.maintenance.value != "off":
+            continue
+        heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
+        if heartbeat is None or seen is None or seen.seat.life != holder.life:
+            continue
+        if heartbeat.scars and heartbeat.life == holder.life and not heartbeat.lapsed:
+            return holder.node
+    return ""
+
+
+def renew_round(draft: Draft, node: NodeName) -> None:
+    """Carry an active node into a new round, with no heir standing meanwhile (rule 19).
+
+    The planner withdraws the heirs of its groups; then the node may claim in its present round;
+    then seat and rights move on together, in one transaction.
+    """
+    seen, heartbeat = draft.knowledge.seats.get(node), draft.says(node)
+    owned = {name: group for name, group in draft.plan.groups.items()
+             if any(right.node == node for right in group.rights())}
+    gone = seen is None or seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER)
+    if gone or heartbeat is None or heartbeat.lapsed or not owned or not heartbeat.scars:
+        _stop_renewing(draft)
+        return
+    assert seen is not None
+    if any(group.heir is not None or group.leaving for group in owned.values()):
+        return
+    if seen.seat.state is SeatState.MEMBER:
+        if draft.plan.renew != node:
+            draft.plan = replace(draft.plan, renew=node)
+            draft.lines.append(f"{node} may claim in its round, to be given a new one")
+        return
+    _carry_over(draft, node, owned)
+
+
+def _stop_renewing(draft: Draft) -> None:
+    if draft.plan.renew:
+        draft.lines.append(f"{draft.plan.renew} needs no new round any more")
+        draft.plan = replace(draft.plan, renew="")
+
+
+def _carry_over(draft: Draft, node: NodeName, owned: dict[str, GroupPlan]) -> None:
+    seen = draft.knowledge.seats[node]
+    old = seen.seat.life
+    new = Life(old.incarnation, old.round + 1)
+    by = draft.knowledge.node
+    seat = replace(seen.seat, round=new.round, by=by, why="accused, but heard: a new round")
+    draft.seats[node] = (seat, seen.version)
+    for name, group in owned.items():
+        holder = group.holder
+        changed = replace(group, holder=None if holder is None else _rename(holder, node, old, new))
+        draft.set_group(name, changed, f"{node} goes on in round {new.round}")
+    draft.plan = replace(draft.plan, renew="")
+
+
+def _rename(right: Right, node: NodeName, old: Life, new: Life) -> Right:
+    return replace(right, round=new.round) if (right.node, right.life) == (node, old) else right
+
+
+def change_voters(draft: Draft, request: Request) -> Answer:
+    """Begin a change of the voter set, once no heir stands and nothing is leaving (rule 23)."""
+    voters = draft.plan.voters
+    if voters.former:
+        return "", "every holder to read the new voters"
+    if set(request.voters) == set(voters.names):
+        return "done", f"the voters are {', '.join(voters.names)}"
+    known = [node.name for node in draft.knowledge.spec.nodes]
+    unknown = [name for name in request.voters if name not in known]
+    if unknown or not request.voters:
+        return "refused", f"there is no node {', '.join(unknown) or 'named'}"
+    for name, group in draft.plan.groups.items():
+        owners = [right.node for right in group.rights()]
+        for node in voters.names:
+            if node not in request.voters and node in owners:
+                return "refused", f"{node} has a right in {name}; put it in standby first"
+        if group.heir is not None or group.leaving:
+            return "", f"{name} to have no heir"
+    draft.plan = replace(draft.plan, voters=Voters(number=voters.number + 1,
+                                                   names=request.voters, former=voters.names))
+    draft.lines.append(f"voters become {', '.join(request.voters)}")
+    return "", "every holder to read the new voters"
+
+
+def finish_voters(draft: Draft) -> None:
+    """Forget the former voters once every holder and member has read the new ones (rule 23)."""
+    voters = draft.plan.voters
+    if voters.former and all_have_read(draft, voters=voters.number):
+        draft.plan = replace(draft.plan, voters=replace(voters, former=()))
+        draft.lines.append(f"voters are {', '.join(voters.names)}")
+
+
+def change_times(draft: Draft, request: Request) -> Answer:
+    """Take the next step from the present times to those asked for (rule 24).
+
+    Growing: detection first, read by all, then lease. Shrinking: lease first, read by all and one
+    old lease past, then detection. Detection is longer than any lease it was set beside, so it
+    bounds the old lease.
+    """
+    target, times = request.times, draft.plan.times
+    if target is None:
+        return "refused", "no times given"
+    faults = [sentence for _, sentence in timing_faults(target)]
+    if target.claim != times.claim:
+        faults.append("claim cannot be changed while the cluster runs")
+    if faults:
+        return "refused", "; ".join(faults)
+    if times == target:
+        return "done", f"lease {times.lease} ns, detection {times.detection} ns"
+    if not all_have_read(draft, revision=draft.knowledge.revision):
+        return "", "every node to read the times"
+    if times.detection < target.detection:
+        step = replace(times, detection=target.detection)
+    elif (times.lease, times.interval) != (target.lease, target.interval):
+        step = replace(times, lease=target.lease, interval=target.interval)
+    else:
+        due = draft.acked_at + times.detection
+        if draft.now < due:
+            draft.wake_at(due)
+            return "", "the old lease to pass"
+        step = target
+    draft.plan = replace(draft.plan, times=step)
+    draft.lines.append("times change")
+    return "", "every node to read the times"
+
+
+def all_have_read(draft: Draft, revision: int = 0, voters: int = 0) -> bool:
+    """Tell whether every node with a living seat is heard to have read so much."""
+    for node, seen in draft.knowledge.seats.items():
+        if seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER):
+            continue
+        heartbeat = draft.says(node)
+        if heartbeat is None or heartbeat.revision < revision or heartbeat.voters < voters:
+            return False
+    return True

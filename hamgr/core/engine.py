@@ -1,0 +1,407 @@
+"""The engine: events in, effects out; the only place that composes the parts.
+
+`handle(event, now)` never raises for anything that a peer, ZooKeeper or an operator can do. An
+AssertionError is our own bug: the agent then stops everything exclusive and exits, which is safe,
+since the dead-man's switch and the lease are outside of it. The order of effects is the order of
+execution. Nothing here reads a clock: `now` is nanoseconds of the node's CLOCK_MONOTONIC.
+"""
+
+from collections.abc import Mapping
+
+from hamgr.core import rebuild
+from hamgr.core.activity import Activity
+from hamgr.core.effects import (
+    BeginNewLife,
+    Effect,
+    Exit,
+    KeepFacts,
+    Report,
+    SendHeartbeat,
+    SetDeadline,
+)
+from hamgr.core.events import (
+    AddressesClaimed,
+    AddressesDisturbed,
+    AddressesWithdrawn,
+    ConditionChanged,
+    DeadlineSet,
+    Event,
+    FenceAnswered,
+    HeartbeatReceived,
+    LoopWasLate,
+    MaintenanceKept,
+    RebuildAsked,
+    RecordRead,
+    ServiceAnswered,
+    StopAsked,
+    Tick,
+    WriteAnswered,
+    ZooKeeperChanged,
+)
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.leadership import Leadership
+from hamgr.core.reasons import Reason
+from hamgr.core.records import PLAN, Plan, seat_path
+from hamgr.core.seat import HOLDING, SeatKeeper, Standing
+from hamgr.core.snapshot import Snapshot
+from hamgr.core.spec import ClusterSpec
+from hamgr.core.types import (
+    MILLISECOND,
+    NEVER,
+    SECOND,
+    Duration,
+    Epoch,
+    GroupName,
+    Instant,
+    Life,
+    NodeName,
+    SeatState,
+)
+from hamgr.core.views import snapshot
+from hamgr.core.voice import Voice
+
+LEAVE_PATIENCE: Duration = 2 * SECOND
+"""An orderly stop waits so long for its seat to say `left`, and for its heirs to take over."""
+SCAR_PAUSE_DETECTIONS = 10
+"""A scarred node begins a new round at most once in so many `detection` (rule 19)."""
+
+
+class Engine:
+    """One incarnation of one node."""
+
+    def __init__(self, spec: ClusterSpec, node: NodeName, incarnation: int, now: Instant, *,
+                 known_cluster: str = "", known_revision: int = 0,
+                 in_place: Mapping[GroupName, Epoch] | None = None, config_digest: str = "",
+                 version: str = "", fresh_cluster_id: str = "") -> None:
+        assert incarnation > 0
+        self.spec = spec
+        self.node = node
+        self.incarnation = incarnation
+        self._knowledge = Knowledge(spec, node, incarnation, now, known_cluster, known_revision)
+        self._numbers = 0
+        self._seat = SeatKeeper(self._knowledge, self._number)
+        fresh = fresh_cluster_id or f"{spec.name}-{node}-{incarnation}-{now}"
+        self._leadership = Leadership(self._knowledge, self._number, fresh)
+        self._activity = Activity(self._knowledge, self._seat, self._number)
+        self._voice = Voice(self._knowledge, self._seat, self._activity.groups, config_digest,
+                            version)
+        self._activity.adopt(in_place or {}, now)
+        self._now: Instant = now
+        self._next_beat: Instant = now
+        self._serial = 0
+        self._deadline_sent: Instant = -1
+        self._say_now = False
+        self._scar_ended_at: Instant | None = None
+        self._stopping = ""
+        self._stop_by: Instant = NEVER
+        self._ended = False
+        self._facts_kept = (known_cluster, known_revision)
+
+    # -- the two calls ------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: Instant) -> list[Effect]:
+        """Take in what happened and return what shall be done, in this order."""
+        if self._ended:
+            return []
+        self._now = max(self._now, now)
+        effects: list[Effect] = []
+        self._check_lease(now, effects)
+        self._take_in(event, now, effects)
+        self._decide(now, effects)
+        self._speak(now, effects)
+        self._hand_deadline_over(effects)
+        return effects
+
+    def deadline(self) -> Instant:
+        """Return when a Tick is wanted; NEVER once this life is over."""
+        if self._ended:
+            return NEVER
+        lease = self._seat.deadline if self._seat.standing in HOLDING else NEVER
+        wakes = (lease, *self._accusation_dues(), self._seat.wake(), self._leadership.wake(),
+                 self._activity.wake(), self._stop_by)
+        # What was due by the last call has had its chance, and waits for an event now.
+        return min(self._next_beat, *(at for at in wakes if at > self._now))
+
+    def snapshot(self, now: Instant) -> Snapshot:
+        """Return what this node knows and does, for people."""
+        return snapshot(self._knowledge, self._seat, self._activity, self._leadership.leads,
+                        self._voice, bool(self._stopping), now)
+
+    # -- parts of handle ----------------------------------------------------------------------
+
+    def _check_lease(self, now: Instant, effects: list[Effect]) -> None:
+        """Rule 4: past the deadline the round is over, before anything received is looked at."""
+        seat = self._seat
+        if seat.standing in HOLDING and now >= seat.deadline:
+            why = "no majority of credits, and no claim" if seat.round else "never held"
+            self._end_round(why, effects)
+
+    def _end_round(self, why: str, effects: list[Effect]) -> None:
+        self._seat.lapse()
+        self._say_now = True
+        effects.append(self._report(Reason.LAPSED, round=self._seat.round, why=why))
+
+    def _take_in(self, event: Event, now: Instant, effects: list[Effect]) -> None:
+        match event:
+            case HeartbeatReceived(heartbeat=heartbeat, ring=ring):
+                self._heard(heartbeat, ring, now, effects)
+            case RecordRead():
+                self._record_read(event, now, effects)
+            case WriteAnswered():
+                self._write_answered(event, now, effects)
+            case Tick():
+                pass
+            case LoopWasLate(lateness=lateness):
+                self._was_late(lateness, effects)
+            case ZooKeeperChanged(connected=connected):
+                self._zookeeper_changed(connected, effects)
+            case DeadlineSet(serial=serial):
+                self._seat.deadline_set(serial)
+            case StopAsked(why=why):
+                self._stop(why or "told to stop", now)
+            case RebuildAsked():
+                effects += rebuild.rebuild(self._knowledge, event, self._number, now)
+            case (AddressesClaimed() | AddressesWithdrawn() | AddressesDisturbed()
+                  | ServiceAnswered() | ConditionChanged() | FenceAnswered() | MaintenanceKept()):
+                effects += self._activity.take_in(event, now)
+
+    def _decide(self, now: Instant, effects: list[Effect]) -> None:
+        knowledge, seat = self._knowledge, self._seat
+        if knowledge.votes:
+            self._accuse(now, effects)
+        effects += self._activity.act(now, bool(self._stopping))
+        if self._activity.take_news():
+            self._say_now = True
+        if seat.standing is Standing.LAPSED and not self._activity.exclusive():
+            seat.stopped()
+        if seat.over and not self._activity.exclusive():
+            self._begin_new_life(effects)
+            return
+        if self._stopping:
+            self._leave(now, effects)
+        elif self._activity.may_end_round():
+            self._heal_scar(now, effects)
+        vacate = self._leadership.vacate_op() if self._stopping else None
+        effects += self._seat.act(now, may_claim=not self._activity.exclusive(),
+                                  may_reclaim=self._activity.may_reclaim(), vacate=vacate,
+                                  serial=self._next_serial)
+        if not self._stopping:
+            effects += self._leadership.act(self._voice.own(now), seat.holds(now), now)
+
+    def _speak(self, now: Instant, effects: list[Effect]) -> None:
+        """Send heartbeats: every interval, and at once when something must be known."""
+        if self._ended:
+            return
+        regular = now >= self._next_beat
+        if regular:
+            self._seat.interval_passed(now)
+            interval = self._knowledge.timing.interval
+            late = now - self._next_beat
+            self._next_beat += interval * (1 + late // interval)
+        if regular or self._say_now:
+            self._say_now = False
+            effects += [SendHeartbeat(to=node, heartbeat=self._voice.heartbeat(node, now))
+                        for node in self._receivers()]
+
+    def _receivers(self) -> list[NodeName]:
+        """All others; beyond seven nodes, nodes that do not vote exchange with voters only."""
+        knowledge = self._knowledge
+        others = list(knowledge.liveness.peers)
+        if len(self.spec.nodes) <= 7 or knowledge.votes:
+            return others
+        voters = {*knowledge.voters.names, *knowledge.voters.former}
+        return [node for node in others if node in voters]
+
+    def _hand_deadline_over(self, effects: list[Effect]) -> None:
+        """Tell the switch, before anything else is done (rule 4)."""
+        deadline = self._seat.deadline
+        if deadline == self._deadline_sent:
+            return
+        self._deadline_sent = deadline
+        if not any(isinstance(effect, SetDeadline) for effect in effects):
+            effects.insert(0, SetDeadline(deadline=deadline, serial=self._next_serial()))
+
+    # -- events -------------------------------------------------------------------------------
+
+    def _heard(self, heartbeat: Heartbeat, ring: int, now: Instant,
+               effects: list[Effect]) -> None:
+        knowledge, peer = self._knowledge, self._knowledge.liveness.peers.get(heartbeat.sender)
+        if peer is None:
+            return
+        before = peer.heartbeat
+        if not knowledge.hear(heartbeat, ring, now):
+            return
+        if before is None or before.incarnation != heartbeat.incarnation:
+            effects.append(self._report(Reason.HEARD, peer=peer.node,
+                                        incarnation=heartbeat.incarnation))
+        self._report_accusations(before, heartbeat, effects)
+        echo = heartbeat.echo
+        if echo is not None and echo.credited and echo.sent <= now and (
+                self._seat.standing in HOLDING
+                and Life(echo.incarnation, echo.round) == self._seat.life):
+            self._seat.lease.credit(heartbeat.sender, echo.sent)
+        if not heartbeat.answer and knowledge.votes and self._wants_answer(heartbeat):
+            answer = self._voice.heartbeat(peer.node, now, answer=True)
+            effects.append(SendHeartbeat(to=peer.node, heartbeat=answer))
+
+    def _wants_answer(self, heartbeat: Heartbeat) -> bool:
+        """Holders and heirs are answered at once, and who is about to give a claim up."""
+        if heartbeat.seat in (Standing.CLAIMED.value, Standing.SETTLING.value):
+            return True
+        plan = self._knowledge.plan
+        return plan is not None and any(
+            right is not None and right.node == heartbeat.sender
+            for group in plan.groups.values() for right in (group.holder, group.heir))
+
+    def _report_accusations(self, before: Heartbeat | None, heartbeat: Heartbeat,
+                            effects: list[Effect]) -> None:
+        known = before.accusations if before is not None else ()
+        for one in heartbeat.accusations:
+            if one not in known:
+                effects.append(self._report(Reason.ACCUSED_BY, peer=heartbeat.sender,
+                                            accused=one.node, incarnation=one.incarnation,
+                                            round=one.round))
+
+    def _record_read(self, event: RecordRead, now: Instant, effects: list[Effect]) -> None:
+        knowledge = self._knowledge
+        was_unsound = knowledge.unsound()
+        news = knowledge.take(event.path, event.record, event.version, now)
+        if event.path == seat_path(self.node):
+            self._seat.seat_read(now)
+        if news:
+            self._leadership.record_read()
+            if event.path == PLAN:
+                self._plan_taken(now)
+        unsound = knowledge.unsound()
+        foreign = unsound not in ("", "not connected", "not read yet")
+        if foreign and unsound != was_unsound:
+            effects.append(self._report(Reason.FOREIGN_DATA, why=unsound))
+        self._keep_facts(effects)
+
+    def _plan_taken(self, now: Instant) -> None:
+        """A new plan: adopt its times; tell everybody which revision is read."""
+        timing = self._knowledge.timing
+        if timing.lease != self._seat.lease.length:
+            self._seat.lease.set_length(timing.lease, now)
+        plan = self._knowledge.plan
+        mine = isinstance(plan, Plan) and any(
+            right.node == self.node for group in plan.groups.values() for right in group.rights())
+        if mine:
+            self._say_now = True
+
+    def _keep_facts(self, effects: list[Effect]) -> None:
+        knowledge = self._knowledge
+        facts = (knowledge.cluster_id, knowledge.revision)
+        if facts != self._facts_kept and not knowledge.unsound():
+            self._facts_kept = facts
+            effects.append(KeepFacts(cluster_id=facts[0], revision=facts[1]))
+
+    def _write_answered(self, event: WriteAnswered, now: Instant,
+                        effects: list[Effect]) -> None:
+        before = self._seat.standing
+        if self._seat.answered(event.write, event.outcome, event.versions, now):
+            self._report_standing(before, effects)
+            return
+        revision = self._knowledge.revision
+        effects += self._leadership.answered(event.write, event.outcome, event.versions, now)
+        if self._knowledge.revision != revision:
+            self._plan_taken(now)
+            self._keep_facts(effects)
+
+    def _report_standing(self, before: Standing, effects: list[Effect]) -> None:
+        after = self._seat.standing
+        if after is before:
+            return
+        self._say_now = True
+        if after is Standing.CLAIMED:
+            effects.append(self._report(Reason.CLAIMED, round=self._seat.round))
+        elif after is Standing.MEMBER:
+            effects.append(self._report(Reason.BECAME_MEMBER, round=self._seat.round))
+
+    def _was_late(self, lateness: Duration, effects: list[Effect]) -> None:
+        self._knowledge.liveness.forgive(lateness)
+        self._voice.lateness = lateness
+        if lateness >= self._knowledge.timing.interval:
+            effects.append(self._report(Reason.LOOP_LATE, late_ms=lateness // MILLISECOND))
+
+    def _zookeeper_changed(self, connected: bool, effects: list[Effect]) -> None:
+        if connected == self._knowledge.connected:
+            return
+        self._knowledge.connected = connected
+        self._seat.disconnected()
+        self._leadership.disconnected()
+        reason = Reason.ZOOKEEPER_UP if connected else Reason.ZOOKEEPER_DOWN
+        effects.append(self._report(reason))
+
+    # -- decisions of the engine's own --------------------------------------------------------
+
+    def _accusation_dues(self) -> list[Instant]:
+        return self._knowledge.liveness.due() if self._knowledge.votes else []
+
+    def _accuse(self, now: Instant, effects: list[Effect]) -> None:
+        """Rule 8: accuse the silent, and tell everyone at once."""
+        liveness = self._knowledge.liveness
+        for one in liveness.accuse_silent(now):
+            self._say_now = True
+            seen = self._knowledge.seats.get(one.node)
+            if seen is not None and seen.seat.state is SeatState.LEFT:
+                continue
+            heard_at = liveness.peers[one.node].heard_at
+            silence = now - (heard_at if heard_at is not None else self._knowledge.started)
+            effects.append(self._report(Reason.ACCUSED, peer=one.node, round=one.round,
+                                        incarnation=one.incarnation,
+                                        silence_ms=silence // MILLISECOND))
+
+    def _heal_scar(self, now: Instant, effects: list[Effect]) -> None:
+        """Rule 19: an inactive node accused by a voter that it hears begins a new round."""
+        scars = self._voice.scars(now)
+        pause = SCAR_PAUSE_DETECTIONS * self._knowledge.timing.detection
+        last = self._scar_ended_at
+        if not scars or self._knowledge.unsound() or (last is not None and now - last < pause):
+            return
+        self._scar_ended_at = now
+        effects.append(self._report(Reason.SCARRED, accusers=", ".join(scars)))
+        self._end_round("accused, but heard", effects)
+        self._seat.stopped()
+        effects += self._activity.act(now, False)
+
+    def _begin_new_life(self, effects: list[Effect]) -> None:
+        self._ended = True
+        why = self._seat.over
+        above = max(self._seat.over_above, self.incarnation)
+        effects.append(self._report(Reason.NEW_LIFE, why=why))
+        effects.append(BeginNewLife(incarnation_above=above, why=why))
+
+    def _stop(self, why: str, now: Instant) -> None:
+        if not self._stopping:
+            self._stopping = why
+            self._stop_by = now + LEAVE_PATIENCE
+
+    def _leave(self, now: Instant, effects: list[Effect]) -> None:
+        """Rule 21: hand over, say done, stop crediting, write `left`, go."""
+        seat = self._seat
+        if self._activity.exclusive():
+            self._stop_by = max(self._stop_by, now + self._knowledge.timing.interval)
+            return
+        if seat.standing is not Standing.LEFT:
+            seat.leave(self._stopping)
+            self._say_now = True
+        taken_over = seat.has_left and not self._activity.awaited(now)
+        if taken_over or now >= self._stop_by:
+            self._ended = True
+            effects += [SendHeartbeat(to=node, heartbeat=self._voice.heartbeat(node, now))
+                        for node in self._receivers()]
+            effects.append(self._report(Reason.LEFT, why=self._stopping))
+            effects.append(Exit())
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _report(self, reason: Reason, **facts: str | int) -> Report:
+        return Report(reason=reason, node=self.node, facts=facts)

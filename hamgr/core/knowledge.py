@@ -1,0 +1,261 @@
+"""What this node has read and heard: records, other nodes' words; and which rights are out.
+
+Nothing is decided here. Records of a lower version or revision than known are dropped, since a
+ZooKeeper server that lags may answer a new session with older data (rule 25).
+"""
+
+from typing import NamedTuple
+
+from hamgr.core.electorate import Electorate
+from hamgr.core.heartbeat import GroupWord, Heartbeat, Relay
+from hamgr.core.liveness import Liveness
+from hamgr.core.records import (
+    LEADER,
+    PLAN,
+    REQUESTS,
+    ROOT,
+    SEATS,
+    Leader,
+    Plan,
+    Record,
+    Request,
+    Right,
+    Root,
+    Seat,
+    Voters,
+)
+from hamgr.core.spec import ClusterSpec
+from hamgr.core.timing import Timing
+from hamgr.core.types import Epoch, GroupName, Instant, Life, NodeName, SeatState
+
+
+class SeatSeen(NamedTuple):
+    """A seat as read: `since` when this very version is known here."""
+
+    seat: Seat
+    version: int
+    since: Instant
+
+
+class Knowledge:
+    """The facts that decisions on this node rest on."""
+
+    def __init__(self, spec: ClusterSpec, node: NodeName, incarnation: int, now: Instant,
+                 cluster_id: str, revision: int) -> None:
+        self.spec = spec
+        self.node = node
+        self.incarnation = incarnation
+        self.started = now
+        self.timing: Timing = spec.timing
+        self.voters = Voters(number=0, names=spec.voters)
+        others = (one.name for one in spec.nodes if one.name != node)
+        self.liveness = Liveness(node, incarnation, others, spec.timing, now)
+
+        self.connected = False
+        self.cluster_id = cluster_id
+        self.revision = revision
+        """The highest plan revision ever known here, also in former lives."""
+        self.root: Root | None = None
+        self.root_read = False
+        self.leader: Leader | None = None
+        self.leader_version = -1
+        self.leader_read = False
+        self.plan: Plan | None = None
+        self.plan_version = -1
+        self.plan_read = False
+        self.plan_exists = False
+        """Whether ZooKeeper had one when it was last read."""
+        self.seats: dict[NodeName, SeatSeen] = {}
+        self.requests: dict[str, tuple[Request, int]] = {}
+
+        self.epochs: dict[GroupName, Epoch] = {}
+        """The greatest epoch heard in use, by group; our own included."""
+        self.words: dict[tuple[NodeName, GroupName], tuple[int, GroupWord]] = {}
+        """The newest word of a node on a group, with the incarnation that spoke."""
+        self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
+
+    # -- reading ------------------------------------------------------------------------------
+
+    @property
+    def electorate(self) -> Electorate:
+        """The voters that count now."""
+        return Electorate(self.voters.names, self.voters.former)
+
+    @property
+    def votes(self) -> bool:
+        """Tell whether this node is a voter."""
+        return self.node in self.voters.names or self.node in self.voters.former
+
+    def unsound(self) -> str:
+        """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
+        if not self.connected:
+            return "not connected"
+        if not (self.root_read and self.plan_read and self.leader_read):
+            return "not read yet"
+        if self.root is None:
+            return "the cluster's root record is missing" if self.cluster_id else ""
+        if self.cluster_id and self.root.cluster_id != self.cluster_id and (
+                self.cluster_id not in self.root.follows):
+            return f"it carries cluster id {self.root.cluster_id}, ours is {self.cluster_id}"
+        if (self.plan.revision if self.plan is not None else 0) < self.revision:
+            return f"its plan is older than revision {self.revision}, which is known here"
+        return ""
+
+    def take(self, path: str, record: Record | None, version: int, now: Instant) -> bool:
+        """Take in a record that was read; True if it is news."""
+        folder, _, name = path.partition("/")
+        if path == ROOT:
+            return self._take_root(record)
+        if path == LEADER:
+            return self._take_leader(record, version, now)
+        if path == PLAN:
+            return self._take_plan(record, version, now)
+        if folder == SEATS:
+            return self._take_seat(name, record, version, now)
+        if folder == REQUESTS:
+            return self._take_request(name, record, version)
+        return False
+
+    def _take_root(self, record: Record | None) -> bool:
+        assert record is None or isinstance(record, Root)
+        news = not self.root_read or self.root != record
+        self.root, self.root_read = record, True
+        if record is not None and (not self.cluster_id or self.cluster_id in record.follows):
+            self.cluster_id = record.cluster_id
+        return news
+
+    def _take_leader(self, record: Record | None, version: int, now: Instant) -> bool:
+        assert record is None or isinstance(record, Leader)
+        if self.leader_read and record is not None and version < self.leader_version:
+            return False
+        news = not self.leader_read or self.leader != record
+        self.leader, self.leader_version, self.leader_read = record, version, True
+        if record is not None and record.node:
+            self.liveness.learn(record.node, Life(record.incarnation, 0), now)
+        return news
+
+    def _take_plan(self, record: Record | None, version: int, now: Instant) -> bool:
+        assert record is None or isinstance(record, Plan)
+        self.plan_exists = record is not None
+        if record is not None and self.plan is not None and record.revision < self.plan.revision:
+            return False
+        news = not self.plan_read or (record is not None and record != self.plan)
+        self.plan_read = True
+        if record is None:
+            return news
+        self.plan, self.plan_version = record, version
+        if record.revision >= self.revision:
+            self.revision = record.revision
+            self.voters = record.voters
+            self.timing = self.liveness.timing = record.times
+        for group in record.groups.values():
+            for right in group.rights():
+                self.liveness.learn(right.node, right.life, now)
+        return news
+
+    def _take_seat(self, node: NodeName, record: Record | None, version: int,
+                   now: Instant) -> bool:
+        assert record is None or isinstance(record, Seat)
+        seen = self.seats.get(node)
+        if record is None:
+            return self.seats.pop(node, None) is not None
+        if seen is not None and version <= seen.version:
+            return False
+        self.seats[node] = SeatSeen(record, version, now)
+        self.liveness.learn(node, record.life, now)
+        return True
+
+    def _take_request(self, name: str, record: Record | None, version: int) -> bool:
+        assert record is None or isinstance(record, Request)
+        if record is None:
+            return self.requests.pop(name, None) is not None
+        seen = self.requests.get(name)
+        if seen is not None and version <= seen[1]:
+            return False
+        self.requests[name] = (record, version)
+        return True
+
+    # -- hearing ------------------------------------------------------------------------------
+
+    def hear(self, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
+        """Take in a heartbeat and all it says; False if it is not news (rule 3)."""
+        if not self.liveness.hear(heartbeat, ring, now):
+            return False
+        for word in heartbeat.groups:
+            self.words[heartbeat.sender, word.group] = (heartbeat.incarnation, word)
+            self.heard_epoch(word.group, word.epoch)
+            self._heard_done(heartbeat.sender, heartbeat.incarnation, word.group, word.done)
+        for group, epoch in heartbeat.epochs:
+            self.heard_epoch(group, epoch)
+        for relay in heartbeat.relays:
+            self._heard_done(relay.node, relay.incarnation, relay.group, relay.done)
+        return True
+
+    def heard_epoch(self, group: GroupName, epoch: Epoch) -> None:
+        """Remember an epoch heard in use, our own included."""
+        if epoch > self.epochs.get(group, 0):
+            self.epochs[group] = epoch
+
+    def _heard_done(self, node: NodeName, incarnation: int, group: GroupName,
+                    done: Epoch) -> None:
+        known = self.dones.get((node, group), (0, 0))
+        if (incarnation, done) > known:
+            self.dones[node, group] = (incarnation, done)
+
+    def word(self, right: Right, group: GroupName) -> GroupWord | None:
+        """Return the newest word of a right's own incarnation on a group."""
+        incarnation, word = self.words.get((right.node, group), (0, None))
+        return word if word is not None and incarnation == right.incarnation else None
+
+    def relays(self) -> tuple[Relay, ...]:
+        """Return the `done` of others that the plan waits for (rule 12)."""
+        if self.plan is None:
+            return ()
+        found = []
+        for name, group in self.plan.groups.items():
+            for right in group.rights():
+                incarnation, done = self.dones.get((right.node, name), (0, 0))
+                if right.node != self.node and incarnation == right.incarnation and (
+                        done >= right.epoch):
+                    found.append(Relay(right.node, incarnation, name, done))
+        return tuple(found)
+
+    # -- judging rights -----------------------------------------------------------------------
+
+    def said_done(self, right: Right, group: GroupName) -> bool:
+        """Tell whether a right's own incarnation said `done` for it."""
+        incarnation, done = self.dones.get((right.node, group), (0, 0))
+        return incarnation == right.incarnation and done >= right.epoch
+
+    def blocked(self, node: NodeName, life: Life, now: Instant) -> tuple[NodeName, ...]:
+        """Return the accusers if this life is blocked in our own view (rule 9), or nothing."""
+        accusers = self.liveness.accusers(node, life, now)
+        return accusers if self.electorate.blocks(node, accusers) else ()
+
+    def blocked_for_plan(self, node: NodeName, life: Life, now: Instant) -> tuple[NodeName, ...]:
+        """Like `blocked`, but dead or left voters count too (rule 17).
+
+        They count only once this node has seen that seat version for `detection`: their last
+        credits must have run out.
+        """
+        accusers = list(self.liveness.accusers(node, life, now))
+        for voter in dict.fromkeys((*self.voters.names, *self.voters.former)):
+            if voter not in accusers and voter != node and self.is_gone(voter, now):
+                accusers.append(voter)
+        return tuple(accusers) if self.electorate.blocks(node, accusers) else ()
+
+    def is_gone(self, node: NodeName, now: Instant) -> bool:
+        """Tell whether a node's seat has said dead or left for `detection`."""
+        seen = self.seats.get(node)
+        return (seen is not None and seen.seat.state in (SeatState.DEAD, SeatState.LEFT)
+                and now - seen.since >= self.timing.detection)
+
+    def ended_by_seat(self, right: Right) -> bool:
+        """Tell whether the seat of a right's node shows that its round is over (rule 17)."""
+        seen = self.seats.get(right.node)
+        if seen is None:
+            return False
+        if seen.seat.life > right.life:
+            return True
+        return (seen.seat.incarnation == right.incarnation
+                and seen.seat.state in (SeatState.DEAD, SeatState.LEFT))

@@ -1,0 +1,327 @@
+"""The leader record, and the writing of plans (rules 15, 16).
+
+Taking the record is not what keeps two nodes from being active: every plan is written under its
+version. So whoever has reason to may take it, politely.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hamgr.core.changes import all_have_read, finish_voters, renew_round, scarred_owner
+from hamgr.core.effects import Effect, Op, Report, Write
+from hamgr.core.electorate import majority
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.planner import Draft, declare_blocked_seats, plan_group
+from hamgr.core.reasons import Reason
+from hamgr.core.records import (
+    HISTORY,
+    LEADER,
+    PLAN,
+    REQUESTS,
+    ROOT,
+    History,
+    Leader,
+    Plan,
+    Record,
+    Root,
+    Voters,
+    seat_path,
+)
+from hamgr.core.requests import end_maintenance, gather
+from hamgr.core.types import NEVER, Instant, Life, NodeName, Outcome, SeatState
+
+HISTORY_KEPT = 200
+"""Plan changes that the history in ZooKeeper keeps."""
+REQUESTS_KEPT = 16
+"""Answered requests that are kept for whoever asked."""
+
+
+class Pending(Struct, frozen=True):
+    """A transaction of ours that is not answered yet."""
+
+    write: int
+    kind: str
+    """root, take, vacate or plan."""
+    ops: tuple[Op, ...]
+    lines: tuple[str, ...] = ()
+
+
+class Leadership:
+    """Whether this node leads, and what it writes while it does."""
+
+    def __init__(self, knowledge: Knowledge, number: Callable[[], int], fresh_id: str) -> None:
+        self._knowledge = knowledge
+        self._number = number
+        self._fresh_id = fresh_id
+        self._pending: Pending | None = None
+        self._wanted_since: Instant | None = None
+        self._taken: list[Instant] = []
+        self._retry_at: Instant = 0
+        self._wake: Instant = NEVER
+        self._led_since: Instant = 0
+        self._request_since: dict[str, Instant] = {}
+        self._acked: tuple[int, Instant] = (0, 0)
+        """A plan revision, and when every living node was first heard to have read it."""
+        self._renewed_at: Instant | None = None
+        self._quorum_heard_at: Instant = knowledge.started
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether the leader record, as last read, names this incarnation."""
+        leader = self._knowledge.leader
+        return (leader is not None and leader.node == self._knowledge.node
+                and leader.incarnation == self._knowledge.incarnation)
+
+    def wake(self) -> Instant:
+        """Return when `act` may have something to do without any event."""
+        return NEVER if self._pending is not None else max(self._wake, self._retry_at)
+
+    def record_read(self) -> None:
+        """News from ZooKeeper: what failed may be tried again."""
+        self._retry_at = 0
+
+    def disconnected(self) -> None:
+        """Start afresh with the next connection."""
+        self._wanted_since = None
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def answered(self, write: int, outcome: Outcome, versions: tuple[int, ...],
+                 now: Instant) -> list[Effect]:
+        """Take in the answer to a transaction of ours."""
+        pending = self._pending
+        if pending is None or pending.write != write:
+            return []
+        self._pending = None
+        if outcome is not Outcome.DONE:
+            self._retry_at = now + self._knowledge.timing.interval
+            return []
+        for op, version in zip(pending.ops, versions, strict=True):
+            if op.record is not None:
+                self._knowledge.take(op.path, op.record, version, now)
+        if pending.kind == "plan":
+            return self._planned(pending)
+        if pending.kind == "take":
+            self._led_since = now
+            self._taken.append(now)
+            leader = self._knowledge.leader
+            assert leader is not None
+            return [Report(reason=Reason.LEADING,
+                           facts={"term": leader.term, "why": pending.lines[0]})]
+        return []
+
+    def _planned(self, pending: Pending) -> list[Effect]:
+        plan = self._knowledge.plan
+        assert plan is not None
+        history = History(revision=plan.revision, by=plan.by, lines=pending.lines)
+        path = f"{HISTORY}/{plan.revision}"
+        effects: list[Effect] = [
+            Report(reason=Reason.PLANNED,
+                   facts={"revision": plan.revision, "why": "; ".join(pending.lines)}),
+            Write(write=self._number(), ops=(Op(kind="create", path=path, record=history),)),
+        ]
+        if plan.revision > HISTORY_KEPT:
+            old = f"{HISTORY}/{plan.revision - HISTORY_KEPT}"
+            effects.append(Write(write=self._number(), ops=(Op(kind="delete", path=old),)))
+        return effects
+
+    # -- what to do next ----------------------------------------------------------------------
+
+    def act(self, own: Heartbeat, holds: bool, now: Instant) -> list[Effect]:
+        """Return what leading, or wanting to lead, asks for now. `holds`: our lease is valid."""
+        self._wake = NEVER
+        if self._pending is not None or now < self._retry_at:
+            return []
+        if self._knowledge.unsound():
+            return []
+        if self._knowledge.root is None:
+            return self._create_root()
+        if self.leads:
+            return self._lead(own, holds, now)
+        why = self._vacancy(now) if holds else ""
+        if not why:
+            self._wanted_since = None
+            return []
+        return self._take_when_due(why, now)
+
+    def _create_root(self) -> list[Effect]:
+        root = Root(cluster_id=self._fresh_id)
+        return self._write("root", (Op(kind="create", path=ROOT, record=root),))
+
+    def _vacancy(self, now: Instant) -> str:
+        """Say why the leader record may be taken, or nothing (rule 15)."""
+        knowledge = self._knowledge
+        leader = knowledge.leader
+        if leader is None:
+            return "there was none"
+        if not leader.node:
+            return "the record was vacant"
+        seen = knowledge.seats.get(leader.node)
+        if seen is None:
+            return f"{leader.node} has no seat"
+        if seen.seat.state in (SeatState.DEAD, SeatState.LEFT):
+            return f"the seat of {leader.node} says {seen.seat.state.value}"
+        if seen.seat.incarnation != leader.incarnation:
+            return f"{leader.node} has begun another life"
+        if leader.node != knowledge.node and (
+                knowledge.blocked_for_plan(leader.node, seen.seat.life, now)):
+            return f"{leader.node} is blocked"
+        return ""
+
+    def _take_when_due(self, why: str, now: Instant) -> list[Effect]:
+        timing = self._knowledge.timing
+        if self._wanted_since is None:
+            self._wanted_since = now
+        due = self._wanted_since + self._better_placed(now) * timing.interval
+        self._taken = [at for at in self._taken if now - at < 10 * timing.detection]
+        if len(self._taken) >= 2:
+            due = max(due, self._taken[0] + 10 * timing.detection)
+        if now < due:
+            self._wake = due
+            return []
+        leader = self._knowledge.leader
+        record = Leader(term=(leader.term if leader is not None else 0) + 1,
+                        node=self._knowledge.node, incarnation=self._knowledge.incarnation)
+        if leader is None:
+            op = Op(kind="create", path=LEADER, record=record)
+        else:
+            op = Op(kind="set", path=LEADER, version=self._knowledge.leader_version, record=record)
+        return self._write("take", (op,), (why,))
+
+    def _better_placed(self, now: Instant) -> int:
+        """Count the voters before us in the configuration that are heard with a valid lease."""
+        count = 0
+        for name in self._knowledge.voters.names:
+            if name == self._knowledge.node:
+                break
+            peer = self._knowledge.liveness.peers.get(name)
+            heartbeat = peer.heartbeat if peer is not None else None
+            if heartbeat is not None and not heartbeat.lapsed and heartbeat.round > 0 and (
+                    self._knowledge.liveness.is_heard(name, now)):
+                count += 1
+        return count
+
+    def vacate_op(self) -> Op | None:
+        """Return the operation that gives the record up, or None if it is not ours."""
+        leader = self._knowledge.leader
+        if leader is None or not self.leads:
+            return None
+        return Op(kind="set", path=LEADER, version=self._knowledge.leader_version,
+                  record=replace(leader, node="", incarnation=0))
+
+    def _lead(self, own: Heartbeat, holds: bool, now: Instant) -> list[Effect]:
+        if not self._hears_quorum(now):
+            op = self.vacate_op()
+            assert op is not None
+            return self._write("vacate", (op,))
+        if not holds:
+            return []
+        knowledge = self._knowledge
+        if knowledge.plan is None:
+            plan = Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
+                        voters=Voters(number=1, names=knowledge.spec.voters))
+            return self._write_plan(plan, (), ("first plan",))
+        draft = self._draft(own, now)
+        self._wake = min(self._wake, draft.wake)
+        return self._submit(draft)
+
+    def _hears_quorum(self, now: Instant) -> bool:
+        """Rule 15: a leader deaf to a majority for `detection` gives way; not with two voters."""
+        knowledge = self._knowledge
+        names = knowledge.voters.names
+        heard = sum(knowledge.liveness.is_heard(name, now) for name in names)
+        if len(names) <= 2 or heard >= majority(names):
+            self._quorum_heard_at = now
+            return True
+        # is_heard has waited for detection already; this is for the moment just after the start.
+        due = max(self._quorum_heard_at, self._led_since) + knowledge.timing.detection
+        self._wake = min(self._wake, due)
+        return now < due
+
+    def _draft(self, own: Heartbeat, now: Instant) -> Draft:
+        knowledge = self._knowledge
+        draft = Draft(knowledge, own, self._led_since, now)
+        if all_have_read(draft, revision=knowledge.revision):
+            if self._acked[0] != knowledge.revision:
+                self._acked = (knowledge.revision, now)
+            draft.acked_at = self._acked[1]
+        for name in knowledge.requests:
+            self._request_since.setdefault(name, now)
+        wishes = gather(draft, self._request_since)
+        finish_voters(draft)
+        end_maintenance(draft)
+        renewing = self._renewing(draft, now)
+        voters_change = wishes.frozen or bool(draft.plan.voters.former)
+        for spec in knowledge.spec.groups:
+            group = draft.plan.groups.get(spec.name)
+            owned = group is not None and any(right.node == renewing for right in group.rights())
+            entering = group is not None and group.maintenance.value == "entering"
+            plan_group(draft, spec, wishes.moves.get(spec.name, ""),
+                       voters_change or entering or bool(renewing and owned))
+        if renewing:
+            renew_round(draft, renewing)
+        declare_blocked_seats(draft)
+        return draft
+
+    def _renewing(self, draft: Draft, now: Instant) -> NodeName:
+        """Return the node whose round is being renewed; at most one in ten `detection`."""
+        node = scarred_owner(draft)
+        if not node or node == draft.plan.renew:
+            return node
+        pause = 10 * self._knowledge.timing.detection
+        if self._renewed_at is not None and now - self._renewed_at < pause:
+            draft.wake_at(self._renewed_at + pause)
+            return ""
+        return node
+
+    def _submit(self, draft: Draft) -> list[Effect]:
+        knowledge = self._knowledge
+        extra = [Op(kind="set", path=seat_path(node), version=version, record=seat)
+                 for node, (seat, version) in draft.seats.items()]
+        extra += [Op(kind="check", path=seat_path(node), version=version)
+                  for node, version in draft.checks.items() if node not in draft.seats]
+        answers = [Op(kind="set", path=f"{REQUESTS}/{name}", version=knowledge.requests[name][1],
+                      record=request) for name, request in draft.requests.items()]
+        if draft.plan == knowledge.plan and not draft.seats:
+            if answers:
+                return self._write("answer", tuple(answers))
+            return self._prune_requests()
+        plan = replace(draft.plan, revision=draft.plan.revision + 1, by=knowledge.node,
+                       why="; ".join(draft.lines))
+        if any(life.round > 1 for life in self._carried(draft)):
+            self._renewed_at = draft.now
+        return self._write_plan(plan, (*extra, *answers), tuple(draft.lines))
+
+    def _carried(self, draft: Draft) -> list[Life]:
+        return [seat.life for seat, _ in draft.seats.values()
+                if seat.state is SeatState.CLAIMED]
+
+    def _prune_requests(self) -> list[Effect]:
+        answered = sorted(name for name, (request, _) in self._knowledge.requests.items()
+                          if request.state != "open")
+        if len(answered) <= REQUESTS_KEPT:
+            return []
+        oldest = min(answered, key=lambda name: self._request_since.get(name, 0))
+        self._request_since.pop(oldest, None)
+        version = self._knowledge.requests[oldest][1]
+        return self._write("prune", (Op(kind="delete", path=f"{REQUESTS}/{oldest}",
+                                        version=version),))
+
+    def _write_plan(self, plan: Plan, extra: tuple[Op, ...],
+                    lines: tuple[str, ...]) -> list[Effect]:
+        """Rule 16: one transaction, under the leader record's and the plan's version."""
+        knowledge = self._knowledge
+        lead = Op(kind="check", path=LEADER, version=knowledge.leader_version)
+        record: Record = plan
+        if knowledge.plan is None:
+            op = Op(kind="create", path=PLAN, record=record)
+        else:
+            op = Op(kind="set", path=PLAN, version=knowledge.plan_version, record=record)
+        return self._write("plan", (lead, op, *extra), lines)
+
+    def _write(self, kind: str, ops: tuple[Op, ...], lines: tuple[str, ...] = ()) -> list[Effect]:
+        self._pending = Pending(self._number(), kind, ops, lines)
+        return [Write(write=self._pending.write, ops=ops)]

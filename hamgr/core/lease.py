@@ -1,0 +1,69 @@
+"""The lease: credits and a claim make one deadline (rules 4, 6, 24)."""
+
+from hamgr.core.electorate import Electorate
+from hamgr.core.types import NEVER, Duration, Instant, NodeName
+
+
+class Lease:
+    """How long a node may run anything exclusive in its present round."""
+
+    def __init__(self, length: Duration) -> None:
+        self._length = length
+        self._former = length
+        self._since: Instant = 0
+        self._credits: dict[NodeName, Instant] = {}
+        self._claim: Instant = 0
+
+    @property
+    def length(self) -> Duration:
+        """The lease length that our heartbeats name."""
+        return self._length
+
+    def set_length(self, length: Duration, now: Instant) -> None:
+        """Use another lease length for heartbeats sent from now on (rule 24)."""
+        self._former, self._length, self._since = self._length, length, now
+
+    def begin_round(self) -> None:
+        """Forget all credits and the claim: they die with their round."""
+        self._credits.clear()
+        self._claim = 0
+
+    def credit(self, voter: NodeName, sent: Instant) -> None:
+        """Take in a credit, named by the send time of our heartbeat on our own clock.
+
+        It lasts for the lease that the heartbeat named, no longer (rule 24).
+        """
+        length = self._length if sent >= self._since else self._former
+        expiry = sent + length
+        if expiry > self._credits.get(voter, 0):
+            self._credits[voter] = expiry
+
+    def claim_until(self, until: Instant) -> None:
+        """Trust the claim until then; answers may come out of order, so it only grows."""
+        self._claim = max(self._claim, until)
+
+    def drop_claim(self) -> None:
+        """Live on credits alone from now on (rule 7)."""
+        self._claim = 0
+
+    @property
+    def claim_deadline(self) -> Instant:
+        """Until when the claim is good; 0 without one."""
+        return self._claim
+
+    def credit_deadline(self, electorate: Electorate, node: NodeName) -> Instant:
+        """Until when credits make a majority of voters with ourselves."""
+        needed = electorate.credits_needed(node)
+        if needed <= 0:
+            return NEVER
+        expiries = sorted((self._credits.get(voter, 0) for voter in electorate.names
+                           if voter != node), reverse=True)
+        return expiries[needed - 1] if len(expiries) >= needed else 0
+
+    def deadline(self, electorate: Electorate, node: NodeName) -> Instant:
+        """Until when the lease is valid, by credits or by claim."""
+        return max(self._claim, self.credit_deadline(electorate, node))
+
+    def creditors(self, now: Instant) -> tuple[NodeName, ...]:
+        """Return the voters whose credits have not run out."""
+        return tuple(voter for voter, expiry in self._credits.items() if expiry > now)

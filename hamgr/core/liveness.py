@@ -1,0 +1,143 @@
+"""Who is heard, and who is accused (rules 2, 3, 8, 9).
+
+A peer is silent when nothing was heard of it, on any ring, for `detection`. A voter then accuses
+the highest life that it knows of the peer: a promise never again to credit it, kept for as long
+as this incarnation of the voter lives. Nothing here reads a clock: instants are handed in.
+"""
+
+from collections.abc import Iterable
+
+from hamgr.core.heartbeat import Accusation, Echo, Heartbeat
+from hamgr.core.timing import Timing, detection_for
+from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName
+
+
+class Peer:
+    """One other node: the newest that was heard of it, and what is held against it."""
+
+    __slots__ = ("accusations", "accused", "heard_at", "heartbeat", "known", "node", "rings",
+                 "suspect_at")
+
+    def __init__(self, node: NodeName, suspect_at: Instant) -> None:
+        self.node = node
+        self.heartbeat: Heartbeat | None = None
+        self.heard_at: Instant | None = None
+        self.rings: dict[int, Instant] = {}
+        self.known: Life = NO_LIFE
+        """The highest life known of it, from heartbeat, seat or plan."""
+        self.accused: Life = NO_LIFE
+        """Our own accusation: this life and all before it."""
+        self.suspect_at: Instant = suspect_at
+        self.accusations: dict[NodeName, Life] = {}
+        """Whom it accuses, by its newest heartbeat."""
+
+    @property
+    def is_accused(self) -> bool:
+        """Tell whether our accusation covers the newest life that we know of it."""
+        return self.accused >= self.known and self.accused != NO_LIFE
+
+    def newer(self, heartbeat: Heartbeat) -> bool:
+        """Tell whether a heartbeat is newer than all heard so far (rule 3)."""
+        if heartbeat.incarnation < self.known.incarnation:
+            return False
+        last = self.heartbeat
+        return last is None or (heartbeat.incarnation, heartbeat.sequence) > (
+            last.incarnation, last.sequence)
+
+    def echoes(self, incarnation: int) -> Echo | None:
+        """Return its echo of a heartbeat of ours, if it is of this incarnation of ours."""
+        echo = self.heartbeat.echo if self.heartbeat is not None else None
+        return echo if echo is not None and echo.incarnation == incarnation else None
+
+
+class Liveness:
+    """All peers of one node in one incarnation."""
+
+    def __init__(self, node: NodeName, incarnation: int, peers: Iterable[NodeName],
+                 timing: Timing, started: Instant) -> None:
+        self.node = node
+        self.incarnation = incarnation
+        self.timing = timing
+        self.peers = {name: Peer(name, started + timing.detection) for name in peers}
+
+    def hear(self, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
+        """Take in a heartbeat; False if a newer one was heard already (rule 3)."""
+        peer = self.peers.get(heartbeat.sender)
+        if peer is None:
+            return False
+        last = peer.heartbeat
+        if not peer.newer(heartbeat):
+            if last is not None and last.sequence == heartbeat.sequence:
+                peer.rings[ring] = now
+            return False
+        peer.rings[ring] = now
+        peer.heartbeat = heartbeat
+        peer.heard_at = now
+        peer.accusations = {one.node: one.life for one in heartbeat.accusations}
+        peer.known = max(peer.known, heartbeat.life)
+        peer.suspect_at = now + self._detection(heartbeat)
+        return True
+
+    def _detection(self, heartbeat: Heartbeat) -> Duration:
+        """Rule 24: never shorter than is safe against the lease that the peer itself names."""
+        return max(self.timing.detection, detection_for(heartbeat.lease))
+
+    def learn(self, node: NodeName, life: Life, now: Instant) -> None:
+        """Take in a life that a seat or the plan shows.
+
+        It gets a whole detection to be heard in: a node that comes back writes its seat a moment
+        before or after its first heartbeat arrives.
+        """
+        peer = self.peers.get(node)
+        if peer is not None and life > peer.known:
+            peer.known = life
+            peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
+
+    def forgive(self, lateness: Duration) -> None:
+        """Rule 8: add the lateness of our own loop to every peer's allowance."""
+        for peer in self.peers.values():
+            peer.suspect_at += lateness
+
+    def accuse_silent(self, now: Instant) -> list[Accusation]:
+        """Accuse every peer that has been silent for its detection; return the new accusations."""
+        fresh = []
+        for peer in self.peers.values():
+            if peer.suspect_at <= now and not peer.is_accused and peer.known != NO_LIFE:
+                peer.accused = peer.known
+                fresh.append(Accusation(peer.node, *peer.known))
+        return fresh
+
+    def due(self) -> list[Instant]:
+        """Return the instants at which a peer that is not accused becomes silent."""
+        return [peer.suspect_at for peer in self.peers.values()
+                if not peer.is_accused and peer.known != NO_LIFE]
+
+    def standing_accusations(self) -> tuple[Accusation, ...]:
+        """Return our accusations of lives that have not ended."""
+        return tuple(Accusation(peer.node, *peer.accused)
+                     for peer in self.peers.values() if peer.is_accused)
+
+    def is_heard(self, node: NodeName, now: Instant) -> bool:
+        """Tell whether a peer was heard within its detection; oneself always is."""
+        if node == self.node:
+            return True
+        peer = self.peers.get(node)
+        return peer is not None and peer.heard_at is not None and now < peer.suspect_at
+
+    def accusers(self, node: NodeName, life: Life, now: Instant) -> tuple[NodeName, ...]:
+        """Return who accuses this life of a node, ourselves included.
+
+        An accusation of another counts only while fresh: it came in a message whose echo names a
+        heartbeat of our own sent within the last detection (rule 9).
+        """
+        own = self.peers.get(node)
+        found = [self.node] if own is not None and own.accused >= life else []
+        for peer in self.peers.values():
+            if peer.accusations.get(node, NO_LIFE) >= life and self.is_fresh(peer, now):
+                found.append(peer.node)
+        return tuple(found)
+
+    def is_fresh(self, peer: Peer, now: Instant) -> bool:
+        """Tell whether the newest word of a peer echoes a heartbeat sent within detection."""
+        echo = peer.echoes(self.incarnation)
+        return echo is not None and now - echo.sent <= self.timing.detection

@@ -1,0 +1,74 @@
+"""Where a group may go, and why not elsewhere: pure functions of what the leader knows."""
+
+from collections.abc import Callable
+
+from hamgr.core.electorate import Electorate
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.spec import GroupSpec
+from hamgr.core.types import Instant, NodeName, SeatState
+
+Says = Callable[[NodeName], Heartbeat | None]
+"""A node's newest word on itself, if it is heard; our own for ourselves."""
+
+
+def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says,
+              now: Instant) -> str:
+    """Say why a node cannot be given a group now, or nothing if it can."""
+    spec = next((one for one in knowledge.spec.nodes if one.name == node), None)
+    if spec is None or node not in group.nodes:
+        return "not among the group's nodes"
+    if spec.witness:
+        return "a witness runs no group"
+    if knowledge.plan is not None and node in knowledge.plan.standby:
+        return "in standby"
+    seen = knowledge.seats.get(node)
+    if seen is None:
+        return "has never joined"
+    if seen.seat.state in (SeatState.DEAD, SeatState.LEFT):
+        return f"its seat says {seen.seat.state.value}"
+    heartbeat = says(node)
+    if heartbeat is None:
+        return "not heard"
+    if heartbeat.lapsed:
+        return "its lease has lapsed"
+    if heartbeat.life != seen.seat.life:
+        return "is between two rounds"
+    word = next((one for one in heartbeat.groups if one.group == group.name), None)
+    if word is not None and not word.fit:
+        return "its own conditions for the group fail"
+    return ""
+
+
+def heir_weakness(node: NodeName, holder: NodeName, knowledge: Knowledge, says: Says,
+                  now: Instant) -> str:
+    """Say why a node that is fit would be a weak heir, or nothing (rules 18, 19)."""
+    seen = knowledge.seats.get(node)
+    if seen is None or seen.seat.state is not SeatState.MEMBER:
+        return "still on a claim"
+    accusers = knowledge.liveness.accusers(node, seen.seat.life, now)
+    if accusers:
+        return f"accused by {', '.join(accusers)}"
+    heartbeat = says(node)
+    if heartbeat is None:
+        return "not heard"
+    if not outlives(heartbeat, holder, knowledge, says):
+        return "its lease rests on the holder"
+    return ""
+
+
+def outlives(heartbeat: Heartbeat, holder: NodeName, knowledge: Knowledge, says: Says) -> bool:
+    """Tell whether a node has credits from a majority that does not need the holder (rule 18).
+
+    Where so few voters are left that nobody could, it is not asked (rule 20).
+    """
+    electorate = knowledge.electorate
+    alive = [voter for voter in electorate.names if voter != holder and says(voter) is not None]
+    if len(alive) < electorate.majority:
+        return True
+    backers = {*heartbeat.credits, heartbeat.sender} - {holder}
+    return _count(electorate, backers) >= electorate.majority
+
+
+def _count(electorate: Electorate, backers: set[NodeName]) -> int:
+    return sum(voter in backers for voter in electorate.names)

@@ -1,0 +1,306 @@
+"""The next plan: a function of what the leader knows (rules 12, 16 to 19, 22).
+
+Each step is one change that is safe by itself; the leader writes it, sees what becomes of it, and
+asks again. A draft carries what its transaction must check beside the leader record and the plan.
+"""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.placement import heir_weakness, unfitness
+from hamgr.core.records import GroupPlan, Plan, Request, Right, Seat
+from hamgr.core.spec import GroupSpec
+from hamgr.core.types import (
+    NEVER,
+    GroupName,
+    Instant,
+    Maintenance,
+    NodeName,
+    SeatState,
+)
+
+SETTLING_INTERVALS = 20
+"""A group that never ran waits so long for nodes that its configuration prefers."""
+
+
+class Draft:
+    """A plan in the making, with the seats that its transaction checks and writes."""
+
+    def __init__(self, knowledge: Knowledge, own: Heartbeat, led_since: Instant,
+                 now: Instant) -> None:
+        assert knowledge.plan is not None
+        self.knowledge = knowledge
+        self.own = own
+        self.led_since = led_since
+        self.acked_at: Instant = now
+        """When every living node was first heard to have read the present plan."""
+        self.now = now
+        self.plan: Plan = knowledge.plan
+        self.checks: dict[NodeName, int] = {}
+        """Seats that must still be at this version."""
+        self.seats: dict[NodeName, tuple[Seat, int]] = {}
+        """Seats that are written, with the version that must be there."""
+        self.requests: dict[str, Request] = {}
+        """Requests that are answered or made definite."""
+        self.lines: list[str] = []
+        self.wake: Instant = NEVER
+        """When the same question may have another answer, without any event."""
+
+    def says(self, node: NodeName) -> Heartbeat | None:
+        """Return a node's newest word on itself, if it is heard."""
+        if node == self.knowledge.node:
+            return self.own
+        peer = self.knowledge.liveness.peers.get(node)
+        heard = self.knowledge.liveness.is_heard(node, self.now)
+        return peer.heartbeat if peer is not None and heard else None
+
+    def wake_at(self, at: Instant) -> None:
+        """Ask to be asked again at this instant."""
+        self.wake = min(self.wake, at)
+
+    def set_group(self, name: GroupName, group: GroupPlan, line: str) -> GroupPlan:
+        """Put a changed group into the plan, with the line that says why."""
+        self.lines.append(f"{name}: {line}")
+        changed = replace(group, why=line)
+        self.plan = replace(self.plan, groups={**self.plan.groups, name: changed})
+        return changed
+
+    def answer(self, request: Request, state: str, why: str) -> None:
+        """Answer an operator's request."""
+        self.requests[request.id] = replace(request, state=state, why=why)
+
+    def check_seat(self, node: NodeName) -> bool:
+        """Make the transaction depend on a seat as it was read; False if it never was."""
+        seen = self.knowledge.seats.get(node)
+        if seen is None:
+            return False
+        self.checks[node] = seen.version
+        return True
+
+    def is_out(self, right: Right, group: GroupName, maintenance: Maintenance) -> bool:
+        """Tell whether a right can certainly not be used any more (rule 17)."""
+        knowledge = self.knowledge
+        if maintenance is Maintenance.ON:
+            return False
+        if maintenance is Maintenance.ENDING:
+            # Only its node's own word counts, whichever incarnation speaks it (rule 22).
+            incarnation, done = knowledge.dones.get((right.node, group), (0, 0))
+            return incarnation >= right.incarnation and done >= right.epoch
+        return (self.is_done(right, group) or knowledge.ended_by_seat(right)
+                or self.declare_dead(right.node))
+
+    def is_done(self, right: Right, group: GroupName) -> bool:
+        """Tell whether a right's owner said `done` for it; we may be that owner."""
+        if self.knowledge.said_done(right, group):
+            return True
+        return right.node == self.own.sender and right.incarnation == self.own.incarnation and any(
+            word.group == group and word.done >= right.epoch for word in self.own.groups)
+
+    def declare_dead(self, node: NodeName) -> bool:
+        """Write a node's seat `dead` if its round is blocked; False if it cannot be relied on."""
+        if node in self.seats:
+            return self.seats[node][0].state is SeatState.DEAD
+        if node == self.knowledge.node:
+            return False
+        knowledge, seen = self.knowledge, self.knowledge.seats.get(node)
+        if seen is None or seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER):
+            return False
+        accusers = knowledge.blocked_for_plan(node, seen.seat.life, self.now)
+        if not accusers or any(one not in knowledge.seats for one in accusers):
+            return False
+        if seen.seat.state is SeatState.CLAIMED:
+            abandoned = seen.since + knowledge.timing.claim_abandoned
+            if self.now < abandoned:
+                self.wake_at(abandoned)
+                return False
+        for voter in accusers:
+            self.check_seat(voter)
+        why = f"blocked, accused by {', '.join(accusers)}"
+        dead = replace(seen.seat, state=SeatState.DEAD, by=knowledge.node, why=why)
+        self.seats[node] = (dead, seen.version)
+        self.lines.append(f"{node}: {why}")
+        return True
+
+
+def plan_group(draft: Draft, spec: GroupSpec, wanted: NodeName, frozen: bool) -> None:
+    """Bring one group a step further.
+
+    `wanted`: where the group shall move, or nothing. `frozen`: no heir may stand (rules 19, 22,
+    23).
+    """
+    group = draft.plan.groups.get(spec.name, GroupPlan())
+    if group.maintenance in (Maintenance.ON, Maintenance.ENDING):
+        return
+    group = _record_active(draft, spec, group)
+    holder = group.holder
+    if group.unverified and holder is not None and seen_active(draft, holder, spec.name):
+        group = draft.set_group(spec.name, replace(group, unverified=()),
+                                f"{holder.node} has waited for its predecessors")
+    group = _drop_out(draft, spec, group)
+    if group.holder is None:
+        group = _name_holder(draft, spec, group)
+    if group.holder is not None:
+        _care_for_heir(draft, spec, group, wanted, frozen)
+
+
+def _record_active(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
+    """Rule 18: a heir, or a leaving right above the holder's, that is seen active is the holder."""
+    above = group.holder.epoch if group.holder is not None else 0
+    for right in (group.heir, *group.leaving):
+        if right is None or right.epoch <= above or not seen_active(draft, right, spec.name):
+            continue
+        others = tuple(one for one in group.rights() if one != right)
+        changed = replace(group, holder=right, heir=None, handover=False, leaving=others,
+                          unverified=())
+        group = draft.set_group(spec.name, changed, f"{right.node} is active under epoch "
+                                                    f"{right.epoch}")
+        above = right.epoch
+    return group
+
+
+def seen_active(draft: Draft, right: Right, group: GroupName) -> bool:
+    """Tell whether a right's own incarnation says that it is active under it."""
+    if right.node == draft.own.sender:
+        return right.incarnation == draft.own.incarnation and any(
+            word.group == group and word.epoch == right.epoch for word in draft.own.groups)
+    word = draft.knowledge.word(right, group)
+    return word is not None and word.epoch == right.epoch
+
+
+def _drop_out(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
+    """Take out of the plan what is out, and let the heir inherit (rules 17, 18)."""
+    leaving = tuple(one for one in group.leaving
+                    if not draft.is_out(one, spec.name, group.maintenance))
+    if leaving != group.leaving:
+        gone = [one for one in group.leaving if one not in leaving]
+        changed = replace(_doubt(draft, spec, group, gone), leaving=leaving)
+        group = draft.set_group(spec.name, changed,
+                                f"{', '.join(one.node for one in gone)} is out")
+    if group.heir is not None and draft.is_out(group.heir, spec.name, group.maintenance):
+        line = f"heir {group.heir.node} is out"
+        changed = replace(_doubt(draft, spec, group, [group.heir]), heir=None)
+        group = draft.set_group(spec.name, changed, line)
+    holder, heir = group.holder, group.heir
+    if holder is None or not draft.is_out(holder, spec.name, group.maintenance):
+        return group
+    if heir is not None:
+        changed = replace(_doubt(draft, spec, group, [holder]), holder=heir, heir=None,
+                          handover=False)
+        return draft.set_group(spec.name, changed, f"{holder.node} is out, {heir.node} inherits")
+    if group.leaving:
+        return group
+    changed = replace(_doubt(draft, spec, group, [holder]), holder=None, handover=False)
+    return draft.set_group(spec.name, changed, f"{holder.node} is out")
+
+
+def _doubt(draft: Draft, spec: GroupSpec, group: GroupPlan, gone: list[Right]) -> GroupPlan:
+    """Remember who went out without a word, where that does not mean stopped (rules 13, 14)."""
+    if not spec.stop_within and not spec.fencing_required:
+        return group
+    silent = tuple(one for one in gone if not draft.is_done(one, spec.name))
+    return replace(group, unverified=(*group.unverified, *silent))
+
+
+def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
+    """Give the group to the best node that can have it; every other right is out (rule 18)."""
+    if group.heir is not None or group.leaving:
+        return group
+    fit = [node for node in spec.nodes if not _unfit(draft, spec, node)]
+    if not fit:
+        return group
+    if group.top_epoch == 0 and fit[0] != spec.nodes[0]:
+        settled = draft.led_since + SETTLING_INTERVALS * draft.knowledge.timing.interval
+        if draft.now < settled:
+            draft.wake_at(settled)
+            return group
+    right = _new_right(draft, fit[0], group)
+    draft.check_seat(right.node)
+    changed = replace(group, holder=right, top_epoch=right.epoch, handover=False)
+    return draft.set_group(spec.name, changed, f"{right.node} is holder, epoch {right.epoch}")
+
+
+def _unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:
+    if node in draft.seats:
+        return "declared dead"
+    return unfitness(node, spec, draft.knowledge, draft.says, draft.now)
+
+
+def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
+    life = draft.knowledge.seats[node].seat.life
+    return Right(node=node, incarnation=life.incarnation, round=life.round,
+                 epoch=group.top_epoch + 1)
+
+
+def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: NodeName,
+                   frozen: bool) -> None:
+    holder, heir = group.holder, group.heir
+    assert holder is not None
+    best = "" if frozen else best_heir(draft, spec, holder.node, wanted)
+    if heir is None:
+        if best and not group.leaving:
+            _name_heir(draft, spec, group, best)
+        return
+    if group.handover:
+        return
+    unfit = _unfit(draft, spec, heir.node)
+    if frozen or unfit or (wanted and best and best != heir.node):
+        why = unfit or (f"{best} shall be heir" if not frozen else "no heir may stand now")
+        changed = replace(group, heir=None, leaving=(*group.leaving, heir))
+        draft.set_group(spec.name, changed, f"heir {heir.node} is withdrawn: {why}")
+    elif wanted == heir.node and _ready_to_take(draft, spec, heir):
+        draft.set_group(spec.name, replace(group, handover=True),
+                        f"{holder.node} hands over to {heir.node}")
+
+
+def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
+    """Return the best heir: the wanted node if it can be, else by strength, then preference."""
+    fit = [node for node in spec.nodes if node != holder and not _unfit(draft, spec, node)]
+    if wanted:
+        return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
+            else ""
+    strong = [node for node in fit if not _weakness(draft, node, holder)]
+    return strong[0] if strong else ""
+
+
+def _weakness(draft: Draft, node: NodeName, holder: NodeName) -> str:
+    return heir_weakness(node, holder, draft.knowledge, draft.says, draft.now)
+
+
+def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) -> None:
+    """Rule 18: holder and heir are both `member` in the rounds named, by the transaction too."""
+    holder = group.holder
+    assert holder is not None and not group.leaving
+    seats = draft.knowledge.seats
+    held = seats.get(holder.node)
+    if held is None or held.seat.life != holder.life or held.seat.state is not SeatState.MEMBER:
+        return
+    if seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
+        return
+    right = _new_right(draft, node, group)
+    draft.check_seat(holder.node)
+    draft.check_seat(node)
+    draft.set_group(spec.name, replace(group, heir=right, top_epoch=right.epoch),
+                    f"{node} is heir, epoch {right.epoch}")
+
+
+def _ready_to_take(draft: Draft, spec: GroupSpec, heir: Right) -> bool:
+    """Tell whether the heir knows that it is heir, and would be able to act on the release."""
+    heartbeat = draft.says(heir.node)
+    return (heartbeat is not None and heartbeat.revision >= draft.knowledge.revision
+            and heartbeat.life == heir.life and not heartbeat.lapsed)
+
+
+def declare_blocked_seats(draft: Draft) -> None:
+    """Write blocked nodes `dead` that hold no right too, so that they count as gone (rule 17)."""
+    for node in draft.knowledge.spec.nodes:
+        if not maintained_by(draft.plan.groups, node.name) and node.name != draft.own.sender:
+            draft.declare_dead(node.name)
+
+
+def maintained_by(groups: Mapping[GroupName, GroupPlan], node: NodeName) -> bool:
+    """Tell whether a node holds a group in maintenance."""
+    return any(group.maintenance is not Maintenance.OFF and group.holder is not None
+               and group.holder.node == node for group in groups.values())

@@ -1,0 +1,76 @@
+"""Writing ZooKeeper's data anew, when it was lost or restored from an old copy (rule 25).
+
+The newest plan that a majority of voters knows is written under a new cluster id. Everybody who is
+not heard must be vouched for as powered off: a node that read a later plan could act on it.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from hamgr.core.effects import Effect, Op, Report, Write
+from hamgr.core.electorate import majority
+from hamgr.core.events import RebuildAsked
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.reasons import Reason
+from hamgr.core.records import LEADER, PLAN, ROOT, GroupPlan, Leader, Plan, Root
+from hamgr.core.types import Instant
+
+EPOCHS_SKIPPED = 1 << 20
+"""More than any cluster can have given after the copy was made."""
+
+
+def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int],
+            now: Instant) -> list[Effect]:
+    """Return the transaction that writes root, leader and plan anew, or a refusal."""
+    why = refusal(knowledge, event, now)
+    if why:
+        return [Report(reason=Reason.REQUEST_REFUSED, facts={"kind": "rebuild", "why": why})]
+    assert knowledge.plan is not None
+    plan = _plan_far_above(knowledge.plan, knowledge.node)
+    root = Root(cluster_id=event.cluster_id,
+                follows=(*(knowledge.root.follows if knowledge.root else ()),
+                         knowledge.cluster_id))
+    leader = Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
+    return [
+        Write(write=number(), ops=(
+            _put(ROOT, knowledge.root is not None, root),
+            _put(LEADER, knowledge.leader is not None, leader),
+            _put(PLAN, knowledge.plan_exists, plan))),
+        Report(reason=Reason.REQUEST_DONE,
+               facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
+    ]
+
+
+def refusal(knowledge: Knowledge, event: RebuildAsked, now: Instant) -> str:
+    """Say why a rebuild would not be safe now, or nothing."""
+    if not knowledge.connected or not (knowledge.root_read and knowledge.plan_read):
+        return "ZooKeeper cannot be read"
+    if knowledge.plan is None:
+        return "this node knows no plan"
+    heard = [knowledge.node]
+    for node, peer in knowledge.liveness.peers.items():
+        if knowledge.liveness.is_heard(node, now) and peer.heartbeat is not None:
+            if peer.heartbeat.revision > knowledge.plan.revision:
+                return f"{node} knows a newer plan; rebuild from there"
+            heard.append(node)
+        elif node not in event.down:
+            return f"{node} is not heard; power it off and say so"
+    names = knowledge.voters.names
+    if sum(name in heard for name in names) < majority(names):
+        return "no majority of voters is heard"
+    return ""
+
+
+def _plan_far_above(plan: Plan, by: str) -> Plan:
+    groups: dict[str, GroupPlan] = {
+        name: replace(group, top_epoch=group.top_epoch + EPOCHS_SKIPPED)
+        for name, group in plan.groups.items()}
+    return replace(plan, revision=plan.revision + EPOCHS_SKIPPED, by=by, groups=groups,
+                   why="rebuilt by an operator")
+
+
+def _put(path: str, exists: bool, record: Root | Leader | Plan) -> Op:
+    if exists:
+        return Op(kind="set", path=path, version=-1, record=record)
+    return Op(kind="create", path=path, record=record)

@@ -1,0 +1,182 @@
+"""What this node may use: which right, from when, and until when (rules 4, 5, 10 to 14, 22).
+
+A right is used under its epoch. `given_up` remembers rights that this node will never use (again);
+`done` is what it says aloud once stopping is verified. Both only grow.
+"""
+
+from msgspec import Struct
+
+from hamgr.core.group import LocalGroup, Occasion
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.records import GroupPlan, Right
+from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.types import Duration, Epoch, GroupName, Instant, Maintenance
+
+
+class Grant(Struct, frozen=True):
+    """A right that may be used now."""
+
+    right: Right
+    occasion: Occasion
+    probe: str
+    """How the address is to be probed for a conflict."""
+    doubts: tuple[Right, ...] = ()
+    """Earlier rights that are out without their owners' word: rules 13 and 14 apply."""
+
+
+class GroupRights:
+    """The rights of this node in one group."""
+
+    def __init__(self, local: LocalGroup) -> None:
+        self.local = local
+        self.given_up: Epoch = 0
+        self.done: Epoch = 0
+        self.condition_why = ""
+        """Why this node's own conditions for the group fail; empty while they hold."""
+        self.unfit_until: Instant = 0
+        """A service failed here beyond its limit: not again before then."""
+        self.released_at: Instant | None = None
+        self.maintained: Epoch = 0
+        """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
+        self.keeping = False
+        """A step into or out of maintenance is under way on this node."""
+
+    @property
+    def name(self) -> GroupName:
+        """The group's name."""
+        return self.local.spec.name
+
+    def is_fit(self, now: Instant) -> bool:
+        """Tell whether this node's own conditions for the group hold."""
+        return not self.condition_why and now >= self.unfit_until
+
+    def give_up(self, epoch: Epoch) -> None:
+        """Never use a right up to this epoch (again)."""
+        self.given_up = max(self.given_up, epoch)
+
+    def settle(self) -> bool:
+        """Say `done` for what is given up and verified to be stopped; True if that is news."""
+        if self.local.is_active:
+            # A later right may be given up while an earlier one is in use, and the other way
+            # round: only what lies below the epoch in use is certainly over.
+            settled = min(self.given_up, self.local.epoch - 1)
+        else:
+            settled = self.given_up
+        if settled <= self.done:
+            return False
+        self.done = settled
+        return True
+
+
+def own_rights(knowledge: Knowledge, plan: GroupPlan) -> list[Right]:
+    """Return the rights of this node's incarnation in a group."""
+    return [right for right in plan.rights() if right.node == knowledge.node
+            and right.incarnation == knowledge.incarnation]
+
+
+def forfeit(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: SeatKeeper) -> None:
+    """Give up every right that names a round that is over (rules 4, 5), or is leaving (rule 11)."""
+    if plan.maintenance is Maintenance.ON:
+        return
+    if plan.maintenance is Maintenance.ENDING:
+        if plan.holder is not None and plan.holder.node == knowledge.node and (
+                not rights.local.is_active):
+            rights.give_up(plan.holder.epoch)
+        return
+    for right in own_rights(knowledge, plan):
+        unused = not rights.local.is_active or rights.local.epoch != right.epoch
+        leaving = right in plan.leaving and unused
+        if leaving or seat.has_ended(right.life):
+            rights.give_up(right.epoch)
+
+
+def grant(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: SeatKeeper,
+          now: Instant) -> Grant | None:
+    """Return the right that this node may become active under now (rule 10)."""
+    if not seat.holds(now) or plan.maintenance in (Maintenance.ON, Maintenance.ENDING):
+        return None
+    holder, heir = plan.holder, plan.heir
+    if seat.standing is not Standing.CLAIMED and knowledge.blocked(knowledge.node, seat.life, now):
+        return None
+    if holder is not None and _mine(holder, knowledge, seat) and (
+            _usable(rights, holder, knowledge)):
+        if plan.handover:
+            return None
+        occasion = Occasion(plan.why or "holder by plan", target=holder.node)
+        return Grant(holder, occasion, _probe_as_holder(plan), plan.unverified)
+    if heir is None or holder is None or not _mine(heir, knowledge, seat):
+        return None
+    if not _usable(rights, heir, knowledge) or not seat.is_member():
+        return None
+    if knowledge.said_done(holder, rights.name):
+        occasion = Occasion(f"{holder.node} released", planned=plan.handover, origin=holder.node,
+                            target=heir.node)
+        return Grant(heir, occasion, "none", plan.unverified)
+    accusers = knowledge.blocked(holder.node, holder.life, now)
+    if accusers:
+        why = f"{holder.node} is blocked, accused by {', '.join(accusers)}"
+        occasion = Occasion(why, origin=holder.node, target=heir.node)
+        return Grant(heir, occasion, "beside", (*plan.unverified, holder))
+    return None
+
+
+def _mine(right: Right, knowledge: Knowledge, seat: SeatKeeper) -> bool:
+    return right.node == knowledge.node and right.life == seat.life
+
+
+def _usable(rights: GroupRights, right: Right, knowledge: Knowledge) -> bool:
+    return (right.epoch > rights.done and right.epoch > rights.given_up
+            and knowledge.epochs.get(rights.name, 0) <= right.epoch)
+
+
+def _probe_as_holder(plan: GroupPlan) -> str:
+    """The first owner ever probes before it claims; later the former one is known to be out."""
+    return "before" if plan.holder is not None and plan.holder.epoch == 1 else "beside"
+
+
+def must_stop(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge,
+              seat: SeatKeeper, now: Instant) -> str:
+    """Say why an active group must stop here, or nothing if it may go on (rule 11)."""
+    epoch = rights.local.epoch
+    if rights.maintained:
+        return ""
+    if not seat.holds(now):
+        return "the lease ran out"
+    if plan is None:
+        return ""
+    if plan.maintenance is Maintenance.ENDING:
+        # The plan may still name the incarnation that entered maintenance (rule 22).
+        return ""
+    if not any(right.epoch == epoch for right in own_rights(knowledge, plan)):
+        return "the plan names this right no more"
+    if plan.handover and plan.holder is not None and plan.holder.epoch == epoch:
+        return "told to hand over"
+    if plan.holder is not None and plan.holder.epoch > epoch:
+        return f"epoch {plan.holder.epoch} is recorded as holder"
+    heard = knowledge.epochs.get(rights.name, 0)
+    if heard > epoch:
+        return f"epoch {heard} is in use"
+    # On a claim no heir stands that could act on accusations (rule 19).
+    if seat.standing is not Standing.CLAIMED:
+        accusers = knowledge.blocked(knowledge.node, seat.life, now)
+        if accusers:
+            return f"own round is blocked, accused by {', '.join(accusers)}"
+    return ""
+
+
+def may_release(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge,
+                cooldown: Duration, now: Instant) -> bool:
+    """Tell whether the holder may release of its own accord to a heir that is ready (rule 12)."""
+    holder, heir = plan.holder, plan.heir
+    if holder is None or heir is None or holder.epoch != rights.local.epoch:
+        return False
+    if rights.released_at is not None and now - rights.released_at < cooldown:
+        return False
+    word = knowledge.word(heir, rights.name)
+    peer = knowledge.liveness.peers.get(heir.node)
+    heartbeat = peer.heartbeat if peer is not None else None
+    if peer is None or heartbeat is None or word is None or not word.fit:
+        return False
+    echo = peer.echoes(knowledge.incarnation)
+    young = echo is not None and now - echo.sent < knowledge.timing.lease
+    return young and heartbeat.life == heir.life and not heartbeat.lapsed

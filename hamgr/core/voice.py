@@ -1,0 +1,112 @@
+"""What this node says: the heartbeat, and which heartbeats of others it credits (rules 1, 2)."""
+
+from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
+from hamgr.core.knowledge import Knowledge
+from hamgr.core.liveness import Peer
+from hamgr.core.rights import GroupRights
+from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.types import Duration, GroupName, Instant, NodeName
+
+WORDS_MAX = 16
+"""Groups that one heartbeat speaks of, so that it stays below 1,200 bytes; the rest take turns."""
+MAJOR_STANDINGS = (Standing.CLAIMED, Standing.SETTLING, Standing.MEMBER)
+
+
+class Voice:
+    """Composes heartbeats; remembers only the sequence number."""
+
+    def __init__(self, knowledge: Knowledge, seat: SeatKeeper,
+                 groups: dict[GroupName, GroupRights], digest: str, version: str) -> None:
+        self._knowledge = knowledge
+        self._seat = seat
+        self._groups = groups
+        self._digest = digest
+        self._version = version
+        self._sequence = 0
+        self._turn = 0
+        self.lateness: Duration = 0
+        """The worst lateness of our own loop in the last second."""
+
+    def is_warm(self, now: Instant) -> bool:
+        """Tell whether a voter has run long enough, and learned from a majority (rule 2)."""
+        knowledge = self._knowledge
+        if now - knowledge.started < knowledge.timing.voter_warmup:
+            return False
+        peers = knowledge.liveness.peers
+        names = knowledge.voters.names
+        heard = [name for name, peer in peers.items() if peer.heartbeat is not None]
+        learned = sum(name == knowledge.node or name in heard for name in names)
+        return learned >= knowledge.electorate.majority
+
+    def credits(self, peer: Peer, now: Instant) -> bool:
+        """Tell whether the newest heartbeat of a peer is credited (rule 2)."""
+        heartbeat = peer.heartbeat
+        if heartbeat is None or heartbeat.lapsed or heartbeat.round == 0:
+            return False
+        if not self._knowledge.votes or peer.accused >= heartbeat.life:
+            return False
+        if not self._seat.holds(now) or not self.is_warm(now):
+            return False
+        return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
+                   for word in heartbeat.groups)
+
+    def heartbeat(self, to: NodeName, now: Instant, *, answer: bool = False) -> Heartbeat:
+        """Return the next heartbeat to a peer."""
+        self._sequence += 1
+        return self._compose(self._knowledge.liveness.peers[to], now, answer)
+
+    def own(self, now: Instant) -> Heartbeat:
+        """Return what we would say of ourselves: a leader judges itself by the same words."""
+        return self._compose(None, now, False)
+
+    def _compose(self, peer: Peer | None, now: Instant, answer: bool) -> Heartbeat:
+        knowledge, seat = self._knowledge, self._seat
+        liveness = knowledge.liveness
+        return Heartbeat(
+            cluster=knowledge.cluster_id, sender=knowledge.node,
+            incarnation=knowledge.incarnation, round=seat.round, sequence=self._sequence,
+            sent=now, answer=answer, seat=seat.standing.value, lapsed=not seat.holds(now),
+            lease=seat.lease.length, revision=knowledge.plan.revision if knowledge.plan else 0,
+            voters=knowledge.voters.number, lateness=self.lateness,
+            echo=None if peer is None else self._echo(peer, now),
+            groups=self._words(peer, now), accusations=liveness.standing_accusations(),
+            relays=knowledge.relays() if knowledge.votes else (),
+            credits=seat.lease.creditors(now),
+            epochs=() if peer is None else self._epochs(peer),
+            config=self._digest, version=self._version, scars=self.scars(now))
+
+    def _echo(self, peer: Peer, now: Instant) -> Echo | None:
+        heard = peer.heartbeat
+        if heard is None:
+            return None
+        return Echo(heard.incarnation, heard.round, heard.sent, self.credits(peer, now))
+
+    def _words(self, peer: Peer | None, now: Instant) -> tuple[GroupWord, ...]:
+        spoken = (self._word(rights, now) for rights in self._groups.values())
+        words = [word for word in spoken if word is not None]
+        if peer is None or len(words) <= WORDS_MAX:
+            return tuple(words)
+        self._turn = (self._turn + WORDS_MAX) % len(words)
+        return tuple((words[self._turn:] + words[:self._turn])[:WORDS_MAX])
+
+    def _word(self, rights: GroupRights, now: Instant) -> GroupWord | None:
+        local = rights.local
+        fit = rights.is_fit(now)
+        if not local.is_active and not rights.done and fit:
+            return None
+        return GroupWord(rights.name, local.epoch, rights.done, fit, local.armed)
+
+    def _epochs(self, peer: Peer) -> tuple[tuple[GroupName, int], ...]:
+        """Epochs in use, for a voter that has just started: it has forgotten them (rule 2)."""
+        epochs = list(self._knowledge.epochs.items())
+        if len(epochs) <= WORDS_MAX:
+            return tuple(epochs)
+        return tuple((epochs[self._turn % len(epochs):] + epochs)[:WORDS_MAX])
+
+    def scars(self, now: Instant) -> tuple[NodeName, ...]:
+        """Return the voters that accuse our present round and yet hear us (rule 19)."""
+        knowledge = self._knowledge
+        if self._seat.standing not in MAJOR_STANDINGS:
+            return ()
+        found = knowledge.liveness.accusers(knowledge.node, self._seat.life, now)
+        return tuple(name for name in found if name in knowledge.voters.names)
