@@ -19,14 +19,17 @@ DONE, CONFLICT, UNKNOWN, REFUSED = (
 
 
 class Node:
-    """One adapter and everything that it told, in order; can be awaited."""
+    """One adapter and everything that it told, in order; can be awaited.
+
+    It is patient, so that a busy machine does not look like an outage; tests of outages are not.
+    """
 
     def __init__(self, cluster: str, hosts: list[str], name: str = "n1", **options: Any) -> None:
         self.told: list[Event] = []
         self._news = asyncio.Event()
         self._writes = 0
         self.zk = ZooKeeper(name, ("n1", "n2"), cluster, hosts, self._post,
-                            **{"session_timeout_s": 2.0, **options})
+                            **{"session_timeout_s": 10.0, "deadline_s": 10.0, **options})
 
     def _post(self, event: Event) -> None:
         self.told.append(event)
