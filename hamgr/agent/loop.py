@@ -31,6 +31,10 @@ LATE: Duration = 5 * MILLISECOND
 nothing; the margins of the protocol begin at 10 ms."""
 
 
+SOON: Duration = MILLISECOND
+"""The least time to a tick: what epoll can tell apart."""
+
+
 class Engine(Protocol):
     """What the loop needs of hamgr.core.engine.Engine."""
 
@@ -183,8 +187,9 @@ class Loop:
         for effect in effects:
             self._perform(effect)
         if self._engine is not None:
-            # A deadline in the past is due now: lateness counts from when it could be known.
-            self._due = max(self._engine.deadline(), now + 1)
+            # A deadline in the past is due soon, not now: lateness counts from when it could be
+            # known, and no engine can keep a real-time process busy with nothing but ticks.
+            self._due = max(self._engine.deadline(), now + SOON)
 
     def _arm(self) -> None:
         if self._timer is not None:

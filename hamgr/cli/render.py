@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from hamgr.cli.survey import GroupRow, NodeRow, Survey, VipRow, Wire
+from hamgr.cli.survey import GroupRow, NodeRow, Survey, VipRow
 
 NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "ACTIVE FOR", "NOTE")
 GROUP_HEAD = ("GROUP", "PLAN", "ACTIVE", "HEIR", "EPOCH", "ADDRESS", "KERNEL", "WIRE", "GUARDED BY")
@@ -79,7 +79,7 @@ def _group(survey: Survey, group: GroupRow) -> list[tuple[str, ...]]:
         return [(*first, "-", "-", "-", guard)]
     rows: list[tuple[str, ...]] = []
     for number, vip in enumerate(group.vips):
-        where = (vip.address, _kernel(survey, vip), _wire(vip.wire))
+        where = (vip.address, _kernel(survey, vip), _wire(vip))
         rows.append((*first, *where, guard) if number == 0 else ("",) * 5 + where + ("",))
     return rows
 
@@ -90,10 +90,11 @@ def _kernel(survey: Survey, vip: VipRow) -> str:
     return f"on {survey.node}" if vip.kernel else f"not on {survey.node}"
 
 
-def _wire(wire: Wire) -> str:
-    if not wire.asked:
+def _wire(vip: VipRow) -> str:
+    if not vip.wire.asked:
         return "-"
-    return wire.node or wire.mac or "no answer"
+    # The owner does not hear itself: on its wire, silence is as it should be.
+    return vip.wire.node or vip.wire.mac or ("no rival" if vip.kernel else "no answer")
 
 
 def _why(group: GroupRow) -> str:

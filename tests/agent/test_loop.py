@@ -116,9 +116,9 @@ def test_a_timer_that_fires_early_waits_on() -> None:
 def test_only_one_timer_is_armed_at_a_time() -> None:
     world = begun()
     for number in range(5):
-        world.due = world.now + number + 1
+        world.due = world.now + (number + 2) * MILLISECOND
         world.loop.post(StopAsked())
-    assert world.armed().at == world.now + 5
+    assert world.armed().at == world.now + 6 * MILLISECOND
 
 
 def test_effects_are_carried_out_before_what_they_post_is_handled() -> None:

@@ -37,8 +37,11 @@ class Guard:
         """Somebody of this MAC speaks as the owner of the VIP.
 
         The last to speak has the clients, so a rival is always answered, also if it is one that
-        has just lost the address and does not know it yet.
+        has just lost the address and does not know it yet. Who holds nothing has no rival: the
+        lawful holder speaks so too.
         """
+        if self._holder(vip) is None:
+            return
         self._answer(vip)
         self._report((vip, mac))
 
