@@ -54,6 +54,24 @@ async def test_nothing_is_queued_while_the_server_is_down(servers: list[Server])
 
 
 @outage(1)
+async def test_a_write_that_slips_in_behind_a_lost_connection_is_refused(
+        servers: list[Server]) -> None:
+    """The loop has not heard of it yet; kazoo would keep the write and send it later."""
+    (server,) = servers
+    async with nodes(servers) as (n1,):
+        await n1.write(create("leader", Leader(term=1)))
+        session = n1.zk._current()
+        server.kill()
+        while session._client.connected:
+            time.sleep(0.01)  # noqa: ASYNC251 - the loop must not run meanwhile
+        assert n1.zk._connected
+        assert (await n1.write(lead(2, 0))).outcome is REFUSED
+        server.start()
+        up = await n1.change(up=True, since=await n1.change(up=False))
+        assert (await n1.read("leader", since=up)).version == 0
+
+
+@outage(1)
 async def test_a_write_that_a_dying_server_may_have_taken_is_unknown(servers: list[Server]) -> None:
     (server,) = servers
     async with nodes(servers) as (n1,):
