@@ -264,7 +264,8 @@ class Activity:
         effects: list[Effect] = []
         waiting = False
         for right in granted.doubts:
-            if self._knowledge.said_done(right, rights.name):
+            knowledge = self._knowledge
+            if knowledge.said_done(right, rights.name) or knowledge.stopped_by_seat(right):
                 continue
             if spec.fencing_required:
                 effects += self._fence(rights, right, doubts, now)

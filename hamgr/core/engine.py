@@ -16,7 +16,6 @@ from hamgr.core.effects import (
     Exit,
     KeepFacts,
     Report,
-    SendHeartbeat,
     SetDeadline,
 )
 from hamgr.core.events import (
@@ -92,6 +91,8 @@ class Engine:
         self._serial = 0
         self._deadline_sent: Instant = -1
         self._say_now = False
+        self._changed = True
+        """Something that a leader's decision may rest on."""
         self._scar_ended_at: Instant | None = None
         self._stopping = ""
         self._stop_by: Instant = NEVER
@@ -143,6 +144,8 @@ class Engine:
         effects.append(self._report(Reason.LAPSED, round=self._seat.round, why=why))
 
     def _take_in(self, event: Event, now: Instant, effects: list[Effect]) -> None:
+        if not isinstance(event, HeartbeatReceived | Tick):
+            self._changed = True
         match event:
             case HeartbeatReceived(heartbeat=heartbeat, ring=ring):
                 self._heard(heartbeat, ring, now, effects)
@@ -172,7 +175,7 @@ class Engine:
             self._accuse(now, effects)
         effects += self._activity.act(now, bool(self._stopping))
         if self._activity.take_news():
-            self._say_now = True
+            self._say_now = self._changed = True
         if seat.standing is Standing.LAPSED and not self._activity.exclusive():
             seat.stopped()
         if seat.over and not self._activity.exclusive():
@@ -187,7 +190,13 @@ class Engine:
                                   may_reclaim=self._activity.may_reclaim(), vacate=vacate,
                                   serial=self._next_serial)
         if not self._stopping:
-            effects += self._leadership.act(self._voice.own(now), seat.holds(now), now)
+            self._plan(now, effects)
+
+    def _plan(self, now: Instant, effects: list[Effect]) -> None:
+        """Lead, or try to: when something has changed, and else once in an interval."""
+        if self._changed or now >= self._next_beat or now >= self._leadership.wake():
+            self._changed = False
+            effects += self._leadership.act(self._voice.own, self._seat.holds(now), now)
 
     def _speak(self, now: Instant, effects: list[Effect]) -> None:
         """Send heartbeats: every interval, and at once when something must be known."""
@@ -201,8 +210,7 @@ class Engine:
             self._next_beat += interval * (1 + late // interval)
         if regular or self._say_now:
             self._say_now = False
-            effects += [SendHeartbeat(to=node, heartbeat=self._voice.heartbeat(node, now))
-                        for node in self._receivers()]
+            effects += self._voice.heartbeats(self._receivers(), now)
 
     def _receivers(self) -> list[NodeName]:
         """All others; beyond seven nodes, nodes that do not vote exchange with voters only."""
@@ -235,6 +243,8 @@ class Engine:
         if before is None or before.incarnation != heartbeat.incarnation:
             effects.append(self._report(Reason.HEARD, peer=peer.node,
                                         incarnation=heartbeat.incarnation))
+        if before is None or _essence(before) != _essence(heartbeat):
+            self._changed = True
         self._report_accusations(before, heartbeat, effects)
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
@@ -242,8 +252,7 @@ class Engine:
                 and Life(echo.incarnation, echo.round) == self._seat.life):
             self._seat.lease.credit(heartbeat.sender, echo.sent)
         if not heartbeat.answer and knowledge.votes and self._wants_answer(heartbeat):
-            answer = self._voice.heartbeat(peer.node, now, answer=True)
-            effects.append(SendHeartbeat(to=peer.node, heartbeat=answer))
+            effects += self._voice.heartbeats([peer.node], now, answer=True)
 
     def _wants_answer(self, heartbeat: Heartbeat) -> bool:
         """Holders and heirs are answered at once, and who is about to give a claim up."""
@@ -343,7 +352,7 @@ class Engine:
         """Rule 8: accuse the silent, and tell everyone at once."""
         liveness = self._knowledge.liveness
         for one in liveness.accuse_silent(now):
-            self._say_now = True
+            self._say_now = self._changed = True
             seen = self._knowledge.seats.get(one.node)
             if seen is not None and seen.seat.state is SeatState.LEFT:
                 continue
@@ -390,8 +399,7 @@ class Engine:
         taken_over = seat.has_left and not self._activity.awaited(now)
         if taken_over or now >= self._stop_by:
             self._ended = True
-            effects += [SendHeartbeat(to=node, heartbeat=self._voice.heartbeat(node, now))
-                        for node in self._receivers()]
+            effects += self._voice.heartbeats(self._receivers(), now)
             effects.append(self._report(Reason.LEFT, why=self._stopping))
             effects.append(Exit())
 
@@ -405,3 +413,10 @@ class Engine:
 
     def _report(self, reason: Reason, **facts: str | int) -> Report:
         return Report(reason=reason, node=self.node, facts=facts)
+
+
+def _essence(heartbeat: Heartbeat) -> tuple[object, ...]:
+    """Return what of a heartbeat a leader's decision may rest on."""
+    return (heartbeat.incarnation, heartbeat.round, heartbeat.lapsed, heartbeat.seat,
+            heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
+            heartbeat.relays, heartbeat.scars, heartbeat.credits)

@@ -48,6 +48,8 @@ class Knowledge:
         self.started = now
         self.timing: Timing = spec.timing
         self.voters = Voters(number=0, names=spec.voters)
+        self.electorate = Electorate(spec.voters)
+        """The voters that count now."""
         others = (one.name for one in spec.nodes if one.name != node)
         self.liveness = Liveness(node, incarnation, others, spec.timing, now)
 
@@ -75,11 +77,6 @@ class Knowledge:
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
     # -- reading ------------------------------------------------------------------------------
-
-    @property
-    def electorate(self) -> Electorate:
-        """The voters that count now."""
-        return Electorate(self.voters.names, self.voters.former)
 
     @property
     def votes(self) -> bool:
@@ -147,6 +144,7 @@ class Knowledge:
         if record.revision >= self.revision:
             self.revision = record.revision
             self.voters = record.voters
+            self.electorate = Electorate(record.voters.names, record.voters.former)
             self.timing = self.liveness.timing = record.times
         for group in record.groups.values():
             for right in group.rights():
@@ -249,6 +247,16 @@ class Knowledge:
         seen = self.seats.get(node)
         return (seen is not None and seen.seat.state in (SeatState.DEAD, SeatState.LEFT)
                 and now - seen.since >= self.timing.detection)
+
+    def stopped_by_seat(self, right: Right) -> bool:
+        """Tell whether a right's node has verified, by its seat alone, that nothing runs any more.
+
+        A round is claimed only with nothing exclusive active (rule 5), an incarnation begins only
+        when its leftovers are gone (rule 21), and `left` is written when all has stopped.
+        """
+        seen = self.seats.get(right.node)
+        return seen is not None and (seen.seat.life > right.life or (
+            seen.seat.life == right.life and seen.seat.state is SeatState.LEFT))
 
     def ended_by_seat(self, right: Right) -> bool:
         """Tell whether the seat of a right's node shows that its round is over (rule 17)."""

@@ -33,6 +33,9 @@ from hamgr.core.records import (
 from hamgr.core.requests import end_maintenance, gather
 from hamgr.core.types import NEVER, Instant, Life, NodeName, Outcome, SeatState
 
+Own = Callable[[Instant], Heartbeat]
+"""What this node says of itself at an instant."""
+
 HISTORY_KEPT = 200
 """Plan changes that the history in ZooKeeper keeps."""
 REQUESTS_KEPT = 16
@@ -130,7 +133,7 @@ class Leadership:
 
     # -- what to do next ----------------------------------------------------------------------
 
-    def act(self, own: Heartbeat, holds: bool, now: Instant) -> list[Effect]:
+    def act(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         """Return what leading, or wanting to lead, asks for now. `holds`: our lease is valid."""
         self._wake = NEVER
         if self._pending is not None or now < self._retry_at:
@@ -212,7 +215,7 @@ class Leadership:
         return Op(kind="set", path=LEADER, version=self._knowledge.leader_version,
                   record=replace(leader, node="", incarnation=0))
 
-    def _lead(self, own: Heartbeat, holds: bool, now: Instant) -> list[Effect]:
+    def _lead(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         if not self._hears_quorum(now):
             op = self.vacate_op()
             assert op is not None
@@ -241,9 +244,9 @@ class Leadership:
         self._wake = min(self._wake, due)
         return now < due
 
-    def _draft(self, own: Heartbeat, now: Instant) -> Draft:
+    def _draft(self, own: Own, now: Instant) -> Draft:
         knowledge = self._knowledge
-        draft = Draft(knowledge, own, self._led_since, now)
+        draft = Draft(knowledge, own(now), self._led_since, now)
         if all_have_read(draft, revision=knowledge.revision):
             if self._acked[0] != knowledge.revision:
                 self._acked = (knowledge.revision, now)

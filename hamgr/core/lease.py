@@ -13,6 +13,8 @@ class Lease:
         self._since: Instant = 0
         self._credits: dict[NodeName, Instant] = {}
         self._claim: Instant = 0
+        self._computed: tuple[Electorate, Instant] | None = None
+        """The credits' deadline, until a credit or the electorate changes it."""
 
     @property
     def length(self) -> Duration:
@@ -27,6 +29,7 @@ class Lease:
         """Forget all credits and the claim: they die with their round."""
         self._credits.clear()
         self._claim = 0
+        self._computed = None
 
     def credit(self, voter: NodeName, sent: Instant) -> None:
         """Take in a credit, named by the send time of our heartbeat on our own clock.
@@ -37,6 +40,7 @@ class Lease:
         expiry = sent + length
         if expiry > self._credits.get(voter, 0):
             self._credits[voter] = expiry
+            self._computed = None
 
     def claim_until(self, until: Instant) -> None:
         """Trust the claim until then; answers may come out of order, so it only grows."""
@@ -53,6 +57,11 @@ class Lease:
 
     def credit_deadline(self, electorate: Electorate, node: NodeName) -> Instant:
         """Until when credits make a majority of voters with ourselves."""
+        if self._computed is None or self._computed[0] is not electorate:
+            self._computed = (electorate, self._compute(electorate, node))
+        return self._computed[1]
+
+    def _compute(self, electorate: Electorate, node: NodeName) -> Instant:
         needed = electorate.credits_needed(node)
         if needed <= 0:
             return NEVER

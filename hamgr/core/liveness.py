@@ -59,6 +59,8 @@ class Liveness:
         self.incarnation = incarnation
         self.timing = timing
         self.peers = {name: Peer(name, started + timing.detection) for name in peers}
+        self._accusing: list[Peer] = []
+        """The peers whose newest word accuses anybody."""
 
     def hear(self, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
         """Take in a heartbeat; False if a newer one was heard already (rule 3)."""
@@ -73,7 +75,9 @@ class Liveness:
         peer.rings[ring] = now
         peer.heartbeat = heartbeat
         peer.heard_at = now
-        peer.accusations = {one.node: one.life for one in heartbeat.accusations}
+        if heartbeat.accusations or peer.accusations:
+            peer.accusations = {one.node: one.life for one in heartbeat.accusations}
+            self._accusing = [one for one in self.peers.values() if one.accusations]
         peer.known = max(peer.known, heartbeat.life)
         peer.suspect_at = now + self._detection(heartbeat)
         return True
@@ -132,7 +136,7 @@ class Liveness:
         """
         own = self.peers.get(node)
         found = [self.node] if own is not None and own.accused >= life else []
-        for peer in self.peers.values():
+        for peer in self._accusing:
             if peer.accusations.get(node, NO_LIFE) >= life and self.is_fresh(peer, now):
                 found.append(peer.node)
         return tuple(found)

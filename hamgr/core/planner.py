@@ -200,7 +200,8 @@ def _doubt(draft: Draft, spec: GroupSpec, group: GroupPlan, gone: list[Right]) -
     """Remember who went out without a word, where that does not mean stopped (rules 13, 14)."""
     if not spec.stop_within and not spec.fencing_required:
         return group
-    silent = tuple(one for one in gone if not draft.is_done(one, spec.name))
+    silent = tuple(one for one in gone if not draft.is_done(one, spec.name)
+                   and not draft.knowledge.stopped_by_seat(one))
     return replace(group, unverified=(*group.unverified, *silent))
 
 

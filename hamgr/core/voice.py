@@ -1,12 +1,18 @@
 """What this node says: the heartbeat, and which heartbeats of others it credits (rules 1, 2)."""
 
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from hamgr.core.effects import SendHeartbeat
 from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
 from hamgr.core.rights import GroupRights
 from hamgr.core.seat import SeatKeeper, Standing
-from hamgr.core.types import Duration, GroupName, Instant, NodeName
+from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName
 
+T = TypeVar("T")
 WORDS_MAX = 16
 """Groups that one heartbeat speaks of, so that it stays below 1,200 bytes; the rest take turns."""
 MAJOR_STANDINGS = (Standing.CLAIMED, Standing.SETTLING, Standing.MEMBER)
@@ -50,30 +56,35 @@ class Voice:
         return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
                    for word in heartbeat.groups)
 
-    def heartbeat(self, to: NodeName, now: Instant, *, answer: bool = False) -> Heartbeat:
-        """Return the next heartbeat to a peer."""
+    def heartbeats(self, to: list[NodeName], now: Instant, *,
+                   answer: bool = False) -> list[SendHeartbeat]:
+        """Return the next heartbeat to each of these peers: one body, an echo for each."""
+        body = self.own(now)
+        if len(body.groups) > WORDS_MAX:
+            self._turn = (self._turn + WORDS_MAX) % len(body.groups)
+            body = replace(body, groups=_some(body.groups, self._turn))
+        return [SendHeartbeat(to=node, heartbeat=self._address(body, node, now, answer))
+                for node in to]
+
+    def _address(self, body: Heartbeat, to: NodeName, now: Instant, answer: bool) -> Heartbeat:
         self._sequence += 1
-        return self._compose(self._knowledge.liveness.peers[to], now, answer)
+        echo = self._echo(self._knowledge.liveness.peers[to], now)
+        return replace(body, sequence=self._sequence, echo=echo, answer=answer)
 
     def own(self, now: Instant) -> Heartbeat:
-        """Return what we would say of ourselves: a leader judges itself by the same words."""
-        return self._compose(None, now, False)
-
-    def _compose(self, peer: Peer | None, now: Instant, answer: bool) -> Heartbeat:
+        """Return what we say of ourselves: a leader judges itself by the same words."""
         knowledge, seat = self._knowledge, self._seat
-        liveness = knowledge.liveness
         return Heartbeat(
             cluster=knowledge.cluster_id, sender=knowledge.node,
-            incarnation=knowledge.incarnation, round=seat.round, sequence=self._sequence,
-            sent=now, answer=answer, seat=seat.standing.value, lapsed=not seat.holds(now),
+            incarnation=knowledge.incarnation, round=seat.round, sequence=0,
+            sent=now, answer=False, seat=seat.standing.value, lapsed=not seat.holds(now),
             lease=seat.lease.length, revision=knowledge.plan.revision if knowledge.plan else 0,
-            voters=knowledge.voters.number, lateness=self.lateness,
-            echo=None if peer is None else self._echo(peer, now),
-            groups=self._words(peer, now), accusations=liveness.standing_accusations(),
+            voters=knowledge.voters.number, lateness=self.lateness, echo=None,
+            groups=self._words(now),
+            accusations=knowledge.liveness.standing_accusations() if knowledge.votes else (),
             relays=knowledge.relays() if knowledge.votes else (),
-            credits=seat.lease.creditors(now),
-            epochs=() if peer is None else self._epochs(peer),
-            config=self._digest, version=self._version, scars=self.scars(now))
+            credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
+            version=self._version, scars=self.scars(now))
 
     def _echo(self, peer: Peer, now: Instant) -> Echo | None:
         heard = peer.heartbeat
@@ -81,13 +92,9 @@ class Voice:
             return None
         return Echo(heard.incarnation, heard.round, heard.sent, self.credits(peer, now))
 
-    def _words(self, peer: Peer | None, now: Instant) -> tuple[GroupWord, ...]:
+    def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         spoken = (self._word(rights, now) for rights in self._groups.values())
-        words = [word for word in spoken if word is not None]
-        if peer is None or len(words) <= WORDS_MAX:
-            return tuple(words)
-        self._turn = (self._turn + WORDS_MAX) % len(words)
-        return tuple((words[self._turn:] + words[:self._turn])[:WORDS_MAX])
+        return tuple(word for word in spoken if word is not None)
 
     def _word(self, rights: GroupRights, now: Instant) -> GroupWord | None:
         local = rights.local
@@ -96,12 +103,9 @@ class Voice:
             return None
         return GroupWord(rights.name, local.epoch, rights.done, fit, local.armed)
 
-    def _epochs(self, peer: Peer) -> tuple[tuple[GroupName, int], ...]:
+    def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, for a voter that has just started: it has forgotten them (rule 2)."""
-        epochs = list(self._knowledge.epochs.items())
-        if len(epochs) <= WORDS_MAX:
-            return tuple(epochs)
-        return tuple((epochs[self._turn % len(epochs):] + epochs)[:WORDS_MAX])
+        return _some(tuple(self._knowledge.epochs.items()), self._turn)
 
     def scars(self, now: Instant) -> tuple[NodeName, ...]:
         """Return the voters that accuse our present round and yet hear us (rule 19)."""
@@ -110,3 +114,11 @@ class Voice:
             return ()
         found = knowledge.liveness.accusers(knowledge.node, self._seat.life, now)
         return tuple(name for name in found if name in knowledge.voters.names)
+
+
+def _some(words: tuple[T, ...], turn: int) -> tuple[T, ...]:
+    """Return so many words as one heartbeat carries; the rest have their turn in the next."""
+    if len(words) <= WORDS_MAX:
+        return words
+    start = turn % len(words)
+    return (words[start:] + words[:start])[:WORDS_MAX]
