@@ -16,45 +16,43 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
 from hamgr import deadman
+from tests.netns import PATIENCE_S, Segment
 
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parents[2]
 FEEDER = Path(__file__).with_name("feeder.py")
 V4, V6 = "10.99.0.100/24", "fd00:99::100/64"
-PATIENCE = 10.0
-"""How long a test waits for what must come, on a machine as busy as it likes."""
 
 
-def ip(namespace: str, *arguments: str) -> str:
-    return subprocess.run(["ip", "-n", namespace, *arguments], check=True, text=True,
-                          capture_output=True).stdout
-
-
-class Namespace:
-    """A network namespace with a veth pair in it, and an eye on its addresses."""
+class Node(Segment):
+    """One machine, and an eye on its addresses."""
 
     def __init__(self) -> None:
-        self.name = f"dm{uuid.uuid4().hex[:8]}"
-        subprocess.run(["ip", "netns", "add", self.name], check=True)
-        ip(self.name, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-        ip(self.name, "link", "set", "v0", "up")
-        ip(self.name, "link", "set", "v1", "up")
+        super().__init__("node")
+
+    def __enter__(self) -> "Node":
+        super().__enter__()
         self.monitor = self._monitor()
+        return self
 
-    def add(self, cidr: str, interface: str = "v0") -> None:
-        ip(self.name, "addr", "add", cidr, "dev", interface, *(["nodad"] if ":" in cidr else []))
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "monitor"):
+            self.monitor.close()
+        super().__exit__()
 
-    def has(self, cidr: str) -> bool:
-        return f" {cidr} " in ip(self.name, "addr", "show")
+    def add(self, cidr: str, interface: str = "eth0") -> None:
+        self.ip("node", f"address add {cidr} dev {interface} {'nodad' * (':' in cidr)}")
 
-    def removed_at(self, cidr: str, within: float = PATIENCE) -> int:
+    def holds(self, cidr: str) -> bool:
+        return self.has("node", cidr.split("/")[0])
+
+    def removed_at(self, cidr: str, within: float = PATIENCE_S) -> int:
         """Wait for the kernel's word that the address is gone; return CLOCK_MONOTONIC of it."""
         wanted = socket.inet_pton(socket.AF_INET6 if ":" in cidr else socket.AF_INET,
                                   cidr.split("/")[0])
@@ -67,16 +65,12 @@ class Namespace:
                     return now
         raise AssertionError(f"{cidr} was not removed within {within} s")
 
-    def close(self) -> None:
-        self.monitor.close()
-        subprocess.run(["ip", "netns", "del", self.name], check=True)
-
     def _monitor(self) -> socket.socket:
-        """Open a netlink socket in the namespace: a thread that goes there and ends."""
+        """Open a netlink socket on the machine: a thread that goes there, and ends."""
         made: queue.Queue[socket.socket] = queue.Queue()
 
         def there() -> None:
-            with open(f"/run/netns/{self.name}") as namespace:
+            with open(f"/run/netns/{self.namespace('node')}") as namespace:
                 assert ctypes.CDLL(None).setns(namespace.fileno(), 0x40000000) == 0
             monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
             monitor.bind((0, 0x10 | 0x100))  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
@@ -91,11 +85,11 @@ class Namespace:
 class Agent:
     """The stand-in, and what it said."""
 
-    def __init__(self, namespace: Namespace, run_dir: Path, *groups: str) -> None:
-        self.process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{namespace.name}", sys.executable, str(FEEDER),
-             str(run_dir), *groups], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, bufsize=1, env={"PYTHONPATH": str(ROOT)})
+    def __init__(self, node: Node, run_dir: Path, *groups: str) -> None:
+        self.process = node.start(
+            "node", sys.executable, str(FEEDER), str(run_dir), *groups, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, "PYTHONPATH": str(ROOT)})
         self.heard: list[dict] = []
         self.switch = 0
 
@@ -132,18 +126,17 @@ class Agent:
 
 
 @pytest.fixture
-def namespace():
-    made = Namespace()
-    yield made
-    made.close()
+def node():
+    with Node() as made:
+        yield made
 
 
 @pytest.fixture
-def agents(namespace, tmp_path):
+def agents(node, tmp_path):
     made = []
 
     def start(*groups: str, begin: bool = True) -> Agent:
-        agent = Agent(namespace, tmp_path, *(groups or (f"crm={V4}@v0", f"crm={V6}@v0")))
+        agent = Agent(node, tmp_path, *(groups or (f"crm={V4}@eth0", f"crm={V6}@eth0")))
         made.append(agent)
         return agent.begin() if begin else agent
 
@@ -153,18 +146,18 @@ def agents(namespace, tmp_path):
 
 
 @pytest.fixture
-def armed(namespace, agents):
+def armed(node, agents):
     """An agent with both addresses on and armed, half a second before its deadline."""
     agent = agents()
     agent.ask("deadline", 60_000, False)
     agent.ask("arm", "crm")
-    namespace.add(V4)
-    namespace.add(V6)
+    node.add(V4)
+    node.add(V6)
     agent.deadline = agent.ask("deadline", 500, False)
     return agent
 
 
-def ended(process: int, within: float = PATIENCE) -> None:
+def ended(process: int, within: float = PATIENCE_S) -> None:
     with contextlib.suppress(ProcessLookupError):
         pidfd = os.pidfd_open(process)
         try:
@@ -194,38 +187,38 @@ def switches(process: int) -> int:
 # The deadline passes
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_addresses_go_at_the_deadline_when_the_agent_is_killed_or_frozen(namespace, armed, how):
+def test_addresses_go_at_the_deadline_when_the_agent_is_killed_or_frozen(node, armed, how):
     armed.signal(how)
-    assert namespace.removed_at(V4) >= armed.deadline
-    namespace.removed_at(V6)
-    assert not namespace.has(V4)
-    assert not namespace.has(V6)
+    assert node.removed_at(V4) >= armed.deadline
+    node.removed_at(V6)
+    assert not node.holds(V4)
+    assert not node.holds(V6)
 
 
-def test_addresses_go_at_the_deadline_when_the_agents_loop_is_stuck(namespace, armed):
+def test_addresses_go_at_the_deadline_when_the_agents_loop_is_stuck(node, armed):
     armed.process.stdin.write('["overrun", 2]\n')
-    assert namespace.removed_at(V4) >= armed.deadline
+    assert node.removed_at(V4) >= armed.deadline
 
 
-def test_the_switch_of_a_dead_agent_exits_when_it_has_acted(namespace, armed):
+def test_the_switch_of_a_dead_agent_exits_when_it_has_acted(node, armed):
     armed.signal(signal.SIGKILL)
     ended(armed.switch)
     assert time.monotonic_ns() >= armed.deadline
-    assert not namespace.has(V4)
+    assert not node.holds(V4)
 
 
-def test_a_deadline_that_moves_on_is_waited_for(namespace, armed):
+def test_a_deadline_that_moves_on_is_waited_for(node, armed):
     later = armed.ask("deadline", 1500, False)
     armed.signal(signal.SIGSTOP)
-    assert namespace.removed_at(V4) >= later
+    assert node.removed_at(V4) >= later
 
 
-def test_a_lowered_deadline_is_kept_though_the_switch_slept_until_the_old_one(namespace, armed):
+def test_a_lowered_deadline_is_kept_though_the_switch_slept_until_the_old_one(node, armed):
     armed.ask("deadline", 60_000, False)
     armed.ask("facts")
     lowered = armed.ask("deadline", 100, False)
     armed.signal(signal.SIGSTOP)
-    assert namespace.removed_at(V4, within=30) >= lowered
+    assert node.removed_at(V4, within=30) >= lowered
 
 
 def test_a_confirmed_deadline_is_answered_by_the_switch_itself(armed):
@@ -243,97 +236,97 @@ def test_nothing_is_confirmed_while_the_switch_does_not_run(armed):
     assert "serial=5" in armed.wait("event")["event"]
 
 
-def test_it_acts_again_for_the_next_deadline_of_an_agent_that_lives(namespace, armed):
-    namespace.removed_at(V4)
+def test_it_acts_again_for_the_next_deadline_of_an_agent_that_lives(node, armed):
+    node.removed_at(V4)
     armed.ask("deadline", 60_000, False)
-    namespace.add(V4)
+    node.add(V4)
     again = armed.ask("deadline", 200, False)
-    assert namespace.removed_at(V4) >= again
+    assert node.removed_at(V4) >= again
     assert armed.ask("facts")["acts"] >= 2
 
 
-def test_an_address_that_comes_back_past_the_deadline_goes_again(namespace, armed):
+def test_an_address_that_comes_back_past_the_deadline_goes_again(node, armed):
     armed.signal(signal.SIGSTOP)
-    namespace.removed_at(V4)
-    namespace.add(V4)
-    namespace.removed_at(V4)
+    node.removed_at(V4)
+    node.add(V4)
+    node.removed_at(V4)
 
 
 # What is left alone
 
-def test_a_disarmed_group_is_never_touched(namespace, agents):
+def test_a_disarmed_group_is_never_touched(node, agents):
     other = "10.98.0.100/24"
-    agent = agents(f"crm={V4}@v0", f"web={other}@v1")
+    agent = agents(f"crm={V4}@eth0", f"web={other}@lo")
     agent.ask("deadline", 60_000, False)
-    namespace.add(V4)
-    namespace.add(other, "v1")
+    node.add(V4)
+    node.add(other, "lo")
     agent.ask("arm", "crm")
     agent.ask("arm", "web")
     agent.ask("disarm", "web")
     agent.ask("deadline", 100, False)
     agent.signal(signal.SIGKILL)
-    namespace.removed_at(V4)
+    node.removed_at(V4)
     ended(agent.switch)
-    assert namespace.has(other)
+    assert node.holds(other)
 
 
-def test_a_switch_with_nothing_armed_exits_with_its_agent_at_once(namespace, agents):
+def test_a_switch_with_nothing_armed_exits_with_its_agent_at_once(node, agents):
     agent = agents()
-    namespace.add(V4)
+    node.add(V4)
     agent.ask("deadline", 600_000, False)
     agent.signal(signal.SIGKILL)
     ended(agent.switch)
-    assert namespace.has(V4)
+    assert node.holds(V4)
 
 
-def test_an_orderly_close_withdraws_what_is_armed_at_once(namespace, armed):
+def test_an_orderly_close_withdraws_what_is_armed_at_once(node, armed):
     armed.ask("deadline", 600_000, False)
     armed.ask("close")
     assert "verified" in armed.wait("closed")["closed"]
-    assert not namespace.has(V4)
+    assert not node.holds(V4)
 
 
-def test_sigterm_withdraws_at_once(namespace, agents):
+def test_sigterm_withdraws_at_once(node, agents):
     agent = agents()
     agent.ask("deadline", 600_000, False)
     agent.ask("arm", "crm")
-    namespace.add(V4)
+    node.add(V4)
     os.kill(agent.switch, signal.SIGTERM)
-    namespace.removed_at(V4)
+    node.removed_at(V4)
 
 
-def test_a_keyboard_interrupt_is_the_agents_business(namespace, armed):
+def test_a_keyboard_interrupt_is_the_agents_business(node, armed):
     os.kill(armed.switch, signal.SIGINT)
     os.kill(armed.switch, signal.SIGHUP)
     armed.ask("deadline", 60_000, True)
     armed.wait("event", "serial=5")
-    assert namespace.has(V4)
+    assert node.holds(V4)
 
 
 # What it verifies
 
-def test_an_address_that_is_elsewhere_than_loaded_goes_too(namespace, agents):
-    agent = agents(f"crm={V4}@v0")
+def test_an_address_that_is_elsewhere_than_loaded_goes_too(node, agents):
+    agent = agents(f"crm={V4}@eth0")
     agent.ask("deadline", 60_000, False)
-    namespace.add("10.99.0.100/25", "v1")
+    node.add("10.99.0.100/25", "lo")
     agent.ask("arm", "crm")
     agent.ask("deadline", 50, False)
-    namespace.removed_at(V4)
+    node.removed_at(V4)
     assert "verified" in wait_for_act(agent)
 
 
-def test_an_interface_that_is_gone_counts_as_verified(namespace, agents):
-    agent = agents(f"crm={V4}@v0")
+def test_an_interface_that_is_gone_counts_as_verified(node, agents):
+    agent = agents(f"crm={V4}@eth0")
     agent.ask("deadline", 60_000, False)
     agent.ask("arm", "crm")
-    namespace.add(V4)
-    ip(namespace.name, "link", "del", "v0")
+    node.add(V4)
+    node.ip("node", "link del eth0")
     agent.ask("deadline", 10, False)
     assert "verified" in wait_for_act(agent)
 
 
 def wait_for_act(agent: Agent) -> str:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         if act := agent.ask("facts")["last_act"]:
             return act
@@ -341,21 +334,22 @@ def wait_for_act(agent: Agent) -> str:
     raise AssertionError("the switch did not say that it acted")
 
 
-def test_hundreds_of_addresses_go_together(namespace, agents):
+def test_hundreds_of_addresses_go_together(node, agents):
     addresses = [f"10.97.{number // 200}.{number % 200 + 1}/32" for number in range(300)]
-    agent = agents(*(f"crm={address}@v0" for address in addresses))
+    agent = agents(*(f"crm={address}@eth0" for address in addresses))
     agent.ask("deadline", 60_000, False)
     agent.ask("arm", "crm")
-    batch = "".join(f"addr add {address} dev v0\n" for address in addresses)
-    subprocess.run(["ip", "-n", namespace.name, "-batch", "-"], input=batch, text=True, check=True)
+    batch = "".join(f"addr add {address} dev eth0\n" for address in addresses)
+    subprocess.run(["ip", "-n", node.namespace("node"), "-batch", "-"], input=batch, text=True,
+                   check=True)
     agent.ask("deadline", 10, False)
     assert "verified" in wait_for_act(agent)
-    assert "10.97." not in ip(namespace.name, "addr", "show")
+    assert "10.97." not in node.ip("node", "address show")
 
 
 # Its own death
 
-def test_a_killed_switch_is_noticed_and_replaced_with_the_same_state(namespace, armed):
+def test_a_killed_switch_is_noticed_and_replaced_with_the_same_state(node, armed):
     armed.ask("deadline", 60_000, False)
     os.kill(armed.switch, signal.SIGKILL)
     assert "died" in armed.wait("death")["death"]
@@ -368,7 +362,7 @@ def test_a_killed_switch_is_noticed_and_replaced_with_the_same_state(namespace, 
     armed.switch = facts["process"]
     deadline = armed.ask("deadline", 50, False)
     armed.signal(signal.SIGKILL)
-    assert namespace.removed_at(V4) >= deadline
+    assert node.removed_at(V4) >= deadline
 
 
 # The lock
@@ -376,17 +370,17 @@ def test_a_killed_switch_is_noticed_and_replaced_with_the_same_state(namespace, 
 def test_two_agents_exclude_each_other(agents):
     first = agents()
     second = agents(begin=False)
-    _, error = second.process.communicate(timeout=PATIENCE)
+    _, error = second.process.communicate(timeout=PATIENCE_S)
     assert f"another agent (process {first.process.pid})" in error
 
 
 def test_a_second_agent_ends_the_armed_switch_of_the_first_before_it_begins(
-        namespace, armed, agents):
+        node, armed, agents):
     armed.ask("deadline", 600_000, False)
     armed.signal(signal.SIGKILL)
     second = agents(begin=False)
     assert second.wait("ready")["old"] == armed.switch
-    assert not namespace.has(V4)
+    assert not node.holds(V4)
 
 
 def test_a_stopped_switch_does_not_keep_the_next_agent_from_starting(armed, agents):
