@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from hamgr.agent.facts import AgentStatus
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
-from hamgr.core.records import GroupPlan, Plan
+from hamgr.core.records import GroupPlan, Plan, Seat
 from hamgr.core.snapshot import GroupView, PeerView, Snapshot
 from hamgr.core.spec import GroupSpec, NodeSpec
-from hamgr.core.types import MILLISECOND, SECOND, NodeName
+from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
 
 NOT_ASKED = Wire(asked=False, why="not asked")
 
@@ -52,9 +52,8 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
             version=status.process.version, note=_joined(["this node", *_marks(spec, standby)]))
     peer = next((peer for peer in snapshot.peers if peer.node == spec.name), None)
     seat = snapshot.seats.get(spec.name)
-    state, alive = _state(snapshot, spec.name, peer, status.spec.timing.detection)
-    if peer is None:
-        peer = PeerView(node=spec.name)
+    peer = peer or PeerView(node=spec.name)
+    state, alive = _state(status, peer, seat)
     return NodeRow(
         name=spec.name, state=state, alive=alive, voter=spec.voter, witness=spec.witness,
         standby=standby, leads=leads,
@@ -65,20 +64,15 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
         note=_joined([*_marks(spec, standby), *_peer_marks(status, snapshot, peer, alive)]))
 
 
-def _state(
-    snapshot: Snapshot, node: NodeName, peer: PeerView | None, detection: int
-) -> tuple[str, bool]:
+def _state(status: AgentStatus, peer: PeerView, seat: Seat | None) -> tuple[str, bool]:
     """Return a word for another node's state, and whether it is alive as seen from here."""
-    seat = snapshot.seats.get(node)
-    word = seat.state.value if seat else ""
-    silent = peer is None or peer.heard_ago is None or peer.heard_ago > detection
-    if not silent and peer is not None:
+    if not _is_silent(peer, status):
         return "lapsed" if peer.lapsed else peer.seat or "joining", True
-    if word == "left":
+    if seat is not None and seat.state is SeatState.LEFT:
         return "left", False
-    if word == "" and (peer is None or peer.heard_ago is None):
+    if seat is None and peer.heard_ago is None:
         return "never seen", False
-    if word == "dead" or (peer is not None and (peer.accused or peer.blocked)):
+    if peer.accused or peer.blocked or (seat is not None and seat.state is SeatState.DEAD):
         return "down", False
     return "silent", False
 
@@ -114,7 +108,7 @@ def _group(
     plan = _plan_of(snapshot.plan, spec.name)
     view = next((group for group in snapshot.groups if group.name == spec.name), None)
     holder = plan.holder.node if plan.holder else ""
-    active = _active(snapshot, spec, view)
+    active = _active(status, snapshot, spec, view)
     vips = tuple(
         VipRow(address=vip.address, plan=holder, kernel=vip.present, interface=vip.interface,
                lifetime_s=vip.lifetime_s, wire=wire.get(vip.address, NOT_ASKED))
@@ -127,7 +121,7 @@ def _group(
         active_for_s=(round(view.active_for / SECOND, 1)
                       if view and view.active_for is not None else None),
         maintenance=plan.maintenance.value, handover=plan.handover,
-        guarded_by=status.layers.get(spec.name, ()) if here else _guard_heard(snapshot, spec),
+        guarded_by=status.layers.get(spec.name, ()) if here else _guard_heard(status, snapshot, spec),
         vips=vips, why=(view.why if view and here else "") or plan.why)
 
 
@@ -136,20 +130,32 @@ def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
 
 
 def _active(
-    snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
 ) -> tuple[NodeName, ...]:
     """Return the nodes that say of themselves that they are active, this one included."""
-    active = [peer.node for peer in snapshot.peers if not peer.lapsed and not peer.blocked
-              and any(word.group == spec.name and word.epoch for word in peer.words)]
+    active = [peer.node for peer in _speaking(status, snapshot)
+              if any(word.group == spec.name and word.epoch for word in peer.words)]
     if view is not None and view.phase == "active":
         active.append(snapshot.node)
     return tuple(sorted(active, key=lambda node: (node not in spec.nodes, node)))
 
 
-def _guard_heard(snapshot: Snapshot, spec: GroupSpec) -> tuple[str, ...]:
+def _speaking(status: AgentStatus, snapshot: Snapshot) -> list[PeerView]:
+    """Return the peers whose word counts: heard just now, and with a lease."""
+    return [peer for peer in snapshot.peers
+            if not _is_silent(peer, status) and not peer.lapsed and not peer.blocked]
+
+
+def _is_silent(peer: PeerView, status: AgentStatus) -> bool:
+    return peer.heard_ago is None or peer.heard_ago > status.spec.timing.detection
+
+
+def _guard_heard(
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec
+) -> tuple[str, ...]:
     """Return what heartbeats tell of the active node's layers: its switch."""
     armed = any(word.group == spec.name and word.epoch and word.armed
-                for peer in snapshot.peers for word in peer.words)
+                for peer in _speaking(status, snapshot) for word in peer.words)
     return ("switch",) if armed else ()
 
 

@@ -1,0 +1,353 @@
+"""`hamgr status`: what it says of a cluster, word for word, and which exit status that is."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from hamgr.agent.facts import AgentStatus
+from hamgr.cli import client, from_agent, from_records, probing, render
+from hamgr.cli.status import status as command
+from hamgr.cli.survey import EXIT, Survey, Wire
+from hamgr.core.heartbeat import GroupWord
+from hamgr.core.records import Leader, Request, Root
+from hamgr.core.types import SECOND, Maintenance, SeatState
+from tests.cli import cluster
+from tests.cli.cluster import group, on_the_owner, peer, plan, seat, snapshot
+
+FROM_N1 = {vip.address: Wire(asked=True, mac="02:00:00:00:00:01", node="n1")
+           for vip in cluster.VIPS}
+SILENT = {vip.address: Wire(asked=True) for vip in cluster.VIPS}
+
+HEALTHY = """\
+cluster crm   leader n1 (term 3)   zookeeper connected   heartbeats 3/3 voters   \
+survives now: 1 more node
+asked: the agent on n2 (process 812)
+
+NODE  STATE   HEARD  ROUND  ACTIVE FOR  NOTE
+n1    member  31 ms  1      crm         leads
+n2    member  -      1      -           this node
+n3    member  31 ms  1      -           witness
+
+GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS           KERNEL     WIRE  GUARDED BY
+crm    n1    n1      n2    7      10.0.0.100/24     not on n2  n1    switch
+                                  2001:db8::100/64  not on n2  n1
+
+crm: n2 is heir, epoch 8
+
+healthy
+"""
+DEGRADED = """\
+cluster crm   leader n2 (term 4)   zookeeper connected   heartbeats 2/3 voters   \
+survives now: 0 more nodes
+asked: the agent on n2 (process 812)
+
+NODE  STATE   HEARD   ROUND  ACTIVE FOR  NOTE
+n1    down    42.0 s  1      -           accused by n2, n3
+n2    member  -       1      crm         leads, this node
+n3    member  31 ms   1      -           witness
+
+GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS           KERNEL  WIRE      GUARDED BY
+crm    n2    n2      -     8      10.0.0.100/24     on n2   no rival  deadline, switch, lifetime
+                                  2001:db8::100/64  on n2   no rival
+
+crm: n1 is out, for 41.0 s
+
+degraded:
+  crm has no heir: nobody can take over at once
+  n1 is down
+"""
+FROM_ZOOKEEPER = """\
+cluster crm   leader n1 (term 3)   zookeeper connected
+asked: ZooKeeper, since no agent runs here
+
+NODE  STATE       HEARD  ROUND  ACTIVE FOR  NOTE
+n1    member      -      1      crm         leads, has a session
+n2    silent      -      1      -           no session
+n3    never seen  -      -      -           witness, no session
+
+GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS        KERNEL  WIRE  GUARDED BY
+crm    n1    n1      n2    7      10.0.0.100/24  ?       -     -
+
+crm: n2 is heir, epoch 8
+
+asked for and not done yet: switchover crm
+
+degraded:
+  no agent runs here
+  n2 is silent
+  n3 is never seen
+"""
+NOTHING = """\
+cluster crm
+asked: nobody answers
+
+unknown:
+  no agent runs here
+  ZooKeeper cannot be asked
+"""
+
+
+def from_zookeeper(**changes: Any) -> Survey:
+    records: dict[str, Any] = {
+        "root": Root(cluster_id="5f3a"), "leader": Leader(term=3, node="n1"), "plan": plan(),
+        "seats": {"n1": seat(), "n2": seat()}, "sessions": ("n1",), "why": "no agent runs here",
+        "requests": (Request(id="1", kind="switchover", group="crm"),
+                     Request(id="2", kind="standby", node="n3", state="done"))}
+    return from_records.survey(cluster.SPEC, {"crm": ("10.0.0.100/24",)}, **records | changes)
+
+
+def texts(survey: Survey) -> list[str]:
+    return [problem.text for problem in survey.problems]
+
+
+@pytest.mark.parametrize(("survey", "text"), [
+    (from_agent.survey(cluster.status(), FROM_N1), HEALTHY),
+    (from_agent.survey(on_the_owner(), SILENT), DEGRADED),
+    (from_zookeeper(), FROM_ZOOKEEPER),
+    (from_records.nothing("crm", ["no agent runs here", "ZooKeeper cannot be asked"]), NOTHING),
+], ids=["healthy", "degraded", "from-zookeeper", "nothing"])
+def test_the_text(survey: Survey, text: str) -> None:
+    assert render.text(survey) == text
+
+
+def test_the_json_keeps_its_schema() -> None:
+    survey = msgspec.to_builtins(from_agent.survey(cluster.status(), FROM_N1))
+    assert survey == {
+        "schema": 1, "source": "agent", "asked": "the agent on n2 (process 812)",
+        "cluster": "crm", "cluster_id": "5f3a", "node": "n2", "leader": "n1", "term": 3,
+        "plan_revision": 31, "zookeeper": "connected", "voters_heard": 3, "voters": 3,
+        "survives": 1, "requests": (), "problems": (), "verdict": "healthy",
+        "nodes": ({
+            "name": "n1", "state": "member", "alive": True, "voter": True, "witness": False,
+            "standby": False, "leads": True, "heard_ms": 31.0, "incarnation": 4, "round": 1,
+            "accused_by": (), "version": "0.1.0", "note": ""}, {
+            "name": "n2", "state": "member", "alive": True, "voter": True, "witness": False,
+            "standby": False, "leads": False, "heard_ms": None, "incarnation": 2, "round": 1,
+            "accused_by": (), "version": "0.1.0", "note": "this node"}, {
+            "name": "n3", "state": "member", "alive": True, "voter": True, "witness": True,
+            "standby": False, "leads": False, "heard_ms": 31.0, "incarnation": 4, "round": 1,
+            "accused_by": (), "version": "0.1.0", "note": "witness"}),
+        "groups": ({
+            "name": "crm", "holder": "n1", "heir": "n2", "epoch": 7, "active": ("n1",),
+            "phase": "inactive", "active_for_s": None, "maintenance": "off", "handover": False,
+            "guarded_by": ("switch",), "why": "n2 is heir, epoch 8",
+            "vips": tuple({
+                "address": address, "plan": "n1", "kernel": False, "interface": "eth0",
+                "lifetime_s": None,
+                "wire": {"asked": True, "mac": "02:00:00:00:00:01", "node": "n1", "why": ""},
+            } for address in ("10.0.0.100/24", "2001:db8::100/64"))},),
+    }
+
+
+def other(**changes: Any) -> AgentStatus:
+    return cluster.status(snapshot(**changes))
+
+
+def with_vips(answer: AgentStatus, **changes: Any) -> AgentStatus:
+    return replace(answer, addresses=tuple(replace(vip, **changes) for vip in answer.addresses))
+
+
+WORD = GroupWord("crm", 8, 0, True, True)
+
+
+@pytest.mark.parametrize(("answer", "wire", "verdict", "text"), [
+    (other(peers=(peer("n1", words=()), peer("n3"))), {}, "failed",
+     "crm is active nowhere (the plan has it on n1)"),
+    (other(peers=(peer("n1"), peer("n3", words=(WORD,)))), {}, "failed",
+     "crm is active on n1 and n3"),
+    (other(peers=(peer("n1", words=()), peer("n3", words=(WORD,)))), {}, "failed",
+     "crm is active on n3, but the plan has it on n1"),
+    (with_vips(cluster.status(), present=True), {}, "failed",
+     "10.0.0.100/24 is on n2, where crm is not active"),
+    (with_vips(on_the_owner(), present=False), {}, "failed",
+     "crm is active on n2, but 10.0.0.100/24 is not there"),
+    (on_the_owner(), FROM_N1, "failed", "n1 answers for 10.0.0.100/24 too"),
+    (cluster.status(), SILENT, "failed", "nobody answers for 10.0.0.100/24 on the wire"),
+    (cluster.status(), {address: replace(wire, node="n3") for address, wire in FROM_N1.items()},
+     "failed", "n3 answers for 10.0.0.100/24, but crm is active on n1"),
+    (other(zookeeper=False, zookeeper_why="not connected"), FROM_N1, "degraded",
+     "ZooKeeper cannot be reached from here: nothing stops for that, and the heir can take over "
+     "once, but nothing can be planned"),
+    (other(leader=Leader(term=4)), FROM_N1, "degraded",
+     "no node leads: nothing can be planned until one does"),
+    (other(plan=plan(heir=None)), FROM_N1, "degraded",
+     "crm has no heir: nobody can take over at once"),
+    (other(plan=plan(maintenance=Maintenance.ON)), FROM_N1, "degraded",
+     "crm is in maintenance (on): nothing takes over"),
+    (other(lease="lapsed"), FROM_N1, "degraded", "n2 has no lease"),
+    (other(peers=(peer("n1", accused_by=("n3",)), peer("n3"))), FROM_N1, "degraded",
+     "n1 is heard, but accused by n3: one more accuser ends its lease"),
+    (other(peers=(peer("n1"), peer("n3", heard_ago=2 * SECOND))), FROM_N1, "degraded",
+     "n3 is silent"),
+    (other(peers=(peer("n1"), peer("n3", config="fedcba")),), FROM_N1, "degraded",
+     "n3 runs with another configuration"),
+    (other(groups=(group(fit=False, unfit_why="eth0 has no carrier"),)), FROM_N1, "degraded",
+     "n2 cannot run crm: eth0 has no carrier"),
+    (replace(on_the_owner(), layers={"crm": ("deadline",)}), {}, "degraded",
+     "crm is not guarded by the dead-man's switch"),
+    (cluster.status(process=replace(cluster.status().process, switch_alive=False)), FROM_N1,
+     "degraded", "no dead-man's switch runs on n2"),
+])
+def test_what_is_wrong_is_said(
+        answer: AgentStatus, wire: dict[str, Wire], verdict: str, text: str) -> None:
+    survey = from_agent.survey(answer, wire)
+    assert text in texts(survey)
+    assert survey.verdict == verdict
+
+
+def test_a_heir_that_took_over_before_the_leader_wrote_it_down_is_no_disagreement() -> None:
+    view = snapshot(zookeeper=False, peers=(peer("n1", heard_ago=SECOND, accused=True), peer("n3")),
+                    groups=(group(phase="active", epoch=8, armed=True),))
+    answer = replace(with_vips(cluster.status(view), present=True),
+                     layers={"crm": ("deadline", "switch", "lifetime")})
+    survey = from_agent.survey(answer, SILENT)
+    assert survey.verdict == "degraded"
+    assert survey.groups[0].active == ("n2",)
+
+
+def test_the_word_of_a_node_that_lapsed_does_not_count() -> None:
+    survey = from_agent.survey(other(peers=(peer("n1", lapsed=True), peer("n3"))), {})
+    assert survey.groups[0].active == ()
+
+
+@pytest.mark.parametrize(("changes", "state"), [
+    ({"heard_ago": None, "seat": ""}, "never seen"),
+    ({"heard_ago": 9 * SECOND}, "silent"),
+    ({"heard_ago": 9 * SECOND, "accused": True}, "down"),
+    ({"lapsed": True}, "lapsed"),
+    ({"seat": "claimed"}, "claimed"),
+])
+def test_the_word_for_a_node(changes: dict[str, Any], state: str) -> None:
+    seats = {} if state == "never seen" else {"n3": seat()}
+    view = snapshot(peers=(peer("n1"), peer("n3", **changes)), seats=seats)
+    (row,) = [row for row in from_agent.survey(cluster.status(view), {}).nodes if row.name == "n3"]
+    assert row.state == state
+
+
+def test_a_node_that_left_is_not_called_dead() -> None:
+    view = snapshot(peers=(peer("n1"), peer("n3", heard_ago=9 * SECOND, accused=True)),
+                    seats={"n3": seat(SeatState.LEFT)})
+    assert "n3 is left" in texts(from_agent.survey(cluster.status(view), {}))
+
+
+def test_an_agent_that_still_starts_cannot_tell() -> None:
+    starting = replace(cluster.status(), snapshot=None, process=replace(
+        cluster.status().process, phase="starting", why="cannot remove leftovers: busy"))
+    survey = from_agent.survey(starting, {})
+    assert (survey.verdict, EXIT[survey.verdict]) == ("unknown", 3)
+    assert "cannot remove leftovers: busy" in render.text(survey)
+
+
+def test_zookeeper_alone_shows_a_holder_that_looks_dead() -> None:
+    survey = from_zookeeper(sessions=())
+    assert "crm is planned on n1, which does not look alive from ZooKeeper" in texts(survey)
+    assert survey.verdict == "failed"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (None, "-"), (0.0314, "31 ms"), (4.21, "4.2 s"), (725, "12m05s"), (11220, "3h07m"),
+    (187300, "2d04h")])
+def test_lengths_of_time(seconds: float | None, words: str) -> None:
+    assert render.span(seconds) == words
+
+
+def test_neighbours_tell_whose_a_mac_is() -> None:
+    table = ("IP address       HW type     Flags       HW address            Mask     Device\n"
+             "10.0.0.1         0x1         0x2         02:00:00:00:00:01     *        eth0\n"
+             "10.0.0.3         0x1         0x0         00:00:00:00:00:00     *        eth0\n"
+             "10.0.0.254       0x1         0x2         02:00:00:00:00:fe     *        eth0\n")
+    assert probing.mac_owners(cluster.RINGS, table) == {"02:00:00:00:00:01": "n1"}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
+    """A control socket that gives one canned answer to everybody."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / client.SOCKET))
+    listener.listen()
+    threads = []
+
+    def serve(answer: bytes) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    def answers(answer: bytes) -> Path:
+        threads.append(threading.Thread(target=serve, args=(answer,), daemon=True))
+        threads[0].start()
+        return tmp_path
+
+    yield answers
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for thread in threads:
+        thread.join()
+
+
+def canned(answer: AgentStatus) -> bytes:
+    return msgspec.json.encode({"status": answer}) + b"\n"
+
+
+@pytest.mark.parametrize(("answer", "code"), [
+    (cluster.status(), 0), (on_the_owner(), 1),
+    (other(peers=(peer("n1", words=()), peer("n3"))), 2),
+    (replace(cluster.status(), snapshot=None), 3)])
+def test_the_exit_status(agent: Callable[[bytes], Path], answer: AgentStatus, code: int) -> None:
+    run_dir = agent(canned(answer))  # its network namespace is another: the wire is not asked
+    result = CliRunner().invoke(command, ["--run-dir", str(run_dir), "--json"])
+    assert result.exit_code == code, result.output
+    assert json.loads(result.output)["source"] == "agent"
+
+
+def test_without_agent_and_configuration_it_says_what_can_be_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["--run-dir", str(tmp_path), "--config",
+                                          str(tmp_path / "none.toml")])
+    assert result.exit_code == 3
+    assert "no agent runs here" in result.output
+    assert "ZooKeeper cannot be asked" in result.output
+
+
+def test_an_agent_that_died_is_told_from_none(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / client.SOCKET))
+    with pytest.raises(client.AgentDown, match="the agent here is dead"):
+        client.first(tmp_path, {"do": "status"})
+
+
+def test_an_agent_that_hangs_is_told_within_bounds(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / client.SOCKET))
+        hung.listen()
+        with pytest.raises(client.AgentDown, match="does not answer within"):
+            list(client.ask(tmp_path, {"do": "status"}, answer_s=0.05))
+
+
+def test_status_imports_nothing_heavy_when_the_agent_answers(
+        agent: Callable[[bytes], Path]) -> None:
+    run_dir = agent(canned(cluster.status()))
+    code = (f"import sys; sys.argv = ['hamgr', 'status', '--run-dir', {str(run_dir)!r}]\n"
+            "from hamgr.cli.main import main\n"
+            "try: main()\n"
+            "except SystemExit as end: assert end.code == 0, end.code\n"
+            "heavy = {'kazoo', 'pyroute2', 'scapy', 'asyncio'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "healthy" in done.stdout
