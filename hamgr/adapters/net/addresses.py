@@ -79,7 +79,8 @@ class Addresses:
     ) -> None:
         """valid_lft_s: whole seconds, for so the kernel counts. Raises OSError.
 
-        interfaces_changed: called when withdrawal_messages() gives others than before.
+        interfaces_changed: called once withdrawal_messages() is ready, at start(), and whenever it
+        gives others than before.
         """
         self._groups = {name: _Group(name, vips) for name, vips in groups.items()}
         self._owner = {vip: group for group in self._groups.values() for vip in group.vips}
@@ -108,6 +109,7 @@ class Addresses:
         """
         self._monitor.start()
         self._look()
+        self._interfaces_changed()
         await self._lan.start()
         self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
 
@@ -195,7 +197,7 @@ class Addresses:
     def withdrawal_messages(self) -> dict[GroupName, tuple[bytes, ...]]:
         """Return the rtnetlink messages that remove each group's VIPs, for the switch to send.
 
-        They ask for an acknowledgement. Valid after start(), until interfaces_changed is called.
+        They ask for an acknowledgement. Valid until interfaces_changed is called again.
         """
         return {name: self._kernel.removals(group.vips) for name, group in self._groups.items()}
 

@@ -47,7 +47,8 @@ class Guard:
 
     def removed(self, vip: Vip) -> None:
         """The VIP may be gone from the kernel: see, and put it back."""
-        self._restore(vip)
+        if self._holder(vip) is not None:
+            self._restore(vip)
 
     def close(self) -> None:
         """Do no more."""
