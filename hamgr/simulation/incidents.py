@@ -61,6 +61,10 @@ INCIDENTS: dict[str, Incident] = {
         Step(1510, "cut_both", HEIR, VOTER, 4000), Step(1520, "cut_both", HEIR, "@voter2", 4000),
         Step(1900, "cut_both", OWNER, "@voter3", 3000), Step(1910, "cut_both", OWNER, VOTER, 3000),
         Step(2600, "stop_agent", VOTER, "", 5000)), nodes=5, inside=False),
+    # (e, f) The heir is replaced and cannot read that it is; then the owner dies.
+    "heir-replaced-unawares": Incident((
+        CAST, Step(5, "zk_cut", HEIR, "", 7000), Step(60, "standby", HEIR),
+        Step(2500, "isolate", OWNER, "", 2500), Step(7500, "resume", HEIR)), inside=False),
     # (m) The agent stalls right after its seat said `member`; the switch must know by then.
     "stall-after-member": Incident((
         CAST, Step(5, "isolate", OWNER, "", 900), Step(700, "stall_agent", OWNER, "", 3000,

@@ -174,9 +174,10 @@ class Watch:
             self.world.note(commit.by, "WROTE " + ", ".join(
                 f"{path or 'root'}={brief(stored.record)}" for path, stored in commit.changed))
 
-    def begin_peace(self) -> None:
+    def begin_peace(self) -> Peace:
         """Faults end now."""
         self.peace = Peace(self.world)
+        return self.peace
 
     def end_peace(self) -> None:
         """The run is over: everything must be served, by one node, quietly."""

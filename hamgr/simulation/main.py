@@ -21,7 +21,7 @@ class Options(msgspec.Struct, frozen=True):
     """What decides which scenarios are run."""
 
     nodes: int = 0
-    seconds: int = 20
+    seconds: int = 14
     name: str = ""
 
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="run this one seed and tell its story")
     parser.add_argument("--scenario", help="run the scenario in this JSON file")
     parser.add_argument("--nodes", type=int, default=0, help="nodes (0: as drawn)")
-    parser.add_argument("--seconds", type=int, default=20, help="length of the turmoil")
+    parser.add_argument("--seconds", type=int, default=14, help="length of the turmoil")
     parser.add_argument("--incident", default="", help="play this incident only")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--trace", action="store_true", help="the whole story, if nothing broke")
@@ -126,11 +126,11 @@ def _verdicts(parsed: argparse.Namespace, options: Options) -> Iterator[Verdict]
 def _summary(verdicts: list[Verdict], took_s: float) -> str:
     broken = sum(1 for verdict in verdicts if verdict.violations)
     simulated = sum(verdict.duration for verdict in verdicts) / SECOND
-    dark = max((verdict.dark for verdict in verdicts), default=0)
+    darkest = max(verdicts, key=lambda verdict: verdict.dark)
     rate = f", {simulated / took_s:.0f} cluster-seconds per second" if took_s else ""
     return (f"simulation: {len(verdicts)} seeds, {simulated:.0f} cluster-seconds{rate}; "
             f"{sum(one.activations for one in verdicts)} activations, "
             f"{sum(one.by_heirs for one in verdicts)} by heirs; "
             f"{sum(one.overlaps for one in verdicts)} overlaps within bounds; "
-            f"longest dark after peace {dark // MILLISECOND} ms; "
+            f"longest dark after peace {darkest.dark // MILLISECOND} ms (seed {darkest.seed}); "
             f"{broken} violations")

@@ -13,8 +13,10 @@ from hamgr.simulation.zookeeper import Commit
 if TYPE_CHECKING:
     from hamgr.simulation.world import World
 
-QUIET: Duration = 5 * SECOND
-"""The last seconds of peace, in which nothing may be written but renewals of claims."""
+PATIENCE: Duration = 10 * SECOND
+"""Peace lasts so long at least: elections, claims of the dead, what operators ask after it."""
+SETTLED: Duration = 4 * SECOND
+"""Served and nothing written for so long: the rest of peace would look the same."""
 
 
 class Peace:
@@ -29,7 +31,8 @@ class Peace:
         self._served_by: dict[GroupName, NodeName] = {}
         self._changes: dict[GroupName, list[NodeName]] = {
             group.name: [] for group in world.spec.groups}
-        self._unquiet: list[str] = []
+        self._written: list[tuple[Instant, str]] = []
+        self._history: list[tuple[Instant, NodeName]] = []
         for group in world.spec.groups:
             self.look(group.name)
 
@@ -41,6 +44,7 @@ class Peace:
             return
         now = self._world.now
         self._served_by[group] = serving
+        self._history.append((now, serving))
         if serving:
             since = self._dark_since.pop(group, now)
             self.longest_dark = max(self.longest_dark, now - since)
@@ -52,13 +56,21 @@ class Peace:
 
     def committed(self, commit: Commit) -> None:
         """A transaction was written in peace."""
-        if self._world.now < self._world.scenario.end - QUIET:
-            return
         paths = [path for path, _ in commit.changed]
-        renewal = all(path.startswith(f"{SEATS}/") for path in paths) and self._world.watch \
-            .on_claim(commit.by)
-        if not renewal and not all(path.startswith(REQUESTS) for path in paths):
-            self._unquiet.append(f"{commit.by} wrote {', '.join(paths)}")
+        is_node = commit.by in self._world.hosts
+        if is_node and self._world.watch.on_claim(commit.by) and all(
+                path.startswith(f"{SEATS}/") for path in paths):
+            return
+        if not all(path.startswith(REQUESTS) for path in paths):
+            self._written.append((self._world.now, f"{commit.by} wrote {', '.join(paths)}"))
+
+    def settled(self) -> bool:
+        """Whether everything is served, and has been quiet, for so long that it will stay so."""
+        now = self._world.now
+        dark = [group for group in self._dark_since if self._expected(group)]
+        lately = max((at for at, _ in self._written), default=self.began)
+        changed = max((at for at, _ in self._history), default=self.began)
+        return not dark and now - max(lately, changed) >= SETTLED
 
     def faults(self) -> list[tuple[str, str]]:
         """Return what did not hold, as (kind, text)."""
@@ -70,12 +82,13 @@ class Peace:
                 found.append(("dark", f"{group} is served by nobody since "
                                       f"{(now - since) / SECOND:.1f} s"))
         for group, nodes in self._changes.items():
-            # One change is the cluster's own healing; an operator's resume may ask for none.
+            # One change is the cluster's own healing.
             if len(nodes) > 2:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
-        if self._unquiet:
-            found.append(("restless", f"{len(self._unquiet)} writes at the end of peace, such "
-                                      f"as: {self._unquiet[-1]}"))
+        late = [text for at, text in self._written if at > now - SETTLED]
+        if late:
+            found.append(("restless", f"{len(late)} writes at the end of peace, such as: "
+                                      f"{late[-1]}"))
         return found
 
     def _expected(self, group: GroupName) -> bool:

@@ -44,12 +44,12 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     drift_ppm: int = 0
     """Each node's clock runs at a rate within this of true time."""
     interval: Duration = 100 * MILLISECOND
-    settle: Duration = 6 * SECOND
+    settle: Duration = 4 * SECOND
     """From the start of the agents to the first fault."""
-    turmoil: Duration = 20 * SECOND
+    turmoil: Duration = 14 * SECOND
     """How long faults may strike; what is not over then is mended."""
     peace: Duration = 25 * SECOND
-    """How long the cluster is watched afterwards."""
+    """How long the cluster is watched afterwards, at most: see peace.SETTLED."""
     stay_dead: int = 0
     """So many crashed machines stay dead in peace (fewer, if voters would lack a majority)."""
     faults: tuple[Fault, ...] = ()

@@ -27,7 +27,7 @@ BURSTS: tuple[str, ...] = (
     "zk_cut", "zk_replies_lost", "zk_isolate", "switchover")
 
 
-def scenario_for(seed: int, *, nodes: int = 0, turmoil: Duration = 20 * SECOND,
+def scenario_for(seed: int, *, nodes: int = 0, turmoil: Duration = 14 * SECOND,
                  incident: str = "") -> Scenario:
     """Return the scenario of a seed: generators take turns, sizes and weather are drawn.
 

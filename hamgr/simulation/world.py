@@ -9,11 +9,12 @@ from msgspec import Struct
 from hamgr.core.effects import Report
 from hamgr.core.engine import Engine
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import MILLISECOND, Duration, Instant, NodeName
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, NodeName
 from hamgr.simulation.clock import Livelock, Scheduler
 from hamgr.simulation.host import Host
 from hamgr.simulation.invariants import Verdict, Violated, Watch
 from hamgr.simulation.network import Network
+from hamgr.simulation.peace import PATIENCE
 from hamgr.simulation.scenario import Scenario, cluster_spec
 from hamgr.simulation.turmoil import Turmoil
 from hamgr.simulation.zookeeper import Commit, Ensemble, Server
@@ -74,10 +75,7 @@ class World:
         self.turmoil.schedule()
         try:
             self.scheduler.run_until(self.scenario.peace_at)
-            self.watch.begin_peace()
-            self.turmoil.end()
-            self.scheduler.run_until(self.scenario.end)
-            self.watch.end_peace()
+            self._make_peace()
         except Violated:
             pass
         except Livelock as error:
@@ -87,6 +85,14 @@ class World:
         except Exception as error:  # whatever an engine raises is a finding, with its place
             self.watch.note_violation("raised", f"{type(error).__name__}: {_where(error)}")
         return self.watch.verdict()
+
+    def _make_peace(self) -> None:
+        peace = self.watch.begin_peace()
+        self.turmoil.end()
+        self.scheduler.run_until(self.now + PATIENCE)
+        while self.now < self.scenario.end and not peace.settled():
+            self.scheduler.run_until(self.now + SECOND)
+        self.watch.end_peace()
 
     def note(self, node: NodeName, text: str) -> None:
         """Add a line to the story, if one is written."""
@@ -126,7 +132,7 @@ class World:
         host = self.hosts[node]
         self.note(node, "FENCED")
         host.crash()
-        self.scheduler.after(3000 * MILLISECOND, host.boot)
+        self.scheduler.after(3 * SECOND, host.boot)
 
     def _committed(self, commit: Commit) -> None:
         self.watch.committed(commit)
