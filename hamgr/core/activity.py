@@ -196,7 +196,7 @@ class Activity:
 
     def _adopt_renewed_round(self) -> None:
         """Go on in the round that the leader gave us, once seat and plan both say so (rule 19)."""
-        round_ = self._seat.renewed_to()
+        round_ = self._seat.can_adopt()
         plan = self._knowledge.plan
         if not round_ or plan is None:
             return

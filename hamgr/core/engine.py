@@ -314,6 +314,7 @@ class Engine:
             return
         revision = self._knowledge.revision
         effects += self._leadership.answered(event.write, event.outcome, event.versions, now)
+        self._seat.seat_read(now)
         if self._knowledge.revision != revision:
             self._plan_taken(now)
             self._keep_facts(effects)

@@ -4,11 +4,11 @@
                             |                         |                 |
                             +---- stop, or a step failed ---------------+ (restart: up again)
 
-A step is a service or, last, the addresses. Going up: promote each service in order, then arm the
-switch and claim the addresses. Going down: the addresses leave first, so that no client reaches a
+A step is a service or, last, the addresses. Going up: promote each service in order, then
+claim the addresses. Going down: the addresses leave first, so that no client reaches a
 service that is going down, then demote in reverse. The group is active, in the sense of the
-protocol, from the first start action to the last stop verified; a stop that fails is tried again
-and never taken for done.
+protocol, from the first start action to the last stop verified, and the switch is armed for as
+long; a stop that fails is tried again and never taken for done.
 """
 
 from collections.abc import Callable
@@ -117,7 +117,8 @@ class LocalGroup:
         assert self.phase is Phase.INACTIVE and epoch > 0
         self.phase, self.epoch, self.occasion = Phase.STARTING, epoch, occasion
         self._probe, self._restart, self.released_unfit = probe, False, ""
-        return [*self._go_up(now), self._report(Reason.STARTING, epoch=epoch, why=occasion.why)]
+        return [*self.arm(), *self._go_up(now),
+                self._report(Reason.STARTING, epoch=epoch, why=occasion.why)]
 
     def adopt(self, epoch: Epoch, now: Instant) -> None:
         """Take for active what maintenance left in place (rule 22)."""
@@ -145,12 +146,12 @@ class LocalGroup:
         return [CancelService(run=run) for run in runs]
 
     def loosen(self) -> list[Effect]:
-        """Disarm the switch: maintenance (rule 22)."""
+        """Disarm the switch: all is down, or in maintenance (rule 22)."""
         self.armed = False
         return [DisarmSwitch(group=self.spec.name)]
 
     def arm(self) -> list[Effect]:
-        """Arm the switch again at the end of maintenance."""
+        """Arm the switch: before anything starts, and at the end of maintenance."""
         self.armed = True
         return [ArmSwitch(group=self.spec.name)]
 
@@ -177,9 +178,8 @@ class LocalGroup:
     def _claim(self) -> list[Effect]:
         if self.addresses != "absent":
             return []
-        self.addresses, self.armed = "claiming", True
-        return [ArmSwitch(group=self.spec.name),
-                ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
+        self.addresses = "claiming"
+        return [ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
 
     # -- the way down -------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class LocalGroup:
         report = self._report(Reason.STOPPED, epoch=self.epoch)
         self.phase, self.epoch, self._retry_at = Phase.INACTIVE, 0, NEVER
         self._monitors.clear()
-        return [report]
+        return [*self.loosen(), report]
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -225,8 +225,8 @@ class LocalGroup:
         if event.epoch != self.epoch or self.addresses != "withdrawing":
             return []
         if event.ok:
-            self.addresses, self.armed = "absent", False
-            return [DisarmSwitch(group=self.spec.name), *self._go_down(now)]
+            self.addresses = "absent"
+            return self._go_down(now)
         self.addresses = "present"
         self._retry_at = now + STOP_RETRY
         return [self._report(Reason.STOP_FAILED, what="the addresses", why=event.why)]

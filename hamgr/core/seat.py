@@ -154,13 +154,21 @@ class SeatKeeper:
             self.over, self.over_above = why, above
 
     def renewed_to(self) -> int:
-        """Return the round to which a leader has carried our claimed seat, or 0 (rule 19)."""
+        """Return the round to which a leader has carried our claimed seat, or 0 (rule 19).
+
+        Nobody else writes a later round while we hold one. It may find us settling: then it is
+        renewed there before it is adopted, while the credits of the old round still last.
+        """
         seat = self.seat
-        if seat is None or self.standing is not Standing.CLAIMED:
+        if seat is None or self.standing not in (Standing.CLAIMED, Standing.SETTLING):
             return 0
         carried = (seat.life == Life(self._knowledge.incarnation, self.round + 1)
-                   and seat.state is SeatState.CLAIMED and seat.by != self._knowledge.node)
+                   and seat.state is SeatState.CLAIMED)
         return seat.round if carried else 0
+
+    def can_adopt(self) -> int:
+        """Return the round that may be adopted as soon as the plan names it, or 0."""
+        return self.renewed_to() if self.standing is Standing.CLAIMED else 0
 
     def adopt(self, round_: int) -> None:
         """Go on in the round that a leader gave us; the claim carries it across (rule 19)."""
@@ -205,10 +213,12 @@ class SeatKeeper:
             self.standing, self.round = Standing.CLAIMED, pending.seat.round
             self.lease.begin_round()
             self.lease.claim_until(good_until)
+        elif pending.kind == "renew" and self.standing in (Standing.CLAIMED, Standing.SETTLING):
+            # Of our round, or of the one that a leader has carried us to.
+            self.standing, self._confirming = Standing.CLAIMED, 0
+            self.lease.claim_until(good_until)
         elif pending.seat.round != self.round or self.standing not in (*HOLDING, Standing.LEFT):
             return
-        elif pending.kind == "renew" and self.standing is Standing.CLAIMED:
-            self.lease.claim_until(good_until)
         elif pending.kind == "reclaim" and self.standing is Standing.MEMBER:
             self.standing = Standing.CLAIMED
             self.lease.claim_until(good_until)
@@ -232,7 +242,8 @@ class SeatKeeper:
         in the present round, with no heir and nothing leaving in our groups (rule 19). `vacate`:
         the write that gives up the leader record if it is ours, to go with `left`.
         """
-        if self.standing is Standing.CLAIMED and self._good_intervals >= COMFORTABLE_INTERVALS:
+        comfortable = self._good_intervals >= COMFORTABLE_INTERVALS
+        if self.standing is Standing.CLAIMED and comfortable and not self.renewed_to():
             return self._give_claim_up(serial())
         if self._pending is not None or now < self._next_write or self.over:
             return []
@@ -250,6 +261,8 @@ class SeatKeeper:
         if self.standing is Standing.JOINING and may_claim:
             return self._claim(now)
         if self.standing is Standing.CLAIMED and now >= self._renew_at():
+            return self._renew(now)
+        if self.standing is Standing.SETTLING and self.renewed_to():
             return self._renew(now)
         if self.standing is Standing.SETTLING and not self._confirming:
             return self._write("member", SeatState.MEMBER, self.round, now)
@@ -307,10 +320,8 @@ class SeatKeeper:
 
     def _write(self, kind: str, state: SeatState, round_: int, now: Instant) -> list[Effect]:
         knowledge = self._knowledge
-        by = knowledge.node
-        if kind == "renew" and self.seat is not None and self.seat.round > self.round:
-            by = self.seat.by
-        seat = Seat(incarnation=knowledge.incarnation, round=round_, state=state, by=by)
+        seat = Seat(incarnation=knowledge.incarnation, round=round_, state=state,
+                    by=knowledge.node)
         ops = [self._op(seat)]
         if kind == "reclaim":
             # Serialised against a plan that names a heir meanwhile: that one checks this seat.
