@@ -1,5 +1,6 @@
 """The demonstration: a client writes through the VIP, and this is what it notices of failures."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,6 @@ from hamgr.lab.spec import GROUP, VIP, VIP6, LabError, LabSpec
 from hamgr.lab.timeline import Entries, Passage, lines, passage
 from hamgr.lab.watch import Watch
 
-NAME = "demo"
 _SERVED_WITHIN_S = 10.0
 _AFTERWARDS_S = 0.3
 Say = Callable[[str], None]
@@ -54,7 +54,8 @@ class _Act(Struct, frozen=True):
 
 def run(say: Say) -> Figures:
     """Raise a lab, show it, and take it down again. Raises LabError if it does not go well."""
-    with Lab.raised(LabSpec(name=NAME), say=say) as lab, lab.watch() as eyes, lab.probe() as client:
+    spec = LabSpec(name=f"demo{os.getpid()}")
+    with Lab.raised(spec, say=say) as lab, lab.watch() as eyes, lab.probe() as client:
         client.wait_served(_SERVED_WITHIN_S)
         _show_status(lab, client, say)
         acts = [_crash(lab, client, say), _switchover(lab, client, say),
