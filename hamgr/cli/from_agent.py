@@ -121,7 +121,8 @@ def _group(
         active_for_s=(round(view.active_for / SECOND, 1)
                       if view and view.active_for is not None else None),
         maintenance=plan.maintenance.value, handover=plan.handover,
-        guarded_by=status.layers.get(spec.name, ()) if here else _guard_heard(status, snapshot, spec),
+        guarded_by=(status.layers.get(spec.name, ()) if here
+                    else _guard_heard(status, snapshot, spec)),
         vips=vips, why=(view.why if view and here else "") or plan.why)
 
 

@@ -1,0 +1,215 @@
+"""The life of a real agent: start, stop, bugs, leftovers, maintenance. Real ZooKeeper, address,
+hooks and dead-man's switch, in a network namespace; the service manager alone is a stand-in."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.machine import Machine, zookeeper
+from tests.netns import Segment, eventually
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segment]:
+    with Segment("n1") as made, zookeeper(made, "n1", tmp_path_factory.mktemp("zk") / "data"):
+        yield made
+
+
+@pytest.fixture
+def machine(lan: Segment, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    made = Machine(lan, tmp_path)
+    # A cluster of its own for each test: one ZooKeeper serves them all.
+    text = made.config.read_text().replace('"solo"', f'"{request.node.name[:32]}"')
+    made.config.write_text(text)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_life_from_start_to_orderly_stop(machine: Machine) -> None:
+    machine.start(WATCHDOG_USEC="400000")
+    machine.until_told("READY=1")
+    machine.until_active()
+    machine.until_told("STATUS=leads; ")
+    machine.until_told("WATCHDOG=1")
+    assert machine.hooks() == ["demote", "promote 1"]
+    status = machine.status()
+    assert status["layers"] == {"crm": ["deadline", "switch", "lifetime", "watchdog"]}
+    assert status["process"]["switch_alive"]
+    assert machine.stop() == 0
+    machine.until_told("STOPPING=1")
+    assert not machine.has_vip()
+    assert machine.hooks() == ["demote", "promote 1", "demote"]
+    assert not (machine.run_dir / "control.sock").exists()
+
+
+def test_the_command_shows_the_agent_s_cluster(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    shown = machine.hamgr("status", "--run-dir", str(machine.run_dir))
+    assert shown.returncode == 0, shown.stdout
+    assert "no rival" in shown.stdout and "on n1" in shown.stdout
+    machine.stop()
+    later = machine.hamgr("status", "--run-dir", str(machine.run_dir), "--config",
+                          str(machine.config))
+    assert later.returncode == 2, later.stdout + later.stderr
+    assert "asked: ZooKeeper, since no agent runs here" in later.stdout
+    assert "n1 is left" in later.stdout
+
+
+@pytest.mark.parametrize("bug", ["Engine._stop", "Engine._decide"])
+def test_a_bug_stops_everything_exclusive(machine: Machine, bug: str) -> None:
+    """A failing assertion is planted in the engine, where nothing else can make one fail."""
+    name = bug.partition(".")[2]
+    machine.start(f"""
+import os
+from hamgr.core.engine import Engine
+right = Engine.{name}
+def wrong(self, *arguments):
+    assert not os.path.exists("{machine.folder}/wrong"), "a bug"
+    return right(self, *arguments)
+Engine.{name} = wrong
+""")
+    machine.until_active()
+    (machine.folder / "wrong").touch()
+    assert machine.agent is not None
+    if name == "_stop":
+        machine.agent.terminate()
+    assert machine.ends() == 70
+    assert not machine.has_vip()
+    assert machine.hooks()[-1] == "demote"
+    assert "AssertionError: a bug" in machine.log()
+
+
+def test_what_was_left_is_gone_before_the_first_heartbeat(machine: Machine) -> None:
+    machine.lan.ip("n1", "address add 10.0.0.100/24 dev eth0")
+    machine.demote_does("test -e $(dirname $0)/may-stop")
+    machine.start()
+    machine.until_told("STATUS=cannot remove leftovers: crm/app does not stop: ")
+    assert not machine.has_vip()
+    status = machine.status()
+    assert status["snapshot"] is None
+    assert "crm/app does not stop" in status["process"]["why"]
+    assert "READY=1" not in machine.heard
+    (machine.folder / "may-stop").touch()
+    machine.until_told("READY=1")
+    machine.until_active()
+    machine.stop()
+
+
+def test_cleanup_after_everything_was_killed(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    refused = machine.hamgr("agent", "--cleanup", *machine.arguments())
+    assert refused.returncode == 1 and "another agent" in refused.stderr
+    machine.kill_all()
+    before = machine.hooks()
+    cleaned = machine.hamgr("agent", "--cleanup", *machine.arguments())
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert not machine.has_vip()
+    assert machine.hooks() == [*before, "demote"]
+
+
+def test_maintenance_outlives_the_agent_and_a_cleanup(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    on = machine.hamgr("maintenance", "on", "--yes", "--run-dir", str(machine.run_dir))
+    assert on.returncode == 0, on.stdout + on.stderr
+    eventually(lambda: machine.status()["addresses"][0]["lifetime_s"] is None)
+    machine.kill_all()
+    before = machine.hooks()
+    cleaned = machine.hamgr("agent", "--cleanup", *machine.arguments())
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert machine.has_vip()
+    machine.start()
+    machine.until_active()
+    assert machine.hooks() == before
+    off = machine.hamgr("maintenance", "off", "--yes", "--run-dir", str(machine.run_dir))
+    assert off.returncode == 0, off.stdout + off.stderr
+    eventually(lambda: machine.status()["layers"]["crm"] == ["deadline", "switch", "lifetime"])
+    machine.stop()
+    assert not machine.has_vip()
+
+
+def test_a_node_that_is_declared_dead_begins_a_new_life(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    first = machine.status()["snapshot"]["incarnation"]
+    machine.lan.call("n1", _declare_dead, machine.config.read_text().split('"')[1])
+
+    def lives_anew() -> bool:
+        snapshot = machine.status()["snapshot"]
+        return snapshot is not None and snapshot["incarnation"] > first
+
+    eventually(lives_anew)
+    machine.until_active()
+    assert machine.hooks().count("demote") >= 2, "cleaned between two lives"
+    machine.stop()
+
+
+def test_a_second_signal_does_not_wait(machine: Machine) -> None:
+    machine.demote_does("test -e $(dirname $0)/slow && sleep 60; exit 0")
+    agent = machine.start()
+    machine.until_active()
+    (machine.folder / "slow").touch()
+    agent.terminate()
+    eventually(lambda: machine.hooks()[-1] == "demote")
+    agent.send_signal(signal.SIGINT)
+    assert machine.ends() == 0
+    assert not machine.has_vip()
+
+
+def test_hangup_checks_the_file_and_changes_nothing(machine: Machine) -> None:
+    agent = machine.start()
+    machine.until_active()
+    machine.until_told("READY=1")
+    machine.heard.clear()
+    text = machine.config.read_text()
+    machine.config.write_text(text.replace("crm", "erp"))
+    agent.send_signal(signal.SIGHUP)
+    machine.until_told("RELOADING=1")
+    machine.until_told("MONOTONIC_USEC=")
+    machine.until_told("READY=1")
+    assert "differs from the configuration in use" in machine.log()
+    assert machine.phase() == "active"
+    machine.config.write_text("[cluster]\n")
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: "the configuration cannot be used; the one in use stays" in machine.log())
+    machine.stop()
+
+
+def test_the_recorder_tells_what_happened(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    machine.stop()
+    told = machine.hamgr("history", "--local", "--state-dir", str(machine.state_dir))
+    assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert any("crm: active under epoch 1" in line for line in lines)
+    assert any("left the cluster: SIGTERM" in line for line in lines)
+
+
+def _declare_dead(cluster: str) -> None:
+    import json
+
+    from kazoo.client import KazooClient
+
+    zk = KazooClient("127.0.0.1:2181")
+    zk.start()
+    path = f"/hamgr/{cluster}/seats/n1"
+    while True:
+        data, stat = zk.get(path)
+        dead = json.dumps({**json.loads(data), "state": "dead", "by": "test"}).encode()
+        try:
+            zk.set(path, dead, stat.version)
+        except Exception as error:  # the owner wrote it meanwhile: BadVersionError
+            if type(error).__name__ != "BadVersionError":
+                raise
+            continue
+        break
+    zk.stop()
