@@ -20,7 +20,7 @@ from typing import Any
 from hamgr.core.types import Instant
 from hamgr.lab import document, network, probe, settled, sweep, watch, zookeeper
 from hamgr.lab.cgroup import Cgroup
-from hamgr.lab.node import EXEC, Node
+from hamgr.lab.node import AGENT, EXEC, Node
 from hamgr.lab.spec import (
     CLIENT,
     VIP,
@@ -36,7 +36,7 @@ from hamgr.lab.spec import (
     save,
 )
 
-_SETTLED_WITHIN_S = 60.0
+_SETTLED_WITHIN_S = 30.0
 _STEP_S = 0.02
 Say = Callable[[str], None]
 
@@ -324,7 +324,8 @@ class Lab:
         end = time.monotonic() + within_s
         while not reached():
             if time.monotonic() > end:
-                raise LabError(f"lab {self.spec.name}: not within {within_s:g} s: {why()}")
+                tails = "\n".join(node.tail(AGENT) for node in self.nodes.values())
+                raise LabError(f"lab {self.spec.name}: not within {within_s:g} s: {why()}\n{tails}")
             time.sleep(_STEP_S)
 
     def _unsettled(self) -> str:
