@@ -1,0 +1,1 @@
+"""The command `hamgr`, one file a family of commands."""

@@ -1,6 +1,7 @@
 """The cluster's records straight from ZooKeeper, for when no agent answers. Imports kazoo."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -95,7 +96,8 @@ async def _ask(
     tree: Tree, request: Request, progress: Callable[[str], None], within_s: float
 ) -> Request | None:
     path = f"{REQUESTS}/{request.id}"
-    await tree.create(path, request)
+    with contextlib.suppress(FileExistsError):  # an agent put it there, and died while it waited
+        await tree.create(path, request)
     progress("the request is before the leader")
     deadline = time.monotonic() + within_s
     said = 0

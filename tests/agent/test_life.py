@@ -183,6 +183,22 @@ def test_hangup_checks_the_file_and_changes_nothing(machine: Machine) -> None:
     machine.stop()
 
 
+def test_past_the_agent_a_command_goes_to_zookeeper(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    elsewhere = ("--run-dir", str(machine.folder / "none"), "--config", str(machine.config))
+    refused = machine.hamgr("switchover", "erp", "--yes", *elsewhere)
+    assert refused.returncode == 1, refused.stderr
+    assert "asking ZooKeeper" in refused.stdout
+    assert "refused: there is no group 'erp'" in refused.stdout
+    done = machine.hamgr("maintenance", "on", "--yes", *elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = machine.hamgr("history", "--config", str(machine.config))
+    assert told.returncode == 0, told.stderr
+    assert "crm: n1 is holder, epoch 1" in told.stdout
+    assert "crm: is in maintenance" in told.stdout
+
+
 def test_the_recorder_tells_what_happened(machine: Machine) -> None:
     machine.start()
     machine.until_active()

@@ -5,8 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -268,36 +267,6 @@ def test_neighbours_tell_whose_a_mac_is() -> None:
              "10.0.0.3         0x1         0x0         00:00:00:00:00:00     *        eth0\n"
              "10.0.0.254       0x1         0x2         02:00:00:00:00:fe     *        eth0\n")
     assert probing.mac_owners(cluster.RINGS, table) == {"02:00:00:00:00:01": "n1"}
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
-    """A control socket that gives one canned answer to everybody."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(tmp_path / client.SOCKET))
-    listener.listen()
-    threads = []
-
-    def serve(answer: bytes) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-    def answers(answer: bytes) -> Path:
-        threads.append(threading.Thread(target=serve, args=(answer,), daemon=True))
-        threads[0].start()
-        return tmp_path
-
-    yield answers
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    for thread in threads:
-        thread.join()
 
 
 def canned(answer: AgentStatus) -> bytes:
