@@ -240,6 +240,16 @@ def test_whoever_ignores_sigterm_is_killed_with_all_its_children(tmp_path: Path,
     hooked(STUBBORN.format(tmp_path), then)
 
 
+def test_children_that_outlast_the_hooks_end_are_killed(tmp_path: Path) -> None:
+    """The hook itself ends on SIGTERM; what it had started ignores that."""
+    async def then(driver: Driver) -> None:
+        driver.start(timeout=500 * MILLISECOND)
+        pid = int(await written(tmp_path / "grandchild"))
+        assert not (await driver.answer()).ok
+        await dies(pid)
+    hooked(STUBBORN.replace("trap '' TERM", "", 1).format(tmp_path), then)
+
+
 def test_who_ends_on_sigterm_may_say_so(tmp_path: Path) -> None:
     told = once("trap 'echo gave up cleanly; exit 1' TERM; sleep 1000 & wait",
                 timeout=200 * MILLISECOND)
