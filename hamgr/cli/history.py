@@ -24,7 +24,8 @@ STATE_DIR = Path("/var/lib/hamgr")
 @click.option("--all", "everything", is_flag=True,
               help="With --local: every event and effect, heartbeats too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line an entry.")
-@click.option("--config", type=click.Path(path_type=Path), default=CONFIG, show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
+              envvar="HAMGR_CONFIG", show_default=True)
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 def history(
     last: int, local: bool, everything: bool, as_json: bool, config: Path, state_dir: Path

@@ -108,7 +108,10 @@ def status(name: str, as_json: bool) -> None:
 @_node
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
-    """Run a COMMAND on a NODE (or on `client`), after `--`; its exit status is passed on."""
+    """Run a COMMAND on a NODE (or on `client`), after `--`; its exit status is passed on.
+
+    `hamgr` commands find that node's agent: hamgr lab exec n1 -- hamgr status
+    """
     sys.exit(Lab.find(name).exec(node, command))
 
 
@@ -141,6 +144,7 @@ def demo(file: Path | None) -> None:
     from hamgr.lab import demo as story
     figures = story.run(click.echo)
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     click.echo(story.last_line(figures))
     sys.exit(0 if figures.ok else 1)

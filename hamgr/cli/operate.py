@@ -25,9 +25,9 @@ DONE, REFUSED, UNKNOWN = 0, 1, 3
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-                     show_default=True),
+                     envvar="HAMGR_RUN_DIR", show_default=True),
         click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-                     show_default=True, help="Used when no agent answers."),
+                     envvar="HAMGR_CONFIG", show_default=True, help="Used when no agent answers."),
         click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,
                      help="Seconds to wait for the end."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line."),

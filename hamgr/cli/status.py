@@ -21,8 +21,9 @@ CLEAR = "\x1b[H\x1b[2J"
 @click.option("--watch", is_flag=True, help="Show it again each second, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line each.")
 @click.option("--config", "config", type=click.Path(path_type=Path), default=CONFIG,
-              show_default=True, help="Used when no agent answers.")
-@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR, show_default=True)
+              envvar="HAMGR_CONFIG", show_default=True, help="Used when no agent answers.")
+@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
+              envvar="HAMGR_RUN_DIR", show_default=True)
 def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     """Show nodes, groups and addresses: what the plan says, what the kernel has, what the wire
     answers.

@@ -138,8 +138,10 @@ def _figures(lab: Lab, seen: Record, eyes: Watch, acts: list[_Act], say: Say) ->
 
 
 def _passage(act: _Act, seen: Record, eyes: Watch) -> Passage:
-    gap = next(gap for gap in seen.gaps(since=act.cause[0])
-               if (gap.before, gap.after) == (act.origin, act.target))
+    gaps = seen.gaps(since=act.cause[0])
+    gap = next((gap for gap in gaps if (gap.before, gap.after) == (act.origin, act.target)), None)
+    if gap is None:
+        raise LabError(f"{act.target} was to serve after {act.origin}, but the client saw {gaps}")
     return passage(gap, eyes.tenures(VIP), act.recorders, act.cause)
 
 

@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -110,11 +111,12 @@ class Lab:
 
     def exec(self, host: str, argv: Sequence[str]) -> int:
         """Run a command on a node or on the client, on this terminal; return its exit status."""
-        return subprocess.run(self._joined(host, argv), check=False).returncode
+        return subprocess.run(self._joined(host, argv), check=False,
+                              env=self._environment(host)).returncode
 
     def output(self, host: str, argv: Sequence[str]) -> str:
         """Return what a command prints on a node or the client. Raises LabError if it fails."""
-        done = subprocess.run(self._joined(host, argv), capture_output=True, text=True, check=False)
+        done = self._captured(host, argv)
         if done.returncode:
             raise LabError(f"{host}: {' '.join(argv)}: exit status {done.returncode}\n"
                            f"{done.stdout}{done.stderr}")
@@ -122,9 +124,7 @@ class Lab:
 
     def hamgr(self, host: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a `hamgr` command for operators on a node, and return what came of it."""
-        node = self._node(host)
-        return subprocess.run(self._joined(host, node.hamgr_command(*words)), check=False,
-                              capture_output=True, text=True)
+        return self._captured(host, [sys.executable, "-m", "hamgr", *words])
 
     def recorders(self) -> dict[str, list[dict[str, Any]]]:
         """Return the newest entries of the flight recorder of every agent that answers."""
@@ -140,15 +140,18 @@ class Lab:
         spaces = {name: node.namespace for name, node in self.nodes.items()}
         return watch.Watch(self._joined(CLIENT, watch.command((VIP, VIP6), spaces)))
 
-    # Faults; each returns the instant at which it began to bite
+    # Faults; each returns the instant at which it was set about
 
     def crash(self, *names: str) -> Instant:
-        """Cut the power of nodes: links first, then every process, then what their kernels hold."""
+        """Cut the power of nodes: links first, then every process, then what their kernels hold.
+
+        Returns the instant by which links and processes were gone.
+        """
         with self._changing() as state:
-            at = time.monotonic_ns()
             for name in names:
                 network.unplug(self.spec, name)
                 self._node(name).cgroup.kill()
+            at = time.monotonic_ns()
             for name in names:
                 self._node(name).cgroup.wait_empty()
                 network.remove_links(self.spec, name)
@@ -336,6 +339,16 @@ class Lab:
         if name not in self.nodes:
             raise LabError(f"no node {name}; there are {', '.join(self.nodes)}")
         return self.nodes[name]
+
+    def _captured(self, host: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._joined(host, argv), check=False, capture_output=True,
+                              text=True, env=self._environment(host))
+
+    def _environment(self, host: str) -> dict[str, str]:
+        """Return this environment, with the same hamgr first in the path, and a node's files."""
+        own = {} if host == CLIENT else self._node(host).environment()
+        path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
+        return {**os.environ, "PATH": path, **own}
 
     def _joined(self, host: str, argv: Sequence[str]) -> list[str]:
         group = Cgroup.of_lab(self.spec.name).below(host, EXEC)

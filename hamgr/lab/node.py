@@ -42,6 +42,11 @@ class Node:
         """The agent's state directory: what stays when the power goes."""
         return self.directory / "state"
 
+    @property
+    def configuration(self) -> Path:
+        """The configuration file, the same on all nodes."""
+        return directory(self.spec.name) / document.FILE
+
     def log(self, part: str) -> Path:
         """Return the log of a part."""
         return self.directory / f"{part}.log"
@@ -69,13 +74,13 @@ class Node:
 
     def agent_command(self, *options: str) -> list[str]:
         """Return `hamgr agent` with the files and directories of this node."""
-        return self.hamgr_command("agent", "--node", self.name, "--state-dir", str(self.state_dir),
-                                  *options)
+        return [sys.executable, "-m", "hamgr", "agent", "--node", self.name,
+                "--config", str(self.configuration),
+                "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), *options]
 
-    def hamgr_command(self, *words: str) -> list[str]:
-        """Return a `hamgr` command that talks to this node's agent."""
-        return [sys.executable, "-m", "hamgr", *words, "--run-dir", str(self.run_dir),
-                "--config", str(directory(self.spec.name) / document.FILE)]
+    def environment(self) -> dict[str, str]:
+        """Return what makes the `hamgr` commands of operators talk to this node's agent."""
+        return {"HAMGR_RUN_DIR": str(self.run_dir), "HAMGR_CONFIG": str(self.configuration)}
 
     def stop_agent(self) -> None:
         """Stop the agent in order, and return when it and its switch have ended."""

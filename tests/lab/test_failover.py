@@ -90,8 +90,11 @@ def another(scene: Scene, *than: str) -> str:
 
 def test_after_a_crash_the_heir_serves(scene: Scene) -> None:
     owner, heir = scene.client.served_by, scene.plan["heir"]["node"]
-    at = scene.lab.crash(owner)
-    assert scene.served_elsewhere(owner) == heir
+    with scene.lab.probe(VIP6) as second_client:
+        second_client.wait_served(SOON_S, by=[owner])
+        at = scene.lab.crash(owner)
+        assert scene.served_elsewhere(owner) == heir
+        second_client.wait_served(SOON_S, by=[heir])
     assert scene.shared() == 0
     seen = scene.finish()
     assert (seen.outage(at).before, seen.outage(at).after) == (owner, heir)
