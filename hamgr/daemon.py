@@ -139,7 +139,8 @@ class _Parts:
         """Return what the agent is told of the process around it."""
         return Outside(
             notify=self._notifier.tell, watchdog=self._notifier.watchdog,
-            settle=self._garbage.settle, collect=self._garbage.collect, kernel=self._kernel,
+            settle=self._garbage.settle, collect=self._garbage.collect,
+            collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload,
             switch_alive=lambda: self._switch.alive, realtime=realtime.scheduling,
             memory_locked=realtime.memory_locked)

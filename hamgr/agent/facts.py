@@ -5,7 +5,7 @@ from msgspec import Struct, field
 from hamgr.core.records import Request
 from hamgr.core.snapshot import Snapshot
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import GroupName, NodeName
+from hamgr.core.types import GroupName, Instant, NodeName
 
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""
@@ -39,6 +39,8 @@ class Process(Struct, frozen=True, kw_only=True):
     memory_locked: bool = False
     switch_alive: bool = False
     worst_lateness_ms: float = 0.0
+    collections: tuple[tuple[Instant, Instant], ...] = ()
+    """Begin and end of the newest collections of garbage."""
     watchdog_s: float = 0.0
     """systemd's watchdog; 0 when there is none."""
     network_namespace: int = 0

@@ -1,6 +1,6 @@
 """What is done between two ticks when nothing else is to do: systemd's watchdog, garbage, recorder.
 
-The watchdog is fed from here and from nowhere else, so it is fed by the engine's own progress.
+While there is an engine, the watchdog is fed by its ticks alone, so by its own progress.
 Garbage is collected here and nowhere else: never while anything happens that an address may
 depend on, since a collection would come between the evidence and the address.
 """
@@ -54,9 +54,9 @@ class Housekeeping:
 
     def after_tick(self, now: Instant, due: Instant) -> None:
         """Do what is due now, knowing when the engine wants its next tick."""
-        if self._watchdog and now - self._fed >= self._watchdog:
+        if now - self._fed >= self._watchdog:
             self._fed = now
-            self._notify("WATCHDOG=1")
+            self.feed()
         if now - self._flushed >= FLUSH:
             self._flushed = now
             self.flush(now)
@@ -68,6 +68,11 @@ class Housekeeping:
         if now - self._collected >= COLLECTION:
             self._collected = now
             self._collect()
+
+    def feed(self) -> None:
+        """Tell systemd's watchdog, if there is one, that all is well."""
+        if self._watchdog:
+            self._notify("WATCHDOG=1")
 
     def flush(self, now: Instant) -> None:
         """Hand what is recorded to the disk thread, unless that has not done with the last."""

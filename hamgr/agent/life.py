@@ -100,7 +100,6 @@ class Agent:
         over: Over = await self._start() or await self._life(above=0)
         while isinstance(over, BeginNewLife):
             logger.warning("a new life begins: %s", over.why)
-            await self._answered()
             over = await self._life(above=over.incarnation_above)
         if isinstance(over, Exit):
             return 0
@@ -129,7 +128,8 @@ class Agent:
         """Live with one engine, and return why it ended."""
         self._over = asyncio.get_running_loop().create_future()
         self._above = above
-        for what, attempt in (("remove leftovers", self._sweep.run),
+        for what, attempt in (("end the last life", self._answered),
+                              ("remove leftovers", self._sweep.run),
                               ("begin a life", self._conceive)):
             if over := await self._until_done(what, attempt):
                 return over
@@ -143,7 +143,7 @@ class Agent:
         said = ""
         while not self._stop.is_set():
             trying = asyncio.ensure_future(attempt())
-            await asyncio.wait((trying, self._over), return_when=asyncio.FIRST_COMPLETED)
+            await self._wait_for(trying)
             if self._over.done():
                 trying.cancel()
                 return self._over.result()
@@ -160,6 +160,17 @@ class Agent:
                 self._outside.notify(f"STATUS={said}")
             await _unless(self._stop, RETRY_S)
         return Exit()
+
+    async def _wait_for(self, trying: asyncio.Future[None]) -> None:
+        """Wait for an attempt, or the end of everything.
+
+        systemd's watchdog is fed meanwhile: without an engine nothing exclusive runs here that a
+        restart would make safer.
+        """
+        waiting = (trying, self._over)
+        while not (await asyncio.wait(waiting, timeout=RETRY_S,
+                                      return_when=asyncio.FIRST_COMPLETED))[0]:
+            self._house.feed()
 
     async def _open_recorder(self) -> None:
         await self._disk.call("open the flight recorder", self._recorder.open)
@@ -184,7 +195,8 @@ class Agent:
             await emptied.wait()
 
     async def _crash(self, error: Exception) -> None:
-        logger.critical("a bug of hamgr: %r; stopping everything exclusive", error, exc_info=error)
+        logger.critical("a bug of hamgr: %r: everything exclusive is stopped", error,
+                        exc_info=error)
         await self._ports.switch.close()
         try:
             await self._sweep.run()
@@ -218,7 +230,9 @@ class Agent:
             self._ports.addresses.announce_again()
 
     def _end(self, over: Over) -> None:
+        """Feed no engine any more, nor put an address back that the switch withdraws now."""
         self._loop.end()
+        self._ports.addresses.hold_until(0)
         if not self._over.done():
             self._over.set_result(over)
 
@@ -244,6 +258,9 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
+        if self._loop.engine is None:
+            logger.warning("not reloading: %s", self._waits_for or "between two lives")
+            return
         self._outside.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._disk.submit("read the configuration again", self._outside.reload,
                           lambda: self._outside.notify("READY=1"), retry=False)

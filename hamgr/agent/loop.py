@@ -23,6 +23,7 @@ from hamgr.core.events import (
     Tick,
     ZooKeeperChanged,
 )
+from hamgr.core.records import REQUESTS
 from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import MILLISECOND, NEVER, Duration, GroupName, Instant
 
@@ -69,6 +70,8 @@ class Known:
             case ZooKeeperChanged():
                 self.zookeeper = event
                 self.records.clear()
+            case RecordRead(path=path, record=None) if path.startswith(REQUESTS):
+                self.records.pop(path, None)
             case RecordRead(path=path):
                 self.records[path] = event
             case ConditionChanged(group=group):

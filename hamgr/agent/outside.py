@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hamgr.agent.facts import KernelAddress
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import Duration, NodeName
+from hamgr.core.types import Duration, Instant, NodeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class Outside:
     """Ends automatic collection of garbage, at the end of a start."""
     collect: Callable[[], None]
     """Collects garbage."""
+    collections: Callable[[], tuple[tuple[Instant, Instant], ...]]
+    """Begin and end of the newest collections."""
     kernel: Callable[[], tuple[KernelAddress, ...]]
     """The configured VIPs, as the kernel has them. Raises OSError."""
     counters: Callable[[], dict[str, dict[str, int]]]

@@ -27,7 +27,7 @@ def process(
         realtime=outside.realtime, memory_locked=outside.memory_locked,
         switch_alive=outside.switch_alive(),
         worst_lateness_ms=round(worst_lateness / MILLISECOND, 3),
-        watchdog_s=outside.watchdog / SECOND,
+        collections=outside.collections(), watchdog_s=outside.watchdog / SECOND,
         network_namespace=Path("/proc/self/ns/net").stat().st_ino,
         config=about.config, config_digest=about.config_digest)
 

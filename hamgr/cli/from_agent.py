@@ -14,7 +14,10 @@ NOT_ASKED = Wire(asked=False, why="not asked")
 
 def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
     """Return the survey; wire says who answers for each address, by its text."""
-    asked = f"the agent on {status.node} (process {status.process.pid})"
+    me = status.process
+    asked = (f"the agent on {status.node} (process {me.pid}, {me.realtime}, "
+             f"memory {'' if me.memory_locked else 'not '}locked, "
+             f"at worst {me.worst_lateness_ms:.0f} ms late)")
     snapshot = status.snapshot
     if snapshot is None:
         why = status.process.why or f"the agent on {status.node} is {status.process.phase}"

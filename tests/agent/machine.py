@@ -1,7 +1,6 @@
 """A real agent on a machine of its own (a network namespace), with a real ZooKeeper beside it."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -54,6 +53,11 @@ class Machine:
         self.heard: list[str] = []
         self.agent: subprocess.Popen[Any] | None = None
 
+    @property
+    def cluster(self) -> str:
+        """The name of its cluster."""
+        return self.config.read_text().split('"')[1]
+
     def demote_does(self, what: str) -> None:
         script = self.folder / "demote"
         script.write_text(f"#!/bin/sh\necho demote >> {self.folder}/hooks\n{what}\n")
@@ -89,6 +93,15 @@ class Machine:
                 self.heard += self.told.recv(4096).decode().splitlines()
             except TimeoutError:
                 raise AssertionError(f"{wanted} was not told; {self.log()}") from None
+
+    def forget_what_was_told(self) -> None:
+        """Begin to listen now: what the service manager was told before does not count."""
+        self.heard.clear()
+        self.told.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.told.recv(4096)
+        self.told.settimeout(PATIENCE_S)
 
     def until_active(self) -> None:
         eventually(lambda: self.has_vip() and self.phase() == "active")
@@ -157,8 +170,3 @@ def _serves() -> bool:
         asked.sendall(b"ruok")
         return asked.recv(4) == b"imok"
     return False
-
-
-def record(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text)
-    return value

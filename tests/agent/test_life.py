@@ -1,6 +1,7 @@
 """The life of a real agent: start, stop, bugs, leftovers, maintenance. Real ZooKeeper, address,
 hooks and dead-man's switch, in a network namespace; the service manager alone is a stand-in."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_a_node_that_is_declared_dead_begins_a_new_life(machine: Machine) -> Non
     machine.start()
     machine.until_active()
     first = machine.status()["snapshot"]["incarnation"]
-    machine.lan.call("n1", _declare_dead, machine.config.read_text().split('"')[1])
+    machine.lan.call("n1", _declare_dead, machine.cluster)
 
     def lives_anew() -> bool:
         snapshot = machine.status()["snapshot"]
@@ -168,7 +169,7 @@ def test_hangup_checks_the_file_and_changes_nothing(machine: Machine) -> None:
     agent = machine.start()
     machine.until_active()
     machine.until_told("READY=1")
-    machine.heard.clear()
+    machine.forget_what_was_told()
     text = machine.config.read_text()
     machine.config.write_text(text.replace("crm", "erp"))
     agent.send_signal(signal.SIGHUP)
@@ -197,6 +198,38 @@ def test_past_the_agent_a_command_goes_to_zookeeper(machine: Machine) -> None:
     assert told.returncode == 0, told.stderr
     assert "crm: n1 is holder, epoch 1" in told.stdout
     assert "crm: is in maintenance" in told.stdout
+
+
+def test_no_garbage_is_collected_between_evidence_and_address(machine: Machine) -> None:
+    machine.start()
+    machine.until_active()
+    collections = machine.status()["process"]["collections"]
+    machine.stop()
+    told = machine.hamgr("history", "--local", "--json", "--state-dir", str(machine.state_dir))
+    at = {entry["text"]: entry["monotonic_ns"]
+          for entry in map(json.loads, told.stdout.splitlines())}
+    (starts,) = (when for text, when in at.items() if text.startswith("crm: starts"))
+    active = at["crm: active under epoch 1"]
+    assert collections, "the start ends with one"
+    assert not [(began, ended) for began, ended in collections
+                if began < active and ended > starts]
+
+
+def test_cleaning_that_takes_long_between_two_lives_is_no_reason_to_be_killed(
+        machine: Machine) -> None:
+    machine.start(WATCHDOG_USEC="400000")
+    machine.until_active()
+    # The engine's own demote, the second, is quick; the one after it, of the cleaning, is not.
+    machine.demote_does("""cd $(dirname $0)
+while test $(grep -c demote hooks) -gt 2 -a ! -e may-stop; do sleep 0.05; done""")
+    machine.lan.call("n1", _declare_dead, machine.cluster)
+    eventually(lambda: machine.status()["snapshot"] is None and len(machine.hooks()) == 4)
+    machine.forget_what_was_told()
+    machine.until_told("WATCHDOG=1")
+    assert machine.status()["snapshot"] is None
+    (machine.folder / "may-stop").touch()
+    machine.until_active()
+    machine.stop()
 
 
 def test_the_recorder_tells_what_happened(machine: Machine) -> None:

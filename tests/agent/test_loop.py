@@ -16,6 +16,7 @@ from hamgr.core.events import (
     WriteAnswered,
     ZooKeeperChanged,
 )
+from hamgr.core.records import Request
 from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import MILLISECOND, NEVER, Instant, Outcome
 
@@ -223,6 +224,13 @@ def test_the_next_engine_is_told_what_is_known() -> None:
     world.told.clear()
     world.loop.begin(world)
     assert [event for event, _ in world.told] == [Tick(), facts[0], facts[1], facts[4], between]
+
+
+def test_requests_that_are_gone_are_forgotten() -> None:
+    world = begun()
+    world.loop.post(RecordRead(path="requests/1", record=Request(id="1", kind="clear"), version=0))
+    world.loop.post(RecordRead(path="requests/1", record=None, version=-1))
+    assert world.loop.known.events() == []
 
 
 def test_records_of_a_lost_connection_are_not_told_again() -> None:

@@ -63,6 +63,7 @@ def snapshot(**changes: Any) -> Snapshot:
 def status(view: Snapshot | None = None, **changes: Any) -> AgentStatus:
     answer = AgentStatus(
         process=Process(pid=812, version="0.1.0", started_ago_s=86400.0, phase="running",
+                        realtime="SCHED_RR 40", memory_locked=True, worst_lateness_ms=6.3,
                         switch_alive=True, config_digest="0123456789abcdef"),
         node="n2", spec=SPEC, rings=RINGS, snapshot=view or snapshot(), addresses=VIPS)
     return replace(answer, **changes)

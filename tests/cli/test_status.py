@@ -31,7 +31,7 @@ SILENT = {vip.address: Wire(asked=True) for vip in cluster.VIPS}
 HEALTHY = """\
 cluster crm   leader n1 (term 3)   zookeeper connected   heartbeats 3/3 voters   \
 survives now: 1 more node
-asked: the agent on n2 (process 812)
+asked: the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)
 
 NODE  STATE   HEARD  ROUND  ACTIVE FOR  NOTE
 n1    member  31 ms  1      crm         leads
@@ -49,7 +49,7 @@ healthy
 DEGRADED = """\
 cluster crm   leader n2 (term 4)   zookeeper connected   heartbeats 2/3 voters   \
 survives now: 0 more nodes
-asked: the agent on n2 (process 812)
+asked: the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)
 
 NODE  STATE   HEARD   ROUND  ACTIVE FOR  NOTE
 n1    down    42.0 s  1      -           accused by n2, n3
@@ -123,7 +123,8 @@ def test_the_text(survey: Survey, text: str) -> None:
 def test_the_json_keeps_its_schema() -> None:
     survey = msgspec.to_builtins(from_agent.survey(cluster.status(), FROM_N1))
     assert survey == {
-        "schema": 1, "source": "agent", "asked": "the agent on n2 (process 812)",
+        "schema": 1, "source": "agent",
+        "asked": "the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)",
         "cluster": "crm", "cluster_id": "5f3a", "node": "n2", "leader": "n1", "term": 3,
         "plan_revision": 31, "zookeeper": "connected", "voters_heard": 3, "voters": 3,
         "survives": 1, "requests": (), "problems": (), "verdict": "healthy",
