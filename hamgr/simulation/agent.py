@@ -130,6 +130,7 @@ class Agent:
     def switch_died(self) -> None:
         """Start another switch, with what the former one knew."""
         switch = self.host.new_switch()
+        switch.deadline = self._deadline  # the shared page is the agent's, and still there
         for group in self._armed:
             switch.arm(group)
         self._feed_switch()

@@ -6,7 +6,7 @@ What belongs to the host outlives the processes, and what lies on its disk outli
 from typing import TYPE_CHECKING, Any
 
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import MILLISECOND, SECOND, GroupName, Instant, NodeName
+from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.agent import Agent
 from hamgr.simulation.clock import Action, Clock
 from hamgr.simulation.disk import Disk
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 RING_BUFFER = 64
 """Datagrams that a paused machine's network card keeps for it; later ones are lost."""
+
+LOCK_RETRY: Duration = 20 * MILLISECOND
+"""Between two looks of a starting agent at the lock that another process holds."""
 
 
 class Host:
@@ -67,8 +70,13 @@ class Host:
         return self.powered and not (agent_able or switch_able)
 
     def start_agent(self) -> None:
-        """Start the agent, if the machine runs and none is there."""
-        if self.powered and not self.paused and self.agent is None:
+        """Start the agent, if the machine runs and none is there.
+
+        A frozen switch holds the agents' lock, and answers no signal before it runs again.
+        """
+        if self.powered and self.switch is not None and self.switch.frozen:
+            self.world.scheduler.after(LOCK_RETRY, self.start_agent)
+        elif self.powered and not self.paused and self.agent is None:
             self.agent = Agent(self, self.world.rng(f"agent/{self.name}/{self.world.now}"))
             self.agent.start()
 
@@ -108,8 +116,14 @@ class Host:
         self.kernel.remove(group)
         spec = self.world.spec.group(group)
         within = spec.stop_within if spec is not None else 0
+        assert self.switch is not None
         self.world.scheduler.after(int(self.rng.random() * 0.9 * within), self.when_awake,
-                                   self.services.kill, group)
+                                   self._kill, group, self.switch, self.switch.disarmed[group])
+
+    def _kill(self, group: GroupName, switch: Switch, disarmed: int) -> None:
+        """Kill a control group that was cut off, unless it has stopped and started since."""
+        if switch.disarmed[group] == disarmed:
+            self.services.kill(group)
 
     def crash(self) -> None:
         """The power is cut."""

@@ -5,6 +5,7 @@ a new agent ends it with SIGTERM, upon which it acts at once. What it cannot out
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 from hamgr.core.types import MICROSECOND, MILLISECOND, NEVER, Duration, GroupName, Instant
@@ -27,6 +28,8 @@ class Switch:
         """The agent's end of the pipe is open."""
         self.deadline: Instant = 0
         self.armed: list[GroupName] = []
+        self.disarmed: Counter[GroupName] = Counter()
+        """How often each group was disarmed: what was cut off before that has stopped since."""
         self._scheduler = scheduler
         self._clock = clock
         self._rng = rng
@@ -55,6 +58,7 @@ class Switch:
         """Leave a group alone."""
         if group in self.armed:
             self.armed.remove(group)
+            self.disarmed[group] += 1
 
     def act(self) -> None:
         """Cut every armed group off."""
