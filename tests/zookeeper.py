@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 JARS = "/usr/share/java"
-JAVA = ["java", "-Xms32m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k",
+JAVA = ["setpriv", "--pdeathsig", "KILL", "java",
+        "-Xms32m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k",
         "-XX:MaxMetaspaceSize=64m", "-Dzookeeper.forceSync=no",
         "-Dzookeeper.admin.enableServer=false",
         "-cp", f"{JARS}/zookeeper.jar:{JARS}/slf4j-simple.jar"]
+"""A server dies with its test, also when that is cut off in the middle."""
 CLIENT_PORT, PEER_PORT, ELECTION_PORT = 2181, 2888, 3888
 START_S = 90
 """Three servers need 2.3 s on a quiet machine, and 22 s have been seen on a busy one."""
