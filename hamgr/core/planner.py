@@ -251,7 +251,8 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
         why = unfit or (f"{best} shall be heir" if not frozen else "no heir may stand now")
         changed = replace(group, heir=None, leaving=(*group.leaving, heir))
         draft.set_group(spec.name, changed, f"heir {heir.node} is withdrawn: {why}")
-    elif wanted == heir.node and _ready_to_take(draft, spec, heir):
+    elif wanted == heir.node and _ready_to_take(draft, heir) and (
+            seen_active(draft, holder, spec.name)):
         draft.set_group(spec.name, replace(group, handover=True),
                         f"{holder.node} hands over to {heir.node}")
 
@@ -287,7 +288,7 @@ def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) 
                     f"{node} is heir, epoch {right.epoch}")
 
 
-def _ready_to_take(draft: Draft, spec: GroupSpec, heir: Right) -> bool:
+def _ready_to_take(draft: Draft, heir: Right) -> bool:
     """Tell whether the heir knows that it is heir, and would be able to act on the release."""
     heartbeat = draft.says(heir.node)
     return (heartbeat is not None and heartbeat.revision >= draft.knowledge.revision

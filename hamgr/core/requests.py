@@ -33,9 +33,15 @@ def gather(draft: Draft, since: dict[str, Instant]) -> Wishes:
     `since`: when this leader first saw each request, for its patience.
     """
     wishes = Wishes()
-    for name in sorted(draft.knowledge.requests):
+    names = [name for name, (request, _) in draft.knowledge.requests.items()
+             if request.state == "open"]
+    names.sort(key=lambda name: (since.get(name, draft.now), name))
+    newest = {draft.knowledge.requests[name][0].group: name for name in names
+              if draft.knowledge.requests[name][0].kind == "switchover"}
+    for name in names:
         request, _ = draft.knowledge.requests[name]
-        if request.state != "open":
+        if request.kind == "switchover" and newest[request.group] != name:
+            draft.answer(request, "refused", "a later switchover takes its place")
             continue
         handler = _HANDLERS.get(request.kind)
         if handler is None:

@@ -85,8 +85,10 @@ def forfeit(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: Se
         return
     for right in own_rights(knowledge, plan):
         unused = not rights.local.is_active or rights.local.epoch != right.epoch
-        leaving = right in plan.leaving and unused
-        if leaving or seat.has_ended(right.life):
+        # An owner that is not active says so when its right leaves or it is told to hand over:
+        # there is nothing to stop, and others wait for its word.
+        told = right in plan.leaving or (plan.handover and right == plan.holder)
+        if (told and unused) or seat.has_ended(right.life):
             rights.give_up(right.epoch)
 
 

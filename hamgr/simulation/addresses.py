@@ -45,6 +45,7 @@ class AddressWork:
         """Take them off; a claim that is under way comes to nothing."""
         claim = self._claims.pop(group, None)
         if claim is not None:
+            self._kernel.recheck(group)
             self._post(AddressesClaimed(group=group, epoch=claim, ok=False, why="withdrawn"))
         if group in self._renewed:
             self._renewed.remove(group)
@@ -82,6 +83,8 @@ class AddressWork:
             self._kernel.add(group)
             self._renewed.append(group)
         del self._claims[group]
+        if not ok:
+            self._kernel.recheck(group)
         self._post(AddressesClaimed(group=group, epoch=epoch, ok=ok,
                                     why="" if ok else "a rival answered the probe"))
 

@@ -44,6 +44,10 @@ class Kernel:
         if self._expiry.pop(group, None) is not None:
             self._changed(group)
 
+    def recheck(self, group: GroupName) -> None:
+        """Have it judged again who is active: a claim came to nothing."""
+        self._changed(group)
+
     def power_off(self) -> None:
         """Everything is gone."""
         for group in self.groups():

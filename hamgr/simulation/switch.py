@@ -82,16 +82,16 @@ class Switch:
         if self._clock.now() >= self.deadline:
             self.act()
         waiting, self._inbox = self._inbox, []
-        for deadline, confirmed in waiting:
-            self._take(deadline, confirmed)
+        for _, confirmed in waiting:
+            self._take(self.deadline, confirmed)
 
     def _take(self, deadline: Instant, confirmed: Callable[[], None]) -> None:
         if not self.alive:
             return
+        self.deadline = deadline  # a page shared with the agent: there also while frozen
         if self.frozen:
             self._inbox.append((deadline, confirmed))
             return
-        self.deadline = deadline
         self._timer.set(deadline, self._lateness())
         confirmed()
 
