@@ -24,7 +24,7 @@ class Transport(Protocol):
         """Open one socket a ring. Raises OSError if an own address cannot be bound."""
 
     def send(self, to: NodeName, heartbeat: Heartbeat) -> None:
-        """Send at once, never block; a full buffer or an unreachable peer is counted, not raised."""
+        """Send at once, never block; a full buffer or a dead peer is counted, not raised."""
 
     def counters(self) -> Mapping[str, int]:
         """Return datagrams sent, received, and dropped by reason."""

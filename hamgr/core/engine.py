@@ -37,6 +37,7 @@ from hamgr.core.events import (
     WriteAnswered,
     ZooKeeperChanged,
 )
+from hamgr.core.hearing import essence, news_of_accusations, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.leadership import Leadership
@@ -243,34 +244,16 @@ class Engine:
         if before is None or before.incarnation != heartbeat.incarnation:
             effects.append(self._report(Reason.HEARD, peer=peer.node,
                                         incarnation=heartbeat.incarnation))
-        if before is None or _essence(before) != _essence(heartbeat):
+        if before is None or essence(before) != essence(heartbeat):
             self._changed = True
-        self._report_accusations(before, heartbeat, effects)
+        effects += news_of_accusations(before, heartbeat, self.node)
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
                 self._seat.standing in HOLDING
                 and Life(echo.incarnation, echo.round) == self._seat.life):
             self._seat.lease.credit(heartbeat.sender, echo.sent)
-        if not heartbeat.answer and knowledge.votes and self._wants_answer(heartbeat):
+        if not heartbeat.answer and knowledge.votes and wants_answer(heartbeat, knowledge.plan):
             effects += self._voice.heartbeats([peer.node], now, answer=True)
-
-    def _wants_answer(self, heartbeat: Heartbeat) -> bool:
-        """Holders and heirs are answered at once, and who is about to give a claim up."""
-        if heartbeat.seat in (Standing.CLAIMED.value, Standing.SETTLING.value):
-            return True
-        plan = self._knowledge.plan
-        return plan is not None and any(
-            right is not None and right.node == heartbeat.sender
-            for group in plan.groups.values() for right in (group.holder, group.heir))
-
-    def _report_accusations(self, before: Heartbeat | None, heartbeat: Heartbeat,
-                            effects: list[Effect]) -> None:
-        known = before.accusations if before is not None else ()
-        for one in heartbeat.accusations:
-            if one not in known:
-                effects.append(self._report(Reason.ACCUSED_BY, peer=heartbeat.sender,
-                                            accused=one.node, incarnation=one.incarnation,
-                                            round=one.round))
 
     def _record_read(self, event: RecordRead, now: Instant, effects: list[Effect]) -> None:
         knowledge = self._knowledge
@@ -414,10 +397,3 @@ class Engine:
 
     def _report(self, reason: Reason, **facts: str | int) -> Report:
         return Report(reason=reason, node=self.node, facts=facts)
-
-
-def _essence(heartbeat: Heartbeat) -> tuple[object, ...]:
-    """Return what of a heartbeat a leader's decision may rest on."""
-    return (heartbeat.incarnation, heartbeat.round, heartbeat.lapsed, heartbeat.seat,
-            heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
-            heartbeat.relays, heartbeat.scars, heartbeat.credits)

@@ -1,0 +1,38 @@
+"""What a heartbeat asks of its receiver, beside what it says: an answer, a report, a decision."""
+
+from hamgr.core.effects import Effect, Report
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.reasons import Reason
+from hamgr.core.records import Plan
+from hamgr.core.types import NodeName
+
+ON_A_CLAIM = ("claimed", "settling")
+
+
+def wants_answer(heartbeat: Heartbeat, plan: Plan | None) -> bool:
+    """Tell whether a sender is answered at once: who has a right, or is about to need credits.
+
+    So short a lease rests on fresh credits (PROTOCOL: Times).
+    """
+    if heartbeat.seat in ON_A_CLAIM:
+        return True
+    return plan is not None and any(
+        right is not None and right.node == heartbeat.sender
+        for group in plan.groups.values() for right in (group.holder, group.heir))
+
+
+def essence(heartbeat: Heartbeat) -> tuple[object, ...]:
+    """Return what of a heartbeat a leader's decision may rest on."""
+    return (heartbeat.incarnation, heartbeat.round, heartbeat.lapsed, heartbeat.seat,
+            heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
+            heartbeat.relays, heartbeat.scars, heartbeat.credits)
+
+
+def news_of_accusations(before: Heartbeat | None, heartbeat: Heartbeat,
+                        node: NodeName) -> list[Effect]:
+    """Report each accusation that the sender had not made before."""
+    known = before.accusations if before is not None else ()
+    return [Report(reason=Reason.ACCUSED_BY, node=node,
+                   facts={"peer": heartbeat.sender, "accused": one.node,
+                          "incarnation": one.incarnation, "round": one.round})
+            for one in heartbeat.accusations if one not in known]
