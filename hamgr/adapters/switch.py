@@ -48,7 +48,8 @@ class SwitchFacts(Struct, frozen=True, kw_only=True):
     alive: bool
     process: int = 0
     home: str = ""
-    """"own unit": it outlives the agent's control group. "child": it outlives the agent only."""
+    """Where it runs. "own unit": whatever ends the agent, it stays. "child": under systemd it is
+    killed with what is left of the agent's control group, and the clean-up withdraws instead."""
     scheduling: str = ""
     memory: str = ""
     deaths: int = 0
@@ -306,42 +307,54 @@ class SwitchProcess:
 
 
 async def launch(path: Path, page: int, lock: int) -> Running:
-    """Start a switch and wait until it is ready. Raises OSError if it does not get there."""
-    link, child, home = await _connect(path)
+    """Start a switch and wait until it is ready. Raises OSError if it does not get there.
+
+    Where the unit's switch cannot be had, a child is the second best.
+    """
+    if path.is_socket():  # noqa: ASYNC240 - one stat in /run
+        try:
+            return await _from_unit(path, page, lock)
+        except OSError as error:
+            logger.warning("no dead-man's switch at %s (%s): it will share the agent's control "
+                           "group, and its end if that is killed as a whole", path, error)
+    return await _as_child(page, lock)
+
+
+async def _from_unit(path: Path, page: int, lock: int) -> Running:
+    """Have systemd start one: it does for each connection."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        socket.send_fds(link, [deadman.HELLO], [page, lock])
-        async with asyncio.timeout(READY_WITHIN_S):
-            answer = await asyncio.get_running_loop().sock_recv(link, deadman.LARGEST)
-        if not answer:
-            raise OSError("the process ended before it was ready; it says why on standard error")
-        _, process, namespace, scheduling, memory = answer.decode().split("\t")
-        if int(namespace) != os.stat("/proc/self/ns/net").st_ino:
-            raise OSError(f"{path} leads to another network namespace: a switch there can do "
-                          f"nothing for this agent")
-        pidfd = os.pidfd_open(int(process))
+        link.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(link, str(path))
+        return await _greet(link, page, lock, "own unit", None)
     except OSError:
         link.close()
-        if child:
-            child.kill()
-            child.wait()
         raise
-    return Running(link=link, pidfd=pidfd, process=int(process), home=home, child=child,
-                   scheduling=scheduling, memory=memory)
 
 
-async def _connect(path: Path) -> tuple[socket.socket, subprocess.Popen[bytes] | None, str]:
-    if path.is_socket():  # noqa: ASYNC240 - one stat in /run at the start
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        link.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(link, str(path))
-            return link, None, "own unit"
-        except OSError as error:
-            link.close()
-            logger.warning("%s does not answer (%s): the dead-man's switch shares the agent's "
-                           "control group", path, error)
+async def _as_child(page: int, lock: int) -> Running:
     link, child = _spawn()
-    return link, child, "child"
+    try:
+        return await _greet(link, page, lock, "child", child)
+    except OSError:
+        link.close()
+        child.kill()
+        child.wait()
+        raise
+
+
+async def _greet(link: socket.socket, page: int, lock: int, home: str,
+                 child: subprocess.Popen[bytes] | None) -> Running:
+    socket.send_fds(link, [deadman.HELLO], [page, lock])
+    async with asyncio.timeout(READY_WITHIN_S):
+        answer = await asyncio.get_running_loop().sock_recv(link, deadman.LARGEST)
+    if not answer:
+        raise OSError("the process ended before it was ready; it says why in its own log")
+    _, process, namespace, scheduling, memory = answer.decode().split("\t")
+    if int(namespace) != os.stat("/proc/self/ns/net").st_ino:
+        raise OSError("it is in another network namespace, where it can do nothing for this agent")
+    return Running(link=link, pidfd=os.pidfd_open(int(process)), process=int(process), home=home,
+                   child=child, scheduling=scheduling, memory=memory)
 
 
 def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:

@@ -66,6 +66,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, path: str = JOURNAL, identifier: str = "hamgr") -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._path = path

@@ -94,4 +94,5 @@ async def main() -> None:
     say(closed=switch.facts.last_act)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,151 @@
+"""A node with a real systemd as process 1: systemd-nspawn over an overlay of this machine's root.
+
+The node has its own network namespace with eth0, its own journal, and /opt/hamgr made of this
+checkout: what is called hamgr there is the caller's choice; the dead-man's switch is the real one,
+run by Debian's Python, since ProtectHome= may hide where a virtual environment has its own from.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from tests.netns import Segment, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = ("hamgr.service", "hamgr-deadman.socket", "hamgr-deadman@.service")
+CGROUPS = tuple(path for path in (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
+                if path.is_dir()) or (Path("/sys/fs/cgroup"),)
+SPAWN = ("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
+         "--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+         "--console=pipe")
+
+
+class SystemdNode(Segment):
+    """A booted node. A context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("node")
+        self.name = f"hgt-{secrets.token_hex(4)}"
+        self.root = directory / "root"
+        self.upper = directory / "upper"
+        self._work = directory / "work"
+        self._console = directory / "console"
+        self._supervisor: subprocess.Popen[Any] | None = None
+        self._leader = 0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.power_off()
+            if os.path.ismount(self.root):
+                subprocess.run(["umount", str(self.root)], check=True)
+            for leftover in ("propagate", "unix-export"):
+                shutil.rmtree(f"/run/systemd/nspawn/{leftover}/{self.name}", ignore_errors=True)
+        finally:
+            super().__exit__()
+
+    def install(self, command: Path, drop_in: str = "") -> None:
+        """Lay the disk of the node out: units as shipped, and a program to be hamgr."""
+        units = self.upper / "etc/systemd/system"
+        units.mkdir(parents=True)
+        (units / "default.target").symlink_to("/lib/systemd/system/basic.target")
+        for name in UNITS:
+            shutil.copy(ROOT / "systemd" / name, units / name)
+        if drop_in:
+            (units / "hamgr.service.d").mkdir()
+            (units / "hamgr.service.d/test.conf").write_text(drop_in)
+        (self.upper / "etc/machine-id").write_text("")
+        (self.upper / "etc/hostname").write_text("node\n")
+        programs = self.upper / "opt/hamgr"
+        (programs / "bin").mkdir(parents=True)
+        (programs / "libexec/hamgr").mkdir(parents=True)
+        (programs / "bin/python3").symlink_to("/usr/bin/python3")
+        shutil.copy(ROOT / "hamgr/deadman.py", programs / "libexec/hamgr/deadman.py")
+        hamgr = programs / "bin/hamgr"
+        hamgr.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {command} \"$@\"\n")
+        hamgr.chmod(0o755)
+        for directory in (self.root, self._work):
+            directory.mkdir()
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
+                        f"lowerdir=/,upperdir={self.upper},workdir={self._work}", str(self.root)],
+                       check=True)
+
+    def boot(self) -> None:
+        """Start systemd in the node and wait until it has booted."""
+        for tree in CGROUPS:
+            (tree / "hamgr-tests" / self.name).mkdir(parents=True, exist_ok=True)
+        enter = " && ".join(f"echo $$ > {tree}/hamgr-tests/{self.name}/cgroup.procs"
+                            for tree in CGROUPS)
+        self._supervisor = subprocess.Popen(
+            ["sh", "-c", f'{enter} && exec "$@"', "sh", *SPAWN, f"--directory={self.root}",
+             f"--machine={self.name}",
+             f"--network-namespace-path=/run/netns/{self.namespace('node')}"],
+            env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+            stdin=subprocess.DEVNULL, stdout=self._console.open("ab"), stderr=subprocess.STDOUT,
+            start_new_session=True)
+        eventually(self._booted, within_s=60)
+        self.do("systemctl", "is-system-running", "--wait", check=False)
+
+    def do(self, *argv: str, check: bool = True) -> str:
+        """Run a program in the node; return what it prints."""
+        done = subprocess.run(
+            ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w",
+             "--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *argv],
+            capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def shut_down(self) -> None:
+        """Have systemd stop everything in its order, and wait for its end."""
+        assert self._supervisor
+        self.do("systemctl", "poweroff", check=False)
+        self._supervisor.wait(timeout=60)
+
+    def power_off(self) -> None:
+        """Kill everything in the node at once; wait until it is gone."""
+        if self._supervisor is None:
+            return
+        for tree in CGROUPS:
+            kill = tree / "hamgr-tests" / self.name / "cgroup.kill"
+            if kill.exists():
+                kill.write_text("1")
+        if self._supervisor.poll() is None:
+            self._supervisor.send_signal(signal.SIGKILL)
+        self._supervisor.wait()
+        self._supervisor = None
+        for tree in CGROUPS:
+            eventually(lambda tree=tree: _removed(tree / "hamgr-tests" / self.name))
+
+    def _booted(self) -> bool:
+        assert self._supervisor
+        assert self._supervisor.poll() is None, self._console.read_text(errors="replace")
+        children = Path(f"/proc/{self._supervisor.pid}/task/{self._supervisor.pid}/children")
+        for child in children.read_text().split():
+            if Path(f"/proc/{child}/root/run/systemd/private").is_socket():
+                self._leader = int(child)
+                return True
+        return False
+
+
+def _removed(cgroup: Path) -> bool:
+    """Remove a tree of control groups, from the leaves up; False while something lives in it."""
+    for directory in sorted(cgroup.rglob("*/"), reverse=True) if cgroup.exists() else []:
+        try:
+            directory.rmdir()
+        except OSError:
+            return False
+    try:
+        cgroup.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
