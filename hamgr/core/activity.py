@@ -209,10 +209,10 @@ class Activity:
     def _keep_or_stop(self, rights: GroupRights, plan: GroupPlan | None, now: Instant,
                       stopping: bool) -> list[Effect]:
         local = rights.local
-        if rights.given_up >= local.epoch:
-            # Given up already: a restart that was under way becomes a stop.
-            return local.stop(local.occasion, now)
         why = must_stop(rights, plan, self._knowledge, self._seat, now)
+        if rights.given_up >= local.epoch and not why:
+            # Given up already: a restart that was under way becomes a stop.
+            why = "its right is given up"
         planned = why == "told to hand over"
         if not why and stopping and not rights.maintained:
             why, planned = "the agent stops", True

@@ -65,9 +65,9 @@ class Knowledge:
         self.plan: Plan | None = None
         self.plan_version = -1
         self.plan_read = False
-        self.plan_exists = False
-        """Whether ZooKeeper had one when it was last read."""
         self.seats: dict[NodeName, SeatSeen] = {}
+        self.versions: dict[str, int] = {}
+        """Of root, leader and plan as last read, believed or not; -1: not there (rule 25)."""
         self.requests: dict[str, tuple[Request, int]] = {}
 
         self.epochs: dict[GroupName, Epoch] = {}
@@ -101,6 +101,8 @@ class Knowledge:
     def take(self, path: str, record: Record | None, version: int, now: Instant) -> bool:
         """Take in a record that was read; True if it is news."""
         folder, _, name = path.partition("/")
+        if path in (ROOT, LEADER, PLAN):
+            self.versions[path] = version
         if path == ROOT:
             return self._take_root(record)
         if path == LEADER:
@@ -133,7 +135,6 @@ class Knowledge:
 
     def _take_plan(self, record: Record | None, version: int, now: Instant) -> bool:
         assert record is None or isinstance(record, Plan)
-        self.plan_exists = record is not None
         if record is not None and self.plan is not None and record.revision < self.plan.revision:
             return False
         news = not self.plan_read or (record is not None and record != self.plan)

@@ -169,7 +169,8 @@ class Leadership:
             return f"the seat of {leader.node} says {seen.seat.state.value}"
         if seen.seat.incarnation != leader.incarnation:
             return f"{leader.node} has begun another life"
-        if leader.node != knowledge.node and (
+        # Where few voters are left, the dead ones alone may block anybody: hear for oneself too.
+        if not knowledge.liveness.is_heard(leader.node, now) and (
                 knowledge.blocked_for_plan(leader.node, seen.seat.life, now)):
             return f"{leader.node} is blocked"
         return ""
@@ -232,9 +233,12 @@ class Leadership:
         return self._submit(draft)
 
     def _hears_quorum(self, now: Instant) -> bool:
-        """Rule 15: a leader deaf to a majority for `detection` gives way; not with two voters."""
+        """Rule 15: a leader deaf to a majority for `detection` gives way.
+
+        Voters whose seats are dead or left are not counted; with two left nobody gives way.
+        """
         knowledge = self._knowledge
-        names = knowledge.voters.names
+        names = [name for name in knowledge.voters.names if not knowledge.is_gone(name, now)]
         heard = sum(knowledge.liveness.is_heard(name, now) for name in names)
         if len(names) <= 2 or heard >= majority(names):
             self._quorum_heard_at = now

@@ -36,7 +36,7 @@ class Reason(str, Enum):
     STOPPED = "stopped epoch {epoch}, verified"
     STOP_FAILED = "could not stop {what}: {why}; not started elsewhere"
     START_FAILED = "could not start {what}: {why}"
-    SERVICE_FAILED = "{what} failed: {why} (failure {count} of {limit})"
+    SERVICE_FAILED = "{what} failed: {why} (failure {count}; {limit} are mended here)"
     RIVAL = "another machine answers for an address of ours: {why}"
     ADDRESS_RESTORED = "an address was removed by something else and put back: {why}"
     CONDITION_LOST = "cannot run here: {why}"

@@ -34,9 +34,8 @@ def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int]
     leader = Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
     return [
         Write(write=number(), ops=(
-            _put(ROOT, knowledge.root is not None, root),
-            _put(LEADER, knowledge.leader is not None, leader),
-            _put(PLAN, knowledge.plan_exists, plan))),
+            _put(ROOT, knowledge, root), _put(LEADER, knowledge, leader),
+            _put(PLAN, knowledge, plan))),
         Report(reason=Reason.REQUEST_DONE,
                facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
     ]
@@ -70,7 +69,8 @@ def _plan_far_above(plan: Plan, by: str) -> Plan:
                    why="rebuilt by an operator")
 
 
-def _put(path: str, exists: bool, record: Root | Leader | Plan) -> Op:
-    if exists:
-        return Op(kind="set", path=path, version=-1, record=record)
+def _put(path: str, knowledge: Knowledge, record: Root | Leader | Plan) -> Op:
+    version = knowledge.versions.get(path, -1)
+    if version >= 0:
+        return Op(kind="set", path=path, version=version, record=record)
     return Op(kind="create", path=path, record=record)

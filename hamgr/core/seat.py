@@ -213,8 +213,10 @@ class SeatKeeper:
             self.standing, self.round = Standing.CLAIMED, pending.seat.round
             self.lease.begin_round()
             self.lease.claim_until(good_until)
-        elif pending.kind == "renew" and self.standing in (Standing.CLAIMED, Standing.SETTLING):
-            # Of our round, or of the one that a leader has carried us to.
+        elif pending.kind == "renew" and (self.standing is Standing.CLAIMED or (
+                self.standing is Standing.SETTLING and pending.seat.round > self.round)):
+            # Of our round, or of the one that a leader has carried us to. A renewal that was sent
+            # before the claim was given up does not bring it back.
             self.standing, self._confirming = Standing.CLAIMED, 0
             self.lease.claim_until(good_until)
         elif pending.seat.round != self.round or self.standing not in (*HOLDING, Standing.LEFT):

@@ -8,7 +8,7 @@ from hamgr.core.effects import SendHeartbeat
 from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
-from hamgr.core.rights import GroupRights
+from hamgr.core.rights import GroupRights, own_rights
 from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName
 
@@ -99,7 +99,10 @@ class Voice:
     def _word(self, rights: GroupRights, now: Instant) -> GroupWord | None:
         local = rights.local
         fit = rights.is_fit(now)
-        if not local.is_active and not rights.done and fit:
+        plan = self._knowledge.plan
+        group = plan.groups.get(rights.name) if plan is not None else None
+        silent = not local.is_active and not rights.done and fit
+        if silent and (group is None or not own_rights(self._knowledge, group)):
             return None
         return GroupWord(rights.name, local.epoch, rights.done, fit, local.armed)
 

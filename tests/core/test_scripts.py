@@ -1,0 +1,223 @@
+"""Stories of whole clusters: each file of scripts/ holds commands and what came of them.
+
+    command arguments
+    ----
+    what the cluster did meanwhile
+
+Run with HAMGR_REWRITE=1 to write down what happens now; the change is reviewed as a diff.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hamgr.core.records import LEADER, PLAN, Plan, Request, Seat
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.timing import times_for
+from hamgr.core.types import MILLISECOND, SECOND, Duration
+from tests.core.cluster import Cluster
+
+SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
+REWRITE = "HAMGR_REWRITE"
+ENSEMBLE = "zookeeper"
+
+
+def duration(text: str) -> Duration:
+    """Read "400ms" or "2s"."""
+    if text.endswith("ms"):
+        return int(float(text[:-2]) * MILLISECOND)
+    return int(float(text.removesuffix("s")) * SECOND)
+
+
+class Story:
+    """One script's cluster, and the commands that a script knows."""
+
+    def __init__(self) -> None:
+        self.cluster: Cluster | None = None
+        self._requests = 0
+
+    def run(self, command: str) -> list[str]:
+        """Carry out one command and return the lines that came of it."""
+        name, *words = command.split()
+        named = dict(word.split("=", 1) for word in words if "=" in word)
+        plain = [word for word in words if "=" not in word]
+        before = len(self.cluster.lines) if self.cluster is not None else 0
+        shown = getattr(self, f"do_{name}")(*plain, **named) or []
+        assert self.cluster is not None
+        return self.cluster.lines[before:] + shown
+
+    @property
+    def _there(self) -> Cluster:
+        assert self.cluster is not None, "a script begins with `cluster`"
+        return self.cluster
+
+    def do_cluster(self, nodes: str = "3", groups: str = "crm", witness: str = "",
+                   services: str = "", stop_within: str = "0ms", fencing: str = "lease",
+                   voters: str = "") -> None:
+        """Make a cluster and boot all of it."""
+        names = [f"n{number}" for number in range(1, int(nodes) + 1)]
+        voting = voters.split(",") if voters else names
+        running = tuple(name for name in names if name != witness)
+        spec = ClusterSpec(
+            name="t", timing=times_for(100 * MILLISECOND),
+            nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
+                        for name in names),
+            groups=tuple(GroupSpec(
+                name=group, nodes=running, stop_within=duration(stop_within),
+                fencing_required=fencing == "required",
+                services=tuple(ServiceSpec(name=one, monitor_interval=500 * MILLISECOND)
+                               for one in services.split(",") if one))
+                for group in groups.split(",")))
+        self.cluster = Cluster(spec)
+        for name in names:
+            self.cluster.boot(name)
+
+    def do_advance(self, time: str) -> None:
+        self._there.advance(duration(time))
+
+    def do_boot(self, node: str) -> None:
+        self._there.boot(node)
+
+    def do_crash(self, *nodes: str) -> None:
+        for node in nodes:
+            self._there.crash(node)
+
+    def do_stop(self, node: str) -> None:
+        self._there.stop(node)
+
+    def do_stall(self, node: str, time: str) -> None:
+        self._there.stall(node, duration(time))
+
+    def do_cut(self, sender: str, receiver: str, ways: str = "both") -> None:
+        self._there.cuts.add((sender, receiver))
+        if ways == "both":
+            self._there.cuts.add((receiver, sender))
+
+    def do_isolate(self, node: str) -> None:
+        for other in self._there.spec.nodes:
+            self.do_cut(node, other.name)
+
+    def do_heal(self) -> None:
+        self._there.cuts.clear()
+
+    def do_zookeeper(self, state: str, *nodes: str) -> None:
+        for node in nodes or [one.name for one in self._there.spec.nodes]:
+            if state == "up":
+                self._there.connect(node)
+            else:
+                self._there.disconnect(node)
+
+    def do_lose(self, *paths: str) -> None:
+        """ZooKeeper's data is lost, or some of it."""
+        cluster = self._there
+        for path in list(cluster.tree):
+            if not paths or path in paths:
+                del cluster.tree[path]
+                cluster.publish(path)
+
+    def do_rebuild(self, node: str, down: str = "") -> None:
+        self._there.rebuild(node, tuple(one for one in down.split(",") if one))
+
+    def do_request(self, kind: str, group: str = "", node: str = "", voters: str = "",
+                   interval: str = "", confirmed: str = "") -> None:
+        self._requests += 1
+        times = times_for(duration(interval)) if interval else None
+        self._there.ask(Request(
+            id=f"r{self._requests:02}", kind=kind, group=group, node=node, times=times,
+            voters=tuple(one for one in voters.split(",") if one), confirmed=bool(confirmed)))
+
+    def do_fail(self, node: str, action: str, times: str = "1") -> None:
+        self._there.failing[node, action] = int(times)
+
+    def do_fence(self, node: str, state: str) -> None:
+        (self._there.fence_fails.add if state == "fails" else
+         self._there.fence_fails.discard)(node)
+
+    def do_condition(self, node: str, group: str, *why: str) -> None:
+        self._there.condition(node, group, " ".join(why))
+
+    def do_show(self, what: str) -> list[str]:
+        return getattr(self, f"_show_{what}")()
+
+    def _show_plan(self) -> list[str]:
+        plan = self._there.tree[PLAN][0]
+        assert isinstance(plan, Plan)
+        lines = [f"revision {plan.revision}, voters {plan.voters.number}: "
+                 f"{' '.join(plan.voters.names)}"]
+        for name, group in plan.groups.items():
+            rights = {"holder": group.holder, "heir": group.heir}
+            words = [f"{role} {right.node} ({right.incarnation}.{right.round}) epoch {right.epoch}"
+                     for role, right in rights.items() if right is not None]
+            words += [f"leaving {right.node} epoch {right.epoch}" for right in group.leaving]
+            if group.maintenance.value != "off":
+                words.append(f"maintenance {group.maintenance.value}")
+            lines.append(f"{name}: {', '.join(words) or 'nobody'}")
+        return lines
+
+    def _show_seats(self) -> list[str]:
+        seats = sorted((path, record) for path, (record, _) in self._there.tree.items()
+                       if isinstance(record, Seat))
+        return [f"{path} {record.incarnation}.{record.round} {record.state.value}"
+                for path, record in seats]
+
+    def _show_leader(self) -> list[str]:
+        record = self._there.tree[LEADER][0]
+        return [f"{record.node or 'vacant'} in term {record.term}"]  # type: ignore[union-attr]
+
+    def _show_requests(self) -> list[str]:
+        found = sorted((record for record, _ in self._there.tree.values()
+                        if isinstance(record, Request)), key=lambda one: one.id)
+        return [f"{one.id} {one.kind} {one.state}: {one.why}" for one in found]
+
+    def _show_active(self) -> list[str]:
+        cluster = self._there
+        return [f"{node}: {view.name} {view.phase} epoch {view.epoch}"
+                f"{' in maintenance' if view.maintenance else ''}"
+                for node, engine in sorted(cluster.engines.items())
+                for view in engine.snapshot(cluster.now).groups if view.phase != "inactive"]
+
+    def _show_writes(self) -> list[str]:
+        written, self._there.writes = self._there.writes, 0
+        return [f"{written} writes since last asked"]
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Split a script into (text up to and with the dashes, expected output)."""
+    found: list[tuple[str, str]] = []
+    head: list[str] = []
+    output: list[str] | None = None
+    for line in text.splitlines():
+        if line == "----":
+            head.append(line)
+            output = []
+        elif output is not None and line:
+            output.append(line)
+        elif output is not None:
+            found.append(("\n".join(head), "\n".join(output)))
+            head, output = [], None
+        else:
+            head.append(line)
+    if output is not None:
+        found.append(("\n".join(head), "\n".join(output)))
+    return found
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script(path: Path) -> None:
+    story, written, differ = Story(), [], False
+    for head, expected in blocks(path.read_text()):
+        commands = [line for line in head.splitlines() if line and not line.startswith("#")]
+        lines = [line for command in commands[:-1] for line in story.run(command)]
+        output = "\n".join(lines) or "nothing"
+        differ |= output != expected
+        written.append(f"{head}\n{output}\n")
+    text = "\n".join(written)
+    if os.environ.get(REWRITE):
+        path.write_text(text)
+    elif differ:
+        assert text == path.read_text()
+
+
+def test_there_are_scripts() -> None:
+    assert len(SCRIPTS) >= 20
