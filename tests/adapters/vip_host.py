@@ -6,7 +6,6 @@ lines of their own. A real agent would need a cluster to have a right to any add
 """
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -34,20 +33,10 @@ async def obey(addresses, method, *arguments):
     if method == "withdrawal_messages":
         return {group: [message.hex() for message in messages]
                 for group, messages in addresses.withdrawal_messages().items()}
-    if method == "time_claims":
-        return time_claims(addresses, *arguments)
+    if method == "reclaim":
+        addresses.withdraw(arguments[0], 1)
+        return addresses.claim(arguments[0], 2, "none")
     return getattr(addresses, method)(*arguments)
-
-
-def time_claims(addresses, group, count):
-    gc.disable()
-    took = []
-    for epoch in range(count):
-        begin = time.perf_counter()
-        addresses.claim(group, epoch, "none")
-        took.append(time.perf_counter() - begin)
-        addresses.withdraw(group, epoch)
-    return sorted(took)
 
 
 async def main():
