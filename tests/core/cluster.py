@@ -153,8 +153,7 @@ class Cluster:
 
     # -- effects ------------------------------------------------------------------------------
 
-    def _carry_out(  # noqa: C901 (one case for each effect)
-            self, node: str, engine: Engine, effect: fx.Effect) -> None:
+    def _carry_out(self, node: str, engine: Engine, effect: fx.Effect) -> None:
         def later(delay: Duration, event: Event) -> None:
             self._after(delay, lambda: self._hand_to(engine, node, event))
 
@@ -170,6 +169,24 @@ class Cluster:
                     later(ANSWER_TAKES, self._read(path))
             case fx.SetDeadline(serial=serial, confirm=True):
                 later(100 * MICROSECOND, DeadlineSet(serial=serial))
+            case fx.Report(reason=reason, group=group, facts=facts):
+                if reason not in QUIET:
+                    self.say(node, f"{group}: {reason.sentence(facts)}" if group
+                             else reason.sentence(facts))
+            case fx.BeginNewLife(incarnation_above=above):
+                self.lives[node] = max(self.lives[node], above)
+                self.boot(node)
+            case fx.Exit():
+                self.crash(node)
+            case _:
+                self._act(node, effect, later)
+
+    def _act(self, node: str, effect: fx.Effect,
+             later: Callable[[Duration, Event], None]) -> None:
+        """Do to addresses, services and the switch what an effect says."""
+        match effect:
+            case fx.KeepFacts(cluster_id=cluster_id, revision=revision):
+                self.facts[node] = (cluster_id, revision)
             case fx.ArmSwitch(group=group):
                 self.armed[node].add(group)
             case fx.DisarmSwitch(group=group):
@@ -189,23 +206,12 @@ class Cluster:
                 if on:
                     self.kept[node][group] = epoch
                 later(100 * MICROSECOND, MaintenanceKept(group=group, on=on))
-            case fx.KeepFacts(cluster_id=cluster_id, revision=revision):
-                self.facts[node] = (cluster_id, revision)
             case fx.RunService():
                 self._run(node, effect, later)
             case fx.Fence(group=group, node=victim, epoch=epoch):
                 self.say(node, f"FENCE {victim}")
                 later(ACTION_TAKES, FenceAnswered(group=group, node=victim, epoch=epoch,
                                                   ok=victim not in self.fence_fails))
-            case fx.Report(reason=reason, group=group, facts=facts):
-                if reason not in QUIET:
-                    self.say(node, f"{group}: {reason.sentence(facts)}" if group
-                             else reason.sentence(facts))
-            case fx.BeginNewLife(incarnation_above=above):
-                self.lives[node] = max(self.lives[node], above)
-                self.boot(node)
-            case fx.Exit():
-                self.crash(node)
 
     def _claimed(self, node: str, group: str, epoch: int) -> AddressesClaimed:
         ok = not self._fails(node, "claim")
