@@ -18,7 +18,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
-from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.seat import HOLDING, SeatKeeper
 from hamgr.core.types import (
     MILLISECOND,
     NEVER,
@@ -76,7 +76,7 @@ class Activity:
 
     def may_end_round(self) -> bool:
         """Tell whether this node may give its round up: nothing is active on it (rule 19)."""
-        return self._seat.standing is Standing.MEMBER and not any(
+        return self._seat.standing in HOLDING and not any(
             one.local.is_active for one in self.groups.values())
 
     def may_reclaim(self) -> bool:
@@ -200,9 +200,10 @@ class Activity:
         plan = self._knowledge.plan
         if not round_ or plan is None:
             return
-        for group in plan.groups.values():
-            if any(right.round < round_ for right in own_rights(self._knowledge, group)):
-                return
+        # A right under maintenance may name a life of long ago: it is never renamed (rule 22).
+        if any(right.life == self._seat.life for group in plan.groups.values()
+               for right in own_rights(self._knowledge, group)):
+            return
         self._seat.adopt(round_)
         self._news = True
 

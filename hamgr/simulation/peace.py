@@ -7,6 +7,7 @@ ZooKeeper, claims of the dead and of the scarred, warm-up, and a fence that fail
 from typing import TYPE_CHECKING
 
 from hamgr.core.records import REQUESTS, SEATS
+from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.zookeeper import Commit
 
@@ -49,6 +50,8 @@ class Peace:
             since = self._dark_since.pop(group, now)
             self.longest_dark = max(self.longest_dark, now - since)
             changes = self._changes[group]
+            if now - self.began < self._world.spec.timing.detection:
+                changes.clear()  # who wakes now from the last fault may serve for a moment more
             if not changes or changes[-1] != serving:
                 changes.append(serving)
         else:
@@ -85,22 +88,32 @@ class Peace:
             # One change is the cluster's own healing.
             if len(nodes) > 2:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
+        found += [("scarred", text) for text in self._scars()]
         late = [text for at, text in self._written if at > now - SETTLED]
         if late:
             found.append(("restless", f"{len(late)} writes at the end of peace, such as: "
                                       f"{late[-1]}"))
         return found
 
+    def _scars(self) -> list[str]:
+        """Return who stands accused by a voter that hears it (rule 19)."""
+        detection = self._world.spec.timing.detection
+        return [f"{snapshot.node} hears {peer.node} and accuses it"
+                for snapshot in self._snapshots() for peer in snapshot.peers
+                if peer.accused and peer.heard_ago is not None and peer.heard_ago < detection]
+
+    def _snapshots(self) -> list[Snapshot]:
+        return [host.agent.engine.snapshot(host.clock.now())
+                for host in self._world.hosts.values()
+                if host.agent is not None and host.agent.engine is not None]
+
     def _expected(self, group: GroupName) -> bool:
         spec = self._world.spec.group(group)
         assert spec is not None, f"no group {group}"
         plan = self._world.turmoil.plan()
         standby = plan.standby if plan is not None else ()
-        views = [host.agent.engine.snapshot(host.clock.now())
-                 for host in self._world.hosts.values()
-                 if host.agent is not None and host.agent.engine is not None]
         blocked = any(view.name == group and view.phase == "failed"
-                      for snapshot in views for view in snapshot.groups)
+                      for snapshot in self._snapshots() for view in snapshot.groups)
         able = [node for node in spec.nodes
                 if self._world.hosts[node].powered and node not in standby]
         return bool(able) and not blocked
