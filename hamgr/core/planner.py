@@ -87,6 +87,8 @@ class Draft:
             return False
         if maintenance is Maintenance.ENDING:
             # Only its node's own word counts, whichever incarnation speaks it (rule 22).
+            if right.node == self.own.sender:
+                return self._own_done(right, group)
             incarnation, done = knowledge.dones.get((right.node, group), (0, 0))
             return incarnation >= right.incarnation and done >= right.epoch
         return (self.is_done(right, group) or knowledge.ended_by_seat(right)
@@ -94,10 +96,12 @@ class Draft:
 
     def is_done(self, right: Right, group: GroupName) -> bool:
         """Tell whether a right's owner said `done` for it; we may be that owner."""
-        if self.knowledge.said_done(right, group):
-            return True
-        return right.node == self.own.sender and right.incarnation == self.own.incarnation and any(
-            word.group == group and word.done >= right.epoch for word in self.own.groups)
+        if right.node == self.own.sender:
+            return right.incarnation == self.own.incarnation and self._own_done(right, group)
+        return self.knowledge.said_done(right, group)
+
+    def _own_done(self, right: Right, group: GroupName) -> bool:
+        return any(word.group == group and word.done >= right.epoch for word in self.own.groups)
 
     def declare_dead(self, node: NodeName) -> bool:
         """Write a node's seat `dead` if its round is blocked; False if it cannot be relied on."""

@@ -130,6 +130,10 @@ class Story:
     def do_fail(self, node: str, action: str, times: str = "1") -> None:
         self._there.failing[node, action] = int(times)
 
+    def do_forget(self, node: str) -> None:
+        """A node's disk says nothing of maintenance any more: there is nothing in place."""
+        self._there.kept[node].clear()
+
     def do_fence(self, node: str, state: str) -> None:
         (self._there.fence_fails.add if state == "fails" else
          self._there.fence_fails.discard)(node)
