@@ -52,7 +52,7 @@ class SystemdNode(Segment):
         finally:
             super().__exit__()
 
-    def install(self, command: Path, drop_in: str = "") -> None:
+    def install(self, command: Path | str, drop_in: str = "") -> None:
         """Lay the disk of the node out: units as shipped, and a program to be hamgr."""
         units = self.upper / "etc/systemd/system"
         units.mkdir(parents=True)

@@ -36,6 +36,7 @@ def logger():
     level, propagate = made.level, made.propagate
     made.setLevel(logging.INFO)
     made.propagate = False
+    made.disabled = False  # a tool that configured logging in this process may have left it so
     yield made
     made.setLevel(level)
     made.propagate = propagate

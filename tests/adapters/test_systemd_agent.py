@@ -1,0 +1,129 @@
+"""The real agent under a real systemd with the units as shipped, with a real ZooKeeper beside it.
+
+One node, the only one of its cluster: what it holds, it holds by its own vote.
+"""
+
+import json
+
+import pytest
+
+from tests.adapters.systemd_node import SystemdNode
+from tests.agent.machine import zookeeper
+from tests.netns import eventually
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+VIP = "10.0.0.100"
+CONFIG = f"""\
+[cluster]
+name = "solo"
+zookeeper = ["127.0.0.1:2181"]
+key_file = "/etc/hamgr/cluster.key"
+
+[node.node]
+addresses = ["10.0.0.1"]
+
+[group.crm]
+nodes = ["node"]
+vips = ["{VIP}/24"]
+
+[[group.crm.service]]
+name = "app"
+promote = ["/bin/sh", "-c", "env > /run/promoted; grep CapBnd /proc/self/status >> /run/promoted"]
+demote = ["/bin/true"]
+"""
+FASTER = "[Service]\nWatchdogSec=1\nTimeoutAbortSec=1\nRestartSec=100ms\n"
+BOOT_S = 60
+
+
+@pytest.fixture
+def node(tmp_path):
+    with SystemdNode(tmp_path) as made, zookeeper(made, "node", tmp_path / "zookeeper"):
+        made.install("-m hamgr", FASTER)
+        settings = made.upper / "etc/hamgr"
+        settings.mkdir(exist_ok=True)
+        (settings / "hamgr.toml").write_text(CONFIG)
+        (settings / "cluster.key").write_text("00" * 32 + "\n")
+        (settings / "cluster.key").chmod(0o600)
+        made.boot()
+        made.do("systemctl", "enable", "--now", "hamgr-deadman.socket")
+        made.do("systemctl", "start", "hamgr.service")
+        until_active(made)
+        yield made
+
+
+def show(node, what: str) -> str:
+    return node.do("systemctl", "show", "--value", f"--property={what}", "hamgr.service")
+
+
+def until_active(node) -> None:
+    def active() -> bool:
+        return node.has("node", VIP) and "active" in show(node, "StatusText")
+
+    eventually(active, within_s=BOOT_S)
+
+
+def log(node, *which: str) -> str:
+    return node.do("journalctl", "--quiet", "-o", "cat", *which)
+
+
+def test_it_is_ready_with_its_switch_in_a_unit_of_its_own(node):
+    assert show(node, "ActiveState") == "active"
+    assert "own unit" in log(node, "-u", "hamgr.service")
+    started = json.loads(node.do("journalctl", "-o", "json", "-n", "1", "HAMGR_REASON=ACTIVE"))
+    assert started["HAMGR_GROUP"] == "crm"
+    assert started["HAMGR_EPOCH"].isdigit()
+
+
+def test_a_hook_has_neither_the_managers_socket_nor_more_capabilities_than_the_unit(node):
+    promoted = node.do("cat", "/run/promoted")
+    assert "HAMGR_GROUP=crm" in promoted
+    assert "NOTIFY_SOCKET" not in promoted
+    assert f"CapBnd:\t{1 << 12 | 1 << 13:016x}" in promoted
+
+
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_killed_it_loses_its_address_to_the_switch_and_comes_back(node, whom):
+    before = show(node, "MainPID")
+    node.do("systemctl", "kill", f"--kill-whom={whom}", "--signal=KILL", "hamgr.service")
+    eventually(lambda: "verified" in log(node, "-u", "hamgr-deadman@*"))
+    eventually(lambda: show(node, "MainPID") not in ("0", before), within_s=BOOT_S)
+    until_active(node)
+
+
+def test_frozen_it_loses_its_address_and_is_replaced_by_the_watchdog(node):
+    before = show(node, "MainPID")
+    node.do("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "hamgr.service")
+    eventually(lambda: not node.has("node", VIP))
+    eventually(lambda: show(node, "MainPID") not in ("0", before), within_s=BOOT_S)
+    until_active(node)
+
+
+def test_a_restart_is_an_orderly_stop_and_a_start(node):
+    node.do("systemctl", "restart", "hamgr.service")
+    assert "left the cluster" in log(node, "-u", "hamgr.service")
+    assert show(node, "NRestarts") == "0"
+    until_active(node)
+
+
+def test_a_reload_says_so_and_ends(node):
+    node.do("systemctl", "reload", "hamgr.service")
+    eventually(lambda: "has not changed" in log(node, "-u", "hamgr.service"))
+    eventually(lambda: show(node, "ActiveState") == "active")
+    assert node.has("node", VIP)
+
+
+@pytest.mark.parametrize("how", [
+    ("systemctl", "restart", "hamgr.service"),
+    ("systemctl", "kill", "--kill-whom=all", "--signal=KILL", "hamgr.service")],
+    ids=["restart", "kill"])
+def test_in_maintenance_a_restart_and_a_crash_leave_the_address_alone(node, how):
+    node.do("/opt/hamgr/bin/hamgr", "maintenance", "on", "--yes")
+    before = show(node, "MainPID")
+    watched = node.start("node", "ip", "monitor", "address", stdout=-1, text=True)
+    node.do(*how)
+    eventually(lambda: show(node, "MainPID") not in ("0", before)
+               and show(node, "ActiveState") == "active", within_s=BOOT_S)
+    watched.kill()
+    assert "Deleted" not in watched.communicate()[0]
+    assert node.has("node", VIP)
