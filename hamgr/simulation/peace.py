@@ -39,9 +39,11 @@ class Peace:
 
     def look(self, group: GroupName) -> None:
         """Note who serves a group now."""
-        serving = next((host.name for host in self._world.hosts.values()
-                        if host.serving(group)), "")
-        if serving == self._served_by.get(group, ""):
+        able = [host.name for host in self._world.hosts.values() if host.serving(group)]
+        before = self._served_by.get(group, "")
+        # A machine that wakes beside the present owner is an overlap, not a change.
+        serving = before if before in able else next(iter(able), "")
+        if serving == before:
             return
         now = self._world.now
         self._served_by[group] = serving
