@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from hamgr.core.types import Instant
+from hamgr.core.types import SECOND, Instant
 from hamgr.lab import responder, watch
 from hamgr.lab.lab import Lab
 from hamgr.lab.probe import Probe, Record
@@ -138,7 +138,9 @@ def _figures(lab: Lab, seen: Record, eyes: Watch, acts: list[_Act], say: Say) ->
 
 
 def _passage(act: _Act, seen: Record, eyes: Watch) -> Passage:
-    gaps = seen.gaps(since=act.cause[0])
+    # The cause is stamped once it has been brought about: on a slow machine the client may have
+    # been served elsewhere by then.
+    gaps = seen.gaps(since=act.cause[0] - SECOND)
     gap = next((gap for gap in gaps if (gap.before, gap.after) == (act.origin, act.target)), None)
     if gap is None:
         raise LabError(f"{act.target} was to serve after {act.origin}, but the client saw {gaps}")
