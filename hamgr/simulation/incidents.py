@@ -61,6 +61,10 @@ INCIDENTS: dict[str, Incident] = {
         Step(1510, "cut_both", HEIR, VOTER, 4000), Step(1520, "cut_both", HEIR, "@voter2", 4000),
         Step(1900, "cut_both", OWNER, "@voter3", 3000), Step(1910, "cut_both", OWNER, VOTER, 3000),
         Step(2600, "stop_agent", VOTER, "", 5000)), nodes=5, inside=False),
+    # (i) The voter accuses, hears the owner again, and the heir does not learn of that in time.
+    "accuser-hears-again": Incident((
+        CAST, Step(5, "cut", OWNER, VOTER, 380), Step(150, "cut", OWNER, HEIR, 2500),
+        Step(395, "cut", VOTER, HEIR, 350)), inside=False),
     # (e, f) The heir is replaced and cannot read that it is; then the owner dies.
     "heir-replaced-unawares": Incident((
         CAST, Step(5, "zk_cut", HEIR, "", 7000), Step(60, "standby", HEIR),

@@ -69,7 +69,10 @@ def _forgets_the_heir(stack: ExitStack) -> None:
     right = planner._drop_out
 
     def drop_out(draft: Any, spec: Any, group: GroupPlan) -> GroupPlan:
-        return right(draft, spec, replace(group, heir=None))
+        holder = group.holder
+        if holder is not None and draft.is_out(holder, spec.name, group.maintenance):
+            group = replace(group, heir=None)
+        return right(draft, spec, group)
     _put(stack, planner, "_drop_out", drop_out)
 
 
@@ -294,7 +297,7 @@ MISTAKES: dict[str, Mistake] = {
     "h": Mistake("credits from a node whose own lease has lapsed", _credits_after_lapse,
                  seeds=600),
     "i": Mistake("accusations withdrawn when the node is heard again", _accusations_withdrawn,
-                 seeds=600),
+                 ("accuser-hears-again",), seeds=200),
     "j": Mistake("a restarted voter credits at once", _restarted_voter_credits,
                  ("voter-restarts", "voter-restarts-later"), seeds=200),
     "k": Mistake("accusations counted without freshness", _stale_accusations,
