@@ -11,6 +11,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from hamgr.agent.answers import Answers
@@ -180,10 +181,17 @@ class Agent:
         incarnation = await self._disk.call(
             "keep the incarnation", lambda: store.next_incarnation(self._above))
         cluster_id, revision = store.facts()
+        kept = store.maintenance()
+        found = in_place(kept, self._outside.kernel(), self._about.spec)
+        for group in kept:
+            if group not in found:
+                # Rebooted meanwhile: a later start must not take it for left in place (rule 22).
+                await self._disk.call("forget a maintenance that left nothing in place",
+                                      partial(store.keep_maintenance, group, 0, False))
         self._engine = Engine(
             self._about.spec, self._about.node, incarnation, time.monotonic_ns(),
             known_cluster=cluster_id, known_revision=revision,
-            in_place=in_place(store.maintenance(), self._outside.kernel(), self._about.spec),
+            in_place=found,
             config_digest=self._about.config_digest, version=self._about.version,
             fresh_cluster_id=secrets.token_hex(8))
 

@@ -86,6 +86,8 @@ def change_voters(draft: Draft, request: Request) -> Answer:
         return "", "every holder to read the new voters"
     if set(request.voters) == set(voters.names):
         return "done", f"the voters are {', '.join(voters.names)}"
+    if len(set(request.voters)) < len(request.voters):
+        return "refused", "a voter is named twice"
     known = [node.name for node in draft.knowledge.spec.nodes]
     unknown = [name for name in request.voters if name not in known]
     if unknown or not request.voters:

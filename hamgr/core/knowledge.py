@@ -6,6 +6,8 @@ ZooKeeper server that lags may answer a new session with older data (rule 25).
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import GroupWord, Heartbeat, Relay
 from hamgr.core.liveness import Liveness
@@ -25,7 +27,7 @@ from hamgr.core.records import (
     Voters,
 )
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.timing import Timing
+from hamgr.core.timing import Timing, timing_faults
 from hamgr.core.types import Epoch, GroupName, Instant, Life, NodeName, SeatState
 
 
@@ -65,6 +67,7 @@ class Knowledge:
         self.plan: Plan | None = None
         self.plan_version = -1
         self.plan_read = False
+        self._unsafe_times = ""
         self.seats: dict[NodeName, SeatSeen] = {}
         self.versions: dict[str, int] = {}
         """Of root, leader and plan as last read, believed or not; -1: not there (rule 25)."""
@@ -87,6 +90,8 @@ class Knowledge:
         """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
         if not self.connected:
             return "not connected"
+        if self._unsafe_times:
+            return self._unsafe_times
         if not (self.root_read and self.plan_read and self.leader_read):
             return "not read yet"
         if self.root is None:
@@ -137,6 +142,9 @@ class Knowledge:
         assert record is None or isinstance(record, Plan)
         if record is not None and self.plan is not None and record.revision < self.plan.revision:
             return False
+        self._unsafe_times = _unsafe(record)
+        if self._unsafe_times:
+            return False
         news = not self.plan_read or (record is not None and record != self.plan)
         self.plan_read = True
         if record is None:
@@ -146,7 +154,9 @@ class Knowledge:
             self.revision = record.revision
             self.voters = record.voters
             self.electorate = Electorate(record.voters.names, record.voters.former)
-            self.timing = self.liveness.timing = record.times
+            if record.times != self.timing:
+                self.timing = record.times
+                self.liveness.set_timing(record.times)
         for group in record.groups.values():
             for right in group.rights():
                 self.liveness.learn(right.node, right.life, now)
@@ -171,7 +181,8 @@ class Knowledge:
         seen = self.requests.get(name)
         if seen is not None and version <= seen[1]:
             return False
-        self.requests[name] = (record, version)
+        # The path is its name: whatever an operator's script wrote into the record.
+        self.requests[name] = (replace(record, id=name), version)
         return True
 
     # -- hearing ------------------------------------------------------------------------------
@@ -180,6 +191,9 @@ class Knowledge:
         """Take in a heartbeat and all it says; False if it is not news (rule 3)."""
         if not self.liveness.hear(heartbeat, ring, now):
             return False
+        if not self.cluster_id:
+            # An empty disk: the others know which cluster this is (rule 25).
+            self.cluster_id = heartbeat.cluster
         for word in heartbeat.groups:
             self.words[heartbeat.sender, word.group] = (heartbeat.incarnation, word)
             self.heard_epoch(word.group, word.epoch)
@@ -219,10 +233,23 @@ class Knowledge:
                     found.append(Relay(right.node, incarnation, name, done))
         return tuple(found)
 
+    def used_by_another(self, group: GroupName, epoch: Epoch) -> bool:
+        """Tell whether another node says that it is active under this epoch, or a later one."""
+        return any(name == group and word.epoch >= epoch
+                   for (_, name), (_, word) in self.words.items())
+
     # -- judging rights -----------------------------------------------------------------------
 
     def said_done(self, right: Right, group: GroupName) -> bool:
-        """Tell whether a right's own incarnation said `done` for it."""
+        """Tell whether a right's own incarnation said `done` for it.
+
+        A later incarnation that is heard has said it for all before: it cleaned up before its
+        first heartbeat (rule 21).
+        """
+        peer = self.liveness.peers.get(right.node)
+        if peer is not None and peer.heartbeat is not None and (
+                peer.heartbeat.incarnation > right.incarnation):
+            return True
         incarnation, done = self.dones.get((right.node, group), (0, 0))
         return incarnation == right.incarnation and done >= right.epoch
 
@@ -268,3 +295,9 @@ class Knowledge:
             return True
         return (seen.seat.incarnation == right.incarnation
                 and seen.seat.state in (SeatState.DEAD, SeatState.LEFT))
+
+
+def _unsafe(plan: Plan | None) -> str:
+    """Say why a plan's times cannot be used: no agent wrote them."""
+    faults = timing_faults(plan.times) if plan is not None else []
+    return f"its plan has unsafe times: {faults[0][1]}" if faults else ""

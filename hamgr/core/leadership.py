@@ -65,6 +65,8 @@ class Leadership:
         self._retry_at: Instant = 0
         self._wake: Instant = NEVER
         self._led_since: Instant = 0
+        self._held_at: Instant = knowledge.started
+        """When we last led with a valid lease: a leader that may not plan gives way."""
         self._request_since: dict[str, Instant] = {}
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
@@ -108,7 +110,7 @@ class Leadership:
         if pending.kind == "plan":
             return self._planned(pending)
         if pending.kind == "take":
-            self._led_since = now
+            self._led_since = self._held_at = now
             self._taken.append(now)
             leader = self._knowledge.leader
             assert leader is not None
@@ -117,8 +119,8 @@ class Leadership:
         return []
 
     def _planned(self, pending: Pending) -> list[Effect]:
-        plan = self._knowledge.plan
-        assert plan is not None
+        plan = next(op.record for op in pending.ops if op.path == PLAN)
+        assert isinstance(plan, Plan)
         history = History(revision=plan.revision, by=plan.by, lines=pending.lines)
         path = f"{HISTORY}/{plan.revision}"
         effects: list[Effect] = [
@@ -141,7 +143,7 @@ class Leadership:
         if self._knowledge.unsound():
             return []
         if self._knowledge.root is None:
-            return self._create_root()
+            return self._create_root(now)
         if self.leads:
             return self._lead(own, holds, now)
         why = self._vacancy(now) if holds else ""
@@ -150,7 +152,12 @@ class Leadership:
             return []
         return self._take_when_due(why, now)
 
-    def _create_root(self) -> list[Effect]:
+    def _create_root(self, now: Instant) -> list[Effect]:
+        """Found the cluster, if nobody has been heard to know one (rule 25)."""
+        due = self._knowledge.started + self._knowledge.timing.detection
+        if now < due:
+            self._wake = due
+            return []
         root = Root(cluster_id=self._fresh_id)
         return self._write("root", (Op(kind="create", path=ROOT, record=root),))
 
@@ -217,13 +224,16 @@ class Leadership:
                   record=replace(leader, node="", incarnation=0))
 
     def _lead(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
-        if not self._hears_quorum(now):
+        knowledge = self._knowledge
+        if holds:
+            self._held_at = now
+        if not self._hears_quorum(now) or self._held_at + knowledge.timing.detection <= now:
             op = self.vacate_op()
             assert op is not None
             return self._write("vacate", (op,))
         if not holds:
+            self._wake = min(self._wake, self._held_at + knowledge.timing.detection)
             return []
-        knowledge = self._knowledge
         if knowledge.plan is None:
             plan = Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
                         voters=Voters(number=1, names=knowledge.spec.voters))

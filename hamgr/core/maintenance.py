@@ -60,9 +60,15 @@ def kept(rights: GroupRights, event: MaintenanceKept) -> list[Effect]:
         return []
     rights.keeping = False
     local = rights.local
+    if event.on and local.phase is not Phase.ACTIVE:
+        # It stopped, or is stopping, while the disk was slow: there is nothing to leave in place.
+        rights.keeping = True
+        return [KeepMaintenance(group=rights.name, epoch=0, on=False)]
     if event.on:
         rights.maintained = local.epoch
         return [*local.loosen(), LoosenAddresses(group=rights.name),
                 Report(reason=Reason.MAINTENANCE_ON, group=rights.name)]
+    if not rights.maintained:
+        return []
     rights.maintained = 0
     return [Report(reason=Reason.MAINTENANCE_OFF, group=rights.name)]

@@ -13,8 +13,18 @@ from hamgr.core.electorate import majority
 from hamgr.core.events import RebuildAsked
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
-from hamgr.core.records import LEADER, PLAN, ROOT, GroupPlan, Leader, Plan, Root
-from hamgr.core.types import Instant
+from hamgr.core.records import (
+    LEADER,
+    PLAN,
+    ROOT,
+    GroupPlan,
+    Leader,
+    Plan,
+    Root,
+    Seat,
+    seat_path,
+)
+from hamgr.core.types import Instant, Life, NodeName, SeatState
 
 EPOCHS_SKIPPED = 1 << 20
 """More than any cluster can have given after the copy was made."""
@@ -35,7 +45,7 @@ def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int]
     return [
         Write(write=number(), ops=(
             _put(ROOT, knowledge, root), _put(LEADER, knowledge, leader),
-            _put(PLAN, knowledge, plan))),
+            _put(PLAN, knowledge, plan), *_bury(knowledge, event.down))),
         Report(reason=Reason.REQUEST_DONE,
                facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
     ]
@@ -74,3 +84,19 @@ def _put(path: str, knowledge: Knowledge, record: Root | Leader | Plan) -> Op:
     if version >= 0:
         return Op(kind="set", path=path, version=version, record=record)
     return Op(kind="create", path=path, record=record)
+
+
+def _bury(knowledge: Knowledge, down: tuple[NodeName, ...]) -> list[Op]:
+    """Declare dead whom the operator vouches for: their rights would stand for ever else."""
+    ops = []
+    for node in down:
+        peer, seen = knowledge.liveness.peers.get(node), knowledge.seats.get(node)
+        if peer is None:
+            continue
+        life = max(peer.known, Life(1, 0))
+        seat = Seat(incarnation=life.incarnation, round=life.round, state=SeatState.DEAD,
+                    by=knowledge.node, why="down by an operator's word")
+        path = seat_path(node)
+        ops.append(Op(kind="create", path=path, record=seat) if seen is None else
+                   Op(kind="set", path=path, version=seen.version, record=seat))
+    return ops

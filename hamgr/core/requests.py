@@ -36,12 +36,11 @@ def gather(draft: Draft, since: dict[str, Instant]) -> Wishes:
     names = [name for name, (request, _) in draft.knowledge.requests.items()
              if request.state == "open"]
     names.sort(key=lambda name: (since.get(name, draft.now), name))
-    newest = {draft.knowledge.requests[name][0].group: name for name in names
-              if draft.knowledge.requests[name][0].kind == "switchover"}
     for name in names:
         request, _ = draft.knowledge.requests[name]
-        if request.kind == "switchover" and newest[request.group] != name:
-            draft.answer(request, "refused", "a later switchover takes its place")
+        later = [draft.knowledge.requests[other][0] for other in names[names.index(name) + 1:]]
+        if any(_replaces(other, request) for other in later):
+            draft.answer(request, "refused", "a later request takes its place")
             continue
         handler = _HANDLERS.get(request.kind)
         if handler is None:
@@ -57,6 +56,17 @@ def gather(draft: Draft, since: dict[str, Instant]) -> Wishes:
             draft.wake_at(late)
     _drain(draft, wishes)
     return wishes
+
+
+def _replaces(later: Request, earlier: Request) -> bool:
+    """Tell whether a later request of the same matter makes an earlier one void."""
+    if _MATTER.get(later.kind, later.kind) != _MATTER.get(earlier.kind, earlier.kind):
+        return False
+    if earlier.kind == "switchover":
+        return later.group == earlier.group
+    if later.kind in ("standby", "resume"):
+        return later.node == earlier.node
+    return later.group in ("", earlier.group)
 
 
 def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
@@ -255,3 +265,5 @@ _HANDLERS = {
     "voters": _voters,
     "times": _times,
 }
+_MATTER = {"standby": "drain", "resume": "drain", "maintenance-on": "maintenance",
+           "maintenance-off": "maintenance"}

@@ -128,7 +128,8 @@ def _mine(right: Right, knowledge: Knowledge, seat: SeatKeeper) -> bool:
 
 def _usable(rights: GroupRights, right: Right, knowledge: Knowledge) -> bool:
     return (right.epoch > rights.done and right.epoch > rights.given_up
-            and knowledge.epochs.get(rights.name, 0) <= right.epoch)
+            and knowledge.epochs.get(rights.name, 0) <= right.epoch
+            and not knowledge.used_by_another(rights.name, right.epoch))
 
 
 def _probe_as_holder(plan: GroupPlan) -> str:

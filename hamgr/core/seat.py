@@ -144,7 +144,7 @@ class SeatKeeper:
         elif seat.round == self.round and self.standing is Standing.SETTLING and (
                 seat.state is SeatState.MEMBER):
             self.standing = Standing.MEMBER
-        elif seat.round == self.round and self.standing is Standing.MEMBER and (
+        elif seat.round in (self.round, self.round + 1) and self.standing is Standing.MEMBER and (
                 seat.state is SeatState.CLAIMED and self._pending is None):
             # A lost answer to a same-round claim: the record, not our memory, is what others see.
             self.standing = Standing.SETTLING

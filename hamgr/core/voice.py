@@ -13,7 +13,7 @@ from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName
 
 T = TypeVar("T")
-WORDS_MAX = 16
+WORDS_MAX = 8
 """Groups that one heartbeat speaks of, so that it stays below 1,200 bytes; the rest take turns."""
 MAJOR_STANDINGS = (Standing.CLAIMED, Standing.SETTLING, Standing.MEMBER)
 
@@ -60,9 +60,10 @@ class Voice:
                    answer: bool = False) -> list[SendHeartbeat]:
         """Return the next heartbeat to each of these peers: one body, an echo for each."""
         body = self.own(now)
-        if len(body.groups) > WORDS_MAX:
-            self._turn = (self._turn + WORDS_MAX) % len(body.groups)
-            body = replace(body, groups=_some(body.groups, self._turn))
+        self._turn += WORDS_MAX
+        body = replace(body, groups=_some(body.groups, self._turn),
+                       epochs=_some(body.epochs, self._turn),
+                       relays=_some(body.relays, self._turn))
         return [SendHeartbeat(to=node, heartbeat=self._address(body, node, now, answer))
                 for node in to]
 
@@ -108,7 +109,7 @@ class Voice:
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, for a voter that has just started: it has forgotten them (rule 2)."""
-        return _some(tuple(self._knowledge.epochs.items()), self._turn)
+        return tuple(self._knowledge.epochs.items())
 
     def scars(self, now: Instant) -> tuple[NodeName, ...]:
         """Return the voters that accuse our present round and yet hear us (rule 19)."""

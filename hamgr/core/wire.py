@@ -25,7 +25,8 @@ from hashlib import blake2b
 import msgspec
 
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import NEVER, SeatState
+from hamgr.core.seat import Standing
+from hamgr.core.types import NEVER
 
 MAGIC = b"hamg"
 FORMAT = 1
@@ -37,7 +38,7 @@ KEY_MIN = 32
 _HEADER = struct.Struct("!4sB4s4s")
 _MAC_SIZE = 16
 _BODY_AT = _HEADER.size + _MAC_SIZE
-_SEATS = frozenset(("", *(state.value for state in SeatState)))
+_SEATS = frozenset(("", *(standing.value for standing in Standing)))
 
 
 class Drop(str, Enum):

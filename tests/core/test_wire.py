@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
-from hamgr.core.types import NEVER, SeatState
+from hamgr.core.seat import Standing
+from hamgr.core.types import NEVER
 from hamgr.core.wire import DATAGRAM_MAX, Drop, Wire
 
 KEY = bytes(range(32))
@@ -19,7 +20,7 @@ few = 4
 heartbeats = st.builds(
     Heartbeat, cluster=st.text(max_size=20), sender=names, incarnation=numbers, round=numbers,
     sequence=numbers, sent=numbers, answer=st.booleans(),
-    seat=st.sampled_from(["", *(state.value for state in SeatState)]), lapsed=st.booleans(),
+    seat=st.sampled_from(["", *(state.value for state in Standing)]), lapsed=st.booleans(),
     lease=numbers, revision=numbers, voters=numbers, lateness=numbers,
     echo=st.none() | st.builds(Echo, numbers, numbers, numbers, st.booleans()),
     groups=st.lists(st.builds(GroupWord, names, numbers, numbers, st.booleans(), st.booleans()),
@@ -91,7 +92,7 @@ def test_an_authentic_heartbeat_is_well_formed_or_dropped(at: int, odd: object) 
         return
     decoded = WIRE.decode(signed(body))
     if isinstance(decoded, Heartbeat):
-        assert decoded.sender and decoded.seat in ("", *(state.value for state in SeatState))
+        assert decoded.sender and decoded.seat in ("", *(state.value for state in Standing))
         assert 0 <= decoded.incarnation < NEVER and 0 <= decoded.sent < NEVER
     else:
         assert decoded is Drop.MALFORMED
