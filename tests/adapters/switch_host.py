@@ -83,9 +83,10 @@ class Agent:
             env={**os.environ, "PYTHONPATH": str(ROOT)})
         self.heard: list[dict] = []
         self.switch = 0
+        self._switches: list[int] = []
 
     def begin(self) -> "Agent":
-        self.switch = self.wait("ready")["switch"]
+        self.adopt(self.wait("ready")["switch"])
         return self
 
     def wait(self, key: str, of: str = "") -> dict:
@@ -108,9 +109,19 @@ class Agent:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def adopt(self, switch: int) -> None:
+        """Take this for the agent's switch; it is killed at the end even if the agent is gone."""
+        self.switch = switch
+        self._switches.append(os.pidfd_open(switch))
+
     def close(self) -> None:
-        for process in (self.process.pid, self.switch):
-            if process:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+        """Kill it with every switch that it has: one that is left would hold its pipes open."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with contextlib.suppress(OSError):
+            self._switches += [os.pidfd_open(int(child)) for child in children.read_text().split()]
+        self.process.kill()
+        for switch in self._switches:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(switch, signal.SIGKILL)
+            os.close(switch)
         self.process.communicate()
