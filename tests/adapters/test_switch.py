@@ -72,7 +72,7 @@ def status_kib(process: int, field: str) -> int:
 
 
 def ran(process: int) -> tuple[int, int]:
-    """Return how long a process has run, in nanoseconds, and how often it was put on a processor."""
+    """Return how long a process has run, in nanoseconds, and how often it was woken."""
     time_ns, _, times = Path(f"/proc/{process}/schedstat").read_text().split()
     return int(time_ns), int(times)
 
