@@ -193,7 +193,7 @@ class Agent:
         self._session = Session(world.scheduler, world.rng(f"session/{host.name}/{world.now}"),
                                 world.ensemble, host.name, names, host_path(host), self.post,
                                 self.in_process)
-        self._session.slowness = world.zookeeper_slowness
+        self._session.slowness = world.zookeeper_slowness.get(host.name, 0)
         self._session.start()
         self._due = now
         self._handle(Tick(), now)

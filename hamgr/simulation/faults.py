@@ -230,13 +230,15 @@ def _zk_isolate(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeNa
 
 
 def _zk_slow(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
-    world = turmoil.world
+    hosts = turmoil.world.hosts
+    nodes = [target] if target else list(hosts)
 
     def set_to(slowness: int) -> None:
-        world.zookeeper_slowness = slowness
-        for host in world.hosts.values():
-            if host.agent is not None:
-                host.agent.set_slowness(slowness)
+        for node in nodes:
+            turmoil.world.zookeeper_slowness[node] = slowness
+            agent = hosts[node].agent
+            if agent is not None:
+                agent.set_slowness(slowness)
 
     set_to(int(fault.amount * SECOND))
     return lambda: set_to(0)
@@ -293,6 +295,7 @@ KINDS: dict[str, Strike] = {
     "partition": _partition, "ring_down": _ring_down, "loss": _loss, "late": _late,
     "zk_cut": _zk_cut(requests=True, replies=True),
     "zk_replies_lost": _zk_cut(requests=False, replies=True),
+    "zk_requests_lost": _zk_cut(requests=True, replies=False),
     "zk_down": _zk_down, "zk_leaderless": _zk_leaderless, "zk_isolate": _zk_isolate,
     "zk_slow": _zk_slow, "slew": _slew,
     "switchover": _ask("switchover"), "standby": _ask("standby"), "resume": _ask("resume"),

@@ -28,6 +28,7 @@ class Incident(NamedTuple):
 
     steps: tuple[Step, ...]
     nodes: int = 3
+    nodes_max: int = 5
     rings: int = 0
     """0: as drawn."""
     groups: tuple[str, ...] = ()
@@ -43,8 +44,9 @@ OWNER, HEIR, VOTER = "@owner", "@heir", "@voter"
 INCIDENTS: dict[str, Incident] = {
     # (j) The voter accuses, restarts, has forgotten, and would credit at once.
     "voter-restarts": Incident((
-        CAST, Step(10, "cut", OWNER, VOTER, 480), Step(440, "kill_agent", VOTER),
-        Step(420, "cut", OWNER, HEIR, 2500)), inside=False),
+        CAST, Step(5, "cut", OWNER, VOTER, 440), Step(300, "cut", OWNER, HEIR, 2500),
+        Step(400, "kill_agent", VOTER, "", 20), Step(400, "cut", VOTER, HEIR, 500)),
+        inside=False),
     # (k) The same, with a gap in which the old accusation should have gone stale.
     "voter-restarts-later": Incident((
         CAST, Step(10, "cut", OWNER, VOTER, 480), Step(430, "kill_agent", VOTER),
@@ -87,6 +89,12 @@ INCIDENTS: dict[str, Incident] = {
         CAST, Step(0, "zk_slow", "", "", 6000, 1.6), Step(20, "isolate", OWNER, "", 500),
         Step(1400, "isolate", HEIR, "", 500), Step(2300, "zk_replies_lost", OWNER, "", 900),
         Step(2400, "isolate", OWNER, "", 600))),
+    # (o) Two nodes on claims: the owner's renewals are answered late, and then not any more.
+    "claims-answered-late": Incident((
+        CAST, Step(5, "cut_both", OWNER, HEIR, 7000), Step(1800, "cast"),
+        Step(1850, "zk_slow", OWNER, "", 1500, 0.9),
+        Step(3200, "zk_requests_lost", OWNER, "", 3500)),
+        nodes=2, nodes_max=2, inside=False),
     # (d, p) All live on claims, then part of them are heard again, then one is cut off.
     "everybody-on-claims": Incident((
         CAST, Step(5, "partition", OWNER, "", 3500, 1), Step(10, "cut_both", HEIR, VOTER, 1500),

@@ -161,7 +161,7 @@ def _switch_told_too_late(stack: ExitStack) -> None:
 
 def _lapse_is_not_final(stack: ExitStack) -> None:
     _put(stack, Engine, "_check_lease", lambda self, now, effects: None)
-    _put(stack, rights.GroupRights, "give_up", lambda self, epoch: None)
+    _put(stack, rights, "_usable", lambda own, right, knowledge: True)
 
 
 def _claim_dated_from_answer(stack: ExitStack) -> None:
@@ -299,7 +299,7 @@ MISTAKES: dict[str, Mistake] = {
     "i": Mistake("accusations withdrawn when the node is heard again", _accusations_withdrawn,
                  ("accuser-hears-again",), seeds=200),
     "j": Mistake("a restarted voter credits at once", _restarted_voter_credits,
-                 ("voter-restarts", "voter-restarts-later"), seeds=200),
+                 ("voter-restarts",), seeds=400),
     "k": Mistake("accusations counted without freshness", _stale_accusations,
                  ("voter-restarts-later", "voter-restarts"), seeds=200),
     "l": Mistake("dead and left voters count at once", _dead_voters_at_once,
@@ -309,7 +309,7 @@ MISTAKES: dict[str, Mistake] = {
     "n": Mistake("a lapsed round is revived by new credits", _lapse_is_not_final,
                  ("lapse-without-accusation",), seeds=200),
     "o": Mistake("a claim dated from its answer", _claim_dated_from_answer,
-                 ("late-answers-to-claims",), seeds=200),
+                 ("claims-answered-late", "late-answers-to-claims"), seeds=200),
     "p": Mistake("a heir named while the holder lives on a claim", _heir_beside_a_claim,
                  ("everybody-on-claims",), seeds=200),
     "q": Mistake("a claim renewed by reading", _claim_renewed_by_reading,

@@ -54,10 +54,12 @@ def incident_scenario(incident: Incident, name: str, base: Scenario,
         faults += played
         last = max(fault.at for fault in played)
         at = last + int((2 + 4 * rng.random()) * SECOND)
+    nodes = min(max(base.nodes, incident.nodes), incident.nodes_max)
+    witnesses = base.witnesses if nodes > 2 else 0
     drift = max(base.drift_ppm, incident.drift_ppm)
     rings = incident.rings or base.rings
     inside = base.ensemble_inside if incident.inside is None else incident.inside
-    return _with(base, name=name, nodes=max(base.nodes, incident.nodes), rings=rings,
+    return _with(base, name=name, nodes=nodes, witnesses=witnesses, rings=rings,
                  groups=incident.groups or base.groups, drift_ppm=drift, ensemble_inside=inside,
                  faults=tuple(sorted(faults, key=lambda fault: fault.at)))
 

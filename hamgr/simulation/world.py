@@ -43,7 +43,8 @@ class World:
         self.spec = cluster_spec(scenario)
         self.scheduler = Scheduler()
         self.story: list[Line] | None = [] if record else None
-        self.zookeeper_slowness: Duration = 0
+        self.zookeeper_slowness: dict[NodeName, Duration] = {}
+        """How much longer messages between a node and the servers may take."""
         self.zookeeper_cuts: dict[tuple[NodeName, bool], int] = {}
         """(node, towards the server) → by how many faults that direction is cut."""
         self.network = Network(self.scheduler, self.rng("network"), scenario.rings,
