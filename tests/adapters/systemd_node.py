@@ -81,8 +81,8 @@ class SystemdNode(Segment):
     def boot(self) -> None:
         """Start systemd in the node and wait until it has booted."""
         for tree in CGROUPS:
-            (tree / "hamgr-tests" / self.name).mkdir(parents=True, exist_ok=True)
-        enter = " && ".join(f"echo $$ > {tree}/hamgr-tests/{self.name}/cgroup.procs"
+            (tree / self.name).mkdir(parents=True, exist_ok=True)
+        enter = " && ".join(f"echo $$ > {tree}/{self.name}/cgroup.procs"
                             for tree in CGROUPS)
         self._supervisor = subprocess.Popen(
             ["sh", "-c", f'{enter} && exec "$@"', "sh", *SPAWN, f"--directory={self.root}",
@@ -114,7 +114,7 @@ class SystemdNode(Segment):
         if self._supervisor is None:
             return
         for tree in CGROUPS:
-            kill = tree / "hamgr-tests" / self.name / "cgroup.kill"
+            kill = tree / self.name / "cgroup.kill"
             if kill.exists():
                 kill.write_text("1")
         if self._supervisor.poll() is None:
@@ -122,7 +122,7 @@ class SystemdNode(Segment):
         self._supervisor.wait()
         self._supervisor = None
         for tree in CGROUPS:
-            eventually(lambda tree=tree: _removed(tree / "hamgr-tests" / self.name))
+            eventually(lambda tree=tree: _removed(tree / self.name))
 
     def _booted(self) -> bool:
         assert self._supervisor
