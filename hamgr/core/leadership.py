@@ -27,11 +27,12 @@ from hamgr.core.records import (
     Plan,
     Record,
     Root,
+    Seat,
     Voters,
     seat_path,
 )
 from hamgr.core.requests import end_maintenance, gather
-from hamgr.core.types import NEVER, Instant, Life, NodeName, Outcome, SeatState
+from hamgr.core.types import NEVER, Instant, NodeName, Outcome, SeatState
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""
@@ -108,6 +109,9 @@ class Leadership:
             if op.record is not None:
                 self._knowledge.take(op.path, op.record, version, now)
         if pending.kind == "plan":
+            if any(isinstance(op.record, Seat) and op.record.state is SeatState.CLAIMED
+                   for op in pending.ops):
+                self._renewed_at = now
             return self._planned(pending)
         if pending.kind == "take":
             self._led_since = self._held_at = now
@@ -308,13 +312,7 @@ class Leadership:
             return self._prune_requests()
         plan = replace(draft.plan, revision=draft.plan.revision + 1, by=knowledge.node,
                        why="; ".join(draft.lines))
-        if any(life.round > 1 for life in self._carried(draft)):
-            self._renewed_at = draft.now
         return self._write_plan(plan, (*extra, *answers), tuple(draft.lines))
-
-    def _carried(self, draft: Draft) -> list[Life]:
-        return [seat.life for seat, _ in draft.seats.values()
-                if seat.state is SeatState.CLAIMED]
 
     def _prune_requests(self) -> list[Effect]:
         answered = sorted(name for name, (request, _) in self._knowledge.requests.items()
