@@ -116,6 +116,12 @@ INCIDENTS: dict[str, Incident] = {
     "scarred-owner-of-two": Incident((
         CAST, Step(5, "cut", OWNER, VOTER, 420), Step(4500, "cut", OWNER, HEIR, 450),
         Step(5200, "cut", OWNER, VOTER, 1500)), groups=("address", "service")),
+    # (t) A leader renews a round whose owner does not learn of it, and is accused in the new one.
+    "renewed-unawares": Incident((
+        CAST, Step(5, "cut", OWNER, VOTER, 430),
+        Step(300, "zk_replies_lost", OWNER, "", 9000, when="claimed"),
+        Step(1500, "cut", OWNER, VOTER, 430), Step(2300, "cut", OWNER, HEIR, 6000)),
+        inside=False),
     # (t) Accusations of an earlier round while the node claims its next.
     "accused-while-claiming": Incident((
         CAST, Step(5, "isolate", HEIR, "", 400), Step(380, "zk_slow", "", "", 2500, 0.9),

@@ -115,6 +115,11 @@ class Watch:
         if not self._has_lease(host, 0):
             self.violate("fence", f"{host.name} fences {fence.node} without a lease")
 
+    def fenced(self) -> None:
+        """A fence device cut a machine's power."""
+        if self.peace is not None:
+            self.peace.fenced += 1
+
     def started(self, host: "Host", group: GroupName, epoch: Epoch) -> None:
         """A start action was executed under an epoch."""
         self.world.note(host.name, f"START {group} epoch {epoch}")

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from hamgr.core import changes, electorate, planner, rights, seat, voice
+from hamgr.core import changes, electorate, knowledge, planner, rights, seat, voice
 from hamgr.core.effects import Effect, SetDeadline
 from hamgr.core.engine import Engine
 from hamgr.core.knowledge import Knowledge
@@ -98,6 +98,7 @@ def _detection_below_lease(stack: ExitStack) -> None:
         return replace(right, lease=right.detection, detection=right.lease * 8 // 10)
     _put(stack, scenarios, "times_for", times)
     _put(stack, Liveness, "_detection", lambda self, heartbeat: self.timing.detection)
+    _put(stack, knowledge, "_unsafe", lambda plan: "")
 
 
 def _credits_after_lapse(stack: ExitStack) -> None:
@@ -228,13 +229,17 @@ def _renewed_for_one_group(stack: ExitStack) -> None:
 
 
 def _accuses_one_round_only(stack: ExitStack) -> None:
-    def accusers(self: Liveness, node: str, life: Any, now: int) -> tuple[str, ...]:
-        own = self.peers.get(node)
-        found = [self.node] if own is not None and own.accused == life else []
-        found += [peer.node for peer in self.peers.values()
-                  if peer.accusations.get(node, NO_LIFE) == life and self.is_fresh(peer, now)]
-        return tuple(found)
-    _put(stack, Liveness, "accusers", accusers)
+    right = voice.Voice.credits
+
+    def credits(self: Any, peer: Any, now: int) -> bool:
+        accused = peer.accused
+        if peer.heartbeat is not None and accused > peer.heartbeat.life:
+            peer.accused = NO_LIFE
+        try:
+            return right(self, peer, now)
+        finally:
+            peer.accused = accused
+    _put(stack, voice.Voice, "credits", credits)
 
 
 def _leftovers_stay(stack: ExitStack) -> None:
@@ -291,8 +296,8 @@ MISTAKES: dict[str, Mistake] = {
     "b": Mistake("one accusation less than the blocking set", _one_accusation_less),
     "c": Mistake("the leader forgets a heir that may have acted", _forgets_the_heir),
     "d": Mistake("a node is declared dead while its claim is good", _good_claim_overruled),
-    "e": Mistake("a healthy heir is replaced without its done", _heir_replaced_without_done,
-                 ("heir-replaced-unawares",)),
+    "e": Mistake("a healthy heir is replaced without its done, and forgotten (f)",
+                 _heir_replaced_without_done, ("heir-replaced-unawares",)),
     "g": Mistake("detection below the lease", _detection_below_lease),
     "h": Mistake("credits from a node whose own lease has lapsed", _credits_after_lapse,
                  seeds=600),
@@ -319,7 +324,7 @@ MISTAKES: dict[str, Mistake] = {
     "s": Mistake("a round renewed for one group only", _renewed_for_one_group,
                  ("scarred-owner-of-two",), seeds=100),
     "t": Mistake("an accusation does not cover earlier rounds", _accuses_one_round_only,
-                 ("accused-while-claiming",), seeds=200),
+                 ("renewed-unawares",), seeds=200),
     "u": Mistake("a life begins before leftovers are gone", _leftovers_stay, ("leftovers",)),
     "y": Mistake("nobody accuses what it never heard", _never_heard_never_accused,
                  ("voter-never-heard-owner",), breaks=("dark",)),

@@ -27,6 +27,8 @@ class Peace:
         self._world = world
         self.began: Instant = world.now
         self.longest_dark: Duration = 0
+        self.fenced = 0
+        """Machines that a fence device cut off in peace: it was asked before, and is slow."""
         self._dark_since: dict[GroupName, Instant] = {
             group.name: world.now for group in world.spec.groups}
         self._served_by: dict[GroupName, NodeName] = {}
@@ -88,7 +90,7 @@ class Peace:
                                       f"{(now - since) / SECOND:.1f} s"))
         for group, nodes in self._changes.items():
             # One change is the cluster's own healing.
-            if len(nodes) > 2:
+            if len(nodes) > 2 + self.fenced:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
         found += [("scarred", text) for text in self._scars()]
         late = [text for at, text in self._written if at > now - SETTLED]

@@ -133,6 +133,7 @@ class World:
         host = self.hosts[node]
         self.note(node, "FENCED")
         host.crash()
+        self.watch.fenced()
         self.scheduler.after(3 * SECOND, host.boot)
 
     def _committed(self, commit: Commit) -> None:
