@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/pytest --durations=5
+TESTS := .venv/.ready-for-tests
+PYTEST := $(BIN)/pytest --durations=5 -rs
 SEEDS ?= 1000
 
 .PHONY: help demo test test-all check sim lab-test clean
@@ -16,14 +17,18 @@ help: ## say what can be made
 $(READY): pyproject.toml .ci/setup
 	@.ci/setup
 
+$(TESTS): $(READY)
+	@.ci/setup --tests
+	@touch $@
+
 demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (build/demo.json)
 	@mkdir -p build
 	@$(BIN)/hamgr lab demo --json build/demo.json
 
-test: $(READY) ## the tests that fit continuous integration
+test: $(TESTS) ## the tests that fit continuous integration
 	@$(PYTEST) -m "not slow"
 
-test-all: check sim ## everything: checks, simulated clusters, all tests
+test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
 	@$(PYTEST)
 
 check: $(READY) ## ruff, mypy, import contracts, the limits of the house

@@ -5,10 +5,12 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import hamgr
 from hamgr.adapters.net.addresses import Addresses
+from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
@@ -17,7 +19,7 @@ from hamgr.adapters.store import DirectoryStore
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
-from hamgr.adapters.zookeeper import ZooKeeper
+from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
 from hamgr.agent.cleaning import Sweep
 from hamgr.agent.dispatch import Ports
@@ -25,6 +27,8 @@ from hamgr.agent.facts import KernelAddress
 from hamgr.agent.life import Agent
 from hamgr.agent.outside import About, Outside
 from hamgr.config.document import Reading, cluster_spec, digest, read
+from hamgr.config.faults import ConfigError, Fault
+from hamgr.config.kept import not_in_file, to_be_spared
 from hamgr.config.key import read_keys
 from hamgr.config.schema import Document, Group
 from hamgr.core.events import Event
@@ -53,12 +57,15 @@ class Place:
 def run(place: Place) -> int:
     """Be the agent until told to stop; return the exit status.
 
-    Raises AgentRunsError if there is one already, KeyFileError without a usable key, and OSError
-    if a directory, a socket or an old dead-man's switch is in the way: each with the remedy.
+    Raises AgentRunsError if there is one already, KeyFileError without a usable key, ConfigError
+    if the file lacks what is in maintenance here, and OSError if a directory, a socket or an old
+    dead-man's switch is in the way: each with the remedy.
     """
     log_to_outside()
     lock = RunLock(place.run_dir)
     lock.take()
+    if faults := _not_in_file(place.document, _store(place)):
+        raise ConfigError(str(place.config), faults)
     lock.end_old_switch()
     realtime = become_realtime()
     sys.setswitchinterval(THREAD_TURN_S)
@@ -68,14 +75,18 @@ def run(place: Place) -> int:
 def cleanup(place: Place) -> None:
     """Remove what an agent that is gone has left, except what is in maintenance (rule 21).
 
-    Raises AgentRunsError while an agent lives, and OSError with whatever cannot be removed.
+    Raises AgentRunsError while an agent lives, OSError with whatever cannot be removed, and
+    ConfigError, afterwards, if the file lacks what is in maintenance here.
     """
     log_to_outside()
     lock = RunLock(place.run_dir)
     lock.take()
     lock.end_old_switch()
     try:
-        asyncio.run(_sweep(place))
+        store = _store(place)
+        asyncio.run(_sweep(place, store))
+        if faults := _not_in_file(place.document, store):
+            raise ConfigError(str(place.config), faults)
     finally:
         lock.close()
 
@@ -95,7 +106,7 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
     return await agent.run()
 
 
-async def _sweep(place: Place) -> None:
+async def _sweep(place: Place, store: DirectoryStore) -> None:
     answers = Answers()
 
     def post(event: Event) -> None:
@@ -105,7 +116,8 @@ async def _sweep(place: Place) -> None:
     await hooks.start()
     try:
         await Sweep(place.node, cluster_spec(place.document), addresses=addresses, services=hooks,
-                    store=DirectoryStore(place.state_dir), answers=answers).run()
+                    store=store, answers=answers,
+                    spared=to_be_spared(place.document, store.kept_vips())).run()
     finally:
         await hooks.close()
         await addresses.close()
@@ -123,17 +135,19 @@ class _Parts:
         self._transport = UdpTransport(
             place.node, _rings(document), document.heartbeat.port,
             Wire(cluster.name, read_keys(cluster.key_file)), post)
+        self._addresses = _addresses(document, post, self._interfaces_changed)
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
-            session_timeout_s=document.zookeeper.session / SECOND)
+            session_timeout_s=document.zookeeper.session / SECOND,
+            deadline_s=deadline_for(document.timing),
+            macs=self._addresses.macs)
         self._switch = SwitchProcess(tuple(document.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
-        self._addresses = _addresses(document, post, self._load_switch)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
             switch=self._switch, services=_hooks(place, post),
-            store=DirectoryStore(place.state_dir))
+            store=_store(place))
 
     def outside(self, realtime: RealTime) -> Outside:
         """Return what the agent is told of the process around it."""
@@ -145,7 +159,8 @@ class _Parts:
             switch_alive=lambda: self._switch.alive, realtime=realtime.scheduling,
             memory_locked=realtime.memory_locked)
 
-    def _load_switch(self) -> None:
+    def _interfaces_changed(self) -> None:
+        self._coordinator.announce_again()
         for group, messages in self._addresses.withdrawal_messages().items():
             self._switch.load(group, messages)
 
@@ -165,6 +180,7 @@ class _Parts:
         switch = self._switch.facts
         return {
             "heartbeats": dict(self._transport.counters()),
+            "dropped_last_minute": dict(self._transport.dropped_lately()),
             "switch": {"deaths": switch.deaths, "acts": switch.acts},
             "garbage": {"longest_us": self._garbage.longest // 1000},
         }
@@ -176,6 +192,22 @@ class _Parts:
             logger.warning("%s", line)
 
 
+def _store(place: Place) -> DirectoryStore:
+    return DirectoryStore(place.state_dir, {
+        name: tuple(str(vip.address.ip) for vip in group.vips)
+        for name, group in place.document.group.items()})
+
+
+def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]:
+    """Return what the file lacks of what is in maintenance here. Raises OSError."""
+    kept = store.kept_vips()
+    vips = [Vip(address, ip_address(address).max_prefixlen, None)
+            for addresses in kept.values() for address in addresses]
+    there = {vip.address for vip, sighting in zip(vips, look(vips), strict=True)
+             if sighting.present}
+    return not_in_file(document, kept, there)
+
+
 def _news(reading: Reading, place: Place) -> list[str]:
     """Return in words what a file that was read again would change."""
     if reading.document is None:
@@ -184,7 +216,9 @@ def _news(reading: Reading, place: Place) -> list[str]:
     if digest(reading.document) == digest(place.document):
         return [f"{place.config} has not changed"]
     return [f"{place.config} differs from the configuration in use; it is used from the agent's "
-            "next start on"]
+            "next start on",
+            *(f"the agent would not start with it: {fault.located(str(place.config))}"
+              for fault in _not_in_file(reading.document, _store(place)))]
 
 
 def _about(place: Place) -> About:

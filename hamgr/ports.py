@@ -71,7 +71,7 @@ class Addresses(Protocol):
         """Remove, cut local sockets, verify; AddressesWithdrawn follows."""
 
     def loosen(self, group: GroupName) -> None:
-        """Make lifetimes unlimited (maintenance)."""
+        """Make lifetimes unlimited (maintenance); tried again until it works."""
 
     def tighten(self, group: GroupName, epoch: Epoch) -> None:
         """Give lifetimes again to what is there; AddressesClaimed follows."""

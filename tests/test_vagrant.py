@@ -31,7 +31,8 @@ def test_vagrant_validates_it(tmp_path: Path) -> None:
     shutil.copytree(VAGRANT, tmp_path / "vagrant", ignore=shutil.ignore_patterns(".vagrant"))
     environment = {**os.environ, "VAGRANT_HOME": str(tmp_path / "home"),
                    "VAGRANT_CHECKPOINT_DISABLE": "1"}
-    answer = subprocess.run(["vagrant", "validate"], cwd=tmp_path / "vagrant", env=environment,
-                            capture_output=True, text=True, check=False)
+    # No provider is installed where tests run, so the blocks of memory and processors stay unread.
+    answer = subprocess.run(["vagrant", "validate", "--ignore-provider"], cwd=tmp_path / "vagrant",
+                            env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "validated successfully" in answer.stdout

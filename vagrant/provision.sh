@@ -31,7 +31,7 @@ set_up_hamgr() {
         install -m 0600 -o root -g root /tmp/cluster.key /etc/hamgr/cluster.key
         rm /tmp/cluster.key
     fi
-    hamgr config check /etc/hamgr/hamgr.toml
+    "$PREFIX/bin/hamgr" config check /etc/hamgr/hamgr.toml
 }
 
 start() {

@@ -132,20 +132,10 @@ class Garbage:
         """Collect now: an idle moment, with room before the next deadline."""
         gc.collect()
 
-    def collected_between(self, since: Instant, until: Instant) -> bool:
-        """Return whether any collection overlapped this time."""
-        return any(began < until and ended > since for began, ended in self.collections)
-
     @property
     def longest(self) -> Duration:
         """The longest of the collections kept, in nanoseconds."""
         return max((ended - began for began, ended in self.collections), default=0)
-
-    def close(self) -> None:
-        """Go back to automatic collection."""
-        gc.callbacks.remove(self._watch)
-        gc.unfreeze()
-        gc.enable()
 
     def _watch(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":

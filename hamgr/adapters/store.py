@@ -40,17 +40,22 @@ class InMaintenance(Struct, frozen=True, forbid_unknown_fields=True):
     """maintenance.json: the epoch in place of each group in maintenance here (rule 22)."""
 
     groups: dict[GroupName, Epoch]
+    vips: dict[GroupName, tuple[str, ...]] = {}
+    """Its addresses when the maintenance began; the configuration may be another by now."""
 
 
 class DirectoryStore:
     """The state directory of one agent."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path,
+                 vips: Mapping[GroupName, tuple[str, ...]] | None = None) -> None:
         """Make the directory (0700) if it is missing, and read what is there.
 
+        vips: the addresses of each group, to be kept with its maintenance.
         Raises StoreError if it cannot be had, or if a file in it is garbage.
         """
         self._dir = state_dir
+        self._vips = vips or {}
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             state_dir.chmod(0o700)
@@ -89,12 +94,20 @@ class DirectoryStore:
 
     def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
         """Keep it, on disk on return. Raises StoreError."""
-        groups = {name: kept for name, kept in self._maintenance.groups.items() if name != group}
+        groups, vips = dict(self._maintenance.groups), dict(self._maintenance.vips)
         if on:
-            groups[group] = epoch
-        if groups != self._maintenance.groups:
-            self._keep("maintenance.json", InMaintenance(groups))
-            self._maintenance = InMaintenance(groups)
+            groups[group], vips[group] = epoch, self._vips.get(group, ())
+        else:
+            groups.pop(group, None)
+            vips.pop(group, None)
+        kept = InMaintenance(groups, vips)
+        if kept != self._maintenance:
+            self._keep("maintenance.json", kept)
+            self._maintenance = kept
+
+    def kept_vips(self) -> Mapping[GroupName, tuple[str, ...]]:
+        """Return the addresses that each group in maintenance here had when that began."""
+        return {group: self._maintenance.vips.get(group, ()) for group in self._maintenance.groups}
 
     def _read(self, name: str, kind: type[T], missing: T) -> T:
         path = self._dir / name

@@ -362,7 +362,7 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link.setblocking(False)
     with theirs:
-        child = subprocess.Popen([sys.executable, "-I", "-S", deadman.__file__],
-                                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={},
-                                 cwd="/", start_new_session=True)
+        child = subprocess.Popen([sys.executable, *deadman.OPTIONS, deadman.__file__],
+                                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
+                                 env=deadman.ENVIRONMENT, cwd="/", start_new_session=True)
     return link, child

@@ -14,12 +14,13 @@ import asyncio
 import errno
 import logging
 import socket
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from hamgr.core.events import HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import NodeName
+from hamgr.core.types import SECOND, NodeName
 from hamgr.core.wire import DATAGRAM_MAX, Drop, Wire
 from hamgr.ports import Post
 
@@ -34,6 +35,7 @@ TRAFFIC_CLASS = 0xC0
 """DSCP CS6, network control (RFC 2474, RFC 4594): switches queue heartbeats before bulk data."""
 PRIORITY = 6
 """The highest SO_PRIORITY that needs no privilege (socket(7)): ahead of bulk in the own queue."""
+LATELY_S = 60
 
 
 class UdpTransport:
@@ -49,12 +51,15 @@ class UdpTransport:
         self._own = [_endpoint(address, port) for address in own]
         self._peers = {name: [_endpoint(address, port) for address in theirs[:len(own)]]
                        for name, theirs in addresses.items() if name != node}
-        self._sources = frozenset(end[0].partition("%")[0]
-                                  for ends in self._peers.values() for _, end in ends)
+        self._sources = {end[0].partition("%")[0]: name
+                         for name, ends in self._peers.items() for _, end in ends}
         self._wire = wire
         self._post = post
         self._sockets: list[socket.socket | None] = [None] * len(own)
         self._counters: Counter[str] = Counter()
+        self._lately = _Lately()
+        self._newest: dict[tuple[NodeName, int], tuple[int, int, int]] = {}
+        """Incarnation, sequence and part of the newest datagram of each peer on each ring."""
         self._binding: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -88,8 +93,16 @@ class UdpTransport:
                 self._counters["sent"] += 1
 
     def counters(self) -> Mapping[str, int]:
-        """Return `sent`, `received`, `dropped.<reason>` and `unsent.<peer>.<ring>.<error>`."""
+        """Return what was sent, unsent by peer, ring and error, received, and dropped by reason.
+
+        Repeated are those that came again, or late, on the ring on which they came before: what was
+        duplicated on the way, and replays. They are received, and left to the engine (rule 3).
+        """
         return dict(self._counters)
+
+    def dropped_lately(self) -> Mapping[str, int]:
+        """Return what was dropped or repeated in the last minute: `<reason>.<peer>`, `source`."""
+        return self._lately.sum()
 
     async def close(self) -> None:
         """Close the sockets."""
@@ -137,18 +150,48 @@ class UdpTransport:
             except OSError as error:
                 self._counters[f"unreceived.{ring}.{_name(error)}"] += 1
                 return
-            if source[0] in self._sources:
-                self._take(datagram, ring)
+            peer = self._sources.get(source[0])
+            if peer is not None:
+                self._take(datagram, ring, peer)
             else:
                 self._counters["dropped.source"] += 1
+                self._lately.count("source")
 
-    def _take(self, datagram: bytes, ring: int) -> None:
+    def _take(self, datagram: bytes, ring: int, peer: NodeName) -> None:
         heartbeat = self._wire.decode(datagram)
         if isinstance(heartbeat, Drop):
             self._counters[f"dropped.{heartbeat.value}"] += 1
+            self._lately.count(f"{heartbeat.value}.{peer}")
             return
         self._counters["received"] += 1
+        number = (heartbeat.incarnation, heartbeat.sequence, heartbeat.part)
+        if heartbeat.sender == peer and number <= self._newest.get((peer, ring), (0, 0, 0)):
+            self._counters["repeated"] += 1
+            self._lately.count(f"repeated.{peer}")
+        elif heartbeat.sender == peer:
+            self._newest[peer, ring] = number
         self._post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
+
+
+class _Lately:
+    """Counts over the last minute, second by second."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[tuple[int, Counter[str]]] = deque(maxlen=LATELY_S)
+
+    def count(self, what: str) -> None:
+        second = time.monotonic_ns() // SECOND
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append((second, Counter()))
+        self._seconds[-1][1][what] += 1
+
+    def sum(self) -> dict[str, int]:
+        since = time.monotonic_ns() // SECOND - LATELY_S
+        found: Counter[str] = Counter()
+        for second, counted in self._seconds:
+            if second > since:
+                found += counted
+        return dict(found)
 
 
 def _endpoint(address: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

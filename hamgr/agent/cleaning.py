@@ -8,7 +8,7 @@ from hamgr.agent.facts import KernelAddress
 from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
-from hamgr.core.types import Epoch, GroupName, NodeName
+from hamgr.core.types import Duration, Epoch, GroupName, NodeName
 from hamgr.ports import Addresses, Services, Store
 
 REASON = "nothing may be left of a former life"
@@ -26,10 +26,12 @@ class Sweep:
         services: Services,
         store: Store,
         answers: Answers,
+        spared: frozenset[GroupName] = frozenset(),
     ) -> None:
+        """spared: groups that are left alone as well."""
         self._groups = [group for group in spec.groups if node in group.nodes]
         self._addresses, self._services = addresses, services
-        self._store, self._answers = store, answers
+        self._store, self._answers, self._spared = store, answers, spared
 
     async def run(self) -> None:
         """Remove addresses, stop services; raises OSError with what is left, in words.
@@ -37,7 +39,7 @@ class Sweep:
         A service is stopped whether or not it runs: a demote action that finds nothing to stop
         has to succeed, as a stop action has to in every cluster manager.
         """
-        keep = frozenset(self._store.maintenance())
+        keep = self._spared.union(self._store.maintenance())
         await self._addresses.clean(keep)
         groups = [group for group in self._groups if group.name not in keep]
         results = await asyncio.gather(*(self._stop(group) for group in groups))
@@ -71,3 +73,11 @@ def in_place(
     found = {address.group for address in kernel if address.present}
     bare = {group.name for group in spec.groups if not group.has_addresses}
     return {group: epoch for group, epoch in maintenance.items() if group in found | bare}
+
+
+def longest_chain(spec: ClusterSpec) -> Duration:
+    """Return how long the services of one group may take: to be demoted one by one, or any run."""
+    chains = (sum(service.demote_timeout for service in group.services) for group in spec.groups)
+    runs = (max(service.promote_timeout, service.monitor_timeout)
+            for group in spec.groups for service in group.services)
+    return max((*chains, *runs), default=0)

@@ -3,9 +3,9 @@
 from msgspec import Struct, field
 
 from hamgr.core.records import Request
-from hamgr.core.snapshot import Snapshot
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import GroupName, Instant, NodeName
+from hamgr.snapshot import Snapshot
 
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""

@@ -1,6 +1,7 @@
 """What is done between two ticks when nothing else is to do: systemd's watchdog, garbage, recorder.
 
-While there is an engine, the watchdog is fed by its ticks alone, so by its own progress.
+While there is an engine, the watchdog is fed by its ticks alone, so by its own progress. Between
+two engines it is fed while a step goes on that has a bound.
 Garbage is collected here and nowhere else: never while anything happens that an address may
 depend on, since a collection would come between the evidence and the address.
 """
@@ -10,8 +11,8 @@ from collections.abc import Callable
 from hamgr.agent.disk import Disk
 from hamgr.agent.recorder import Recorder
 from hamgr.core.effects import Effect, KeepFacts, Read, SendHeartbeat, SetDeadline, Write
-from hamgr.core.events import Event
-from hamgr.core.types import MILLISECOND, NEVER, SECOND, Duration, Instant
+from hamgr.core.events import Event, StopAsked
+from hamgr.core.types import MICROSECOND, MILLISECOND, NEVER, SECOND, Duration, Instant
 
 ROOM: Duration = 20 * MILLISECOND
 """Until the next deadline there must be so much: a full collection takes 2 to 5 ms here."""
@@ -19,6 +20,8 @@ QUIET: Duration = SECOND
 """So long nothing but the steady state must have been seen before garbage is collected."""
 COLLECTION: Duration = 10 * SECOND
 """Between two collections. Reference counting frees all but cycles at once."""
+PATIENT: Duration = 10 * SECOND
+"""So long systemd waits for the next word, beyond TimeoutStartSec and TimeoutStopSec."""
 FLUSH: Duration = SECOND
 STATUS: Duration = SECOND
 
@@ -37,18 +40,27 @@ class Housekeeping:
         notify: Callable[[str], None],
         status: Callable[[Instant], str],
         watchdog: Duration = 0,
+        stop_takes: Duration = 0,
     ) -> None:
-        """Build it; status gives the line for systemd, watchdog is WatchdogSec, 0 for none."""
+        """Build it; status gives the line for systemd, watchdog is WatchdogSec, 0 for none.
+
+        `stop_takes`: what an orderly stop may take at most where every service needs its timeout.
+        """
         self._recorder, self._disk = recorder, disk
         self._collect, self._notify, self._status = collect, notify, status
         self._watchdog = watchdog // 4
         self._fed = self._collected = self._flushed = self._told = self._stirred = -NEVER
+        self._stop_takes = stop_takes
+        self._biding = -NEVER
+        self._stops_until = -NEVER
         self._line = ""
         self._flushing = False
 
     def record(self, now: Instant, event: Event, effects: list[Effect]) -> None:
         """Note what happened, in the recorder too."""
         self._recorder.record(now, event, effects)
+        if isinstance(event, StopAsked) and self._stops_until == -NEVER:
+            self._stops_until = now + self._stop_takes
         if not all(isinstance(effect, _STEADY) for effect in effects):
             self._stirred = now
 
@@ -57,6 +69,9 @@ class Housekeeping:
         if now - self._fed >= self._watchdog:
             self._fed = now
             self.feed()
+        if now < self._stops_until and now - self._biding >= PATIENT // 2:
+            self._biding = now
+            self.bide()
         if now - self._flushed >= FLUSH:
             self._flushed = now
             self.flush(now)
@@ -73,6 +88,11 @@ class Housekeeping:
         """Tell systemd's watchdog, if there is one, that all is well."""
         if self._watchdog:
             self._notify("WATCHDOG=1")
+
+    def bide(self) -> None:
+        """Tell systemd that a step goes on: in a start, between two engines, in a stop."""
+        self.feed()
+        self._notify(f"EXTEND_TIMEOUT_USEC={PATIENT // MICROSECOND}")
 
     def flush(self, now: Instant) -> None:
         """Hand what is recorded to the disk thread, unless that has not done with the last."""

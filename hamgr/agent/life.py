@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from hamgr.agent.answers import Answers
-from hamgr.agent.cleaning import Sweep, in_place
+from hamgr.agent.cleaning import Sweep, in_place, longest_chain
 from hamgr.agent.control import Control, Desk
 from hamgr.agent.disk import Disk
 from hamgr.agent.dispatch import Dispatch, Ports
@@ -30,17 +30,25 @@ from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.engine import Engine
 from hamgr.core.events import Event, StopAsked
 from hamgr.core.types import SECOND, Duration, Instant
+from hamgr.snapshot import snapshot
 
 EXIT_BUG = 70
 """Exit status after a bug of ours (EX_SOFTWARE of sysexits.h)."""
 RETRY_S = 1.0
 CLOSE_S = 1.0
+GRACE: Duration = 90 * SECOND
+"""What a step between two engines may take beyond the services' own timeouts: the longest of the
+others, the building of all frames, gives up after a minute."""
 
 logger = logging.getLogger("hamgr.agent")
 
 Over = BeginNewLife | Exit | Exception
 """Why an engine is no longer fed."""
 Attempt = Callable[[], Awaitable[None]]
+
+
+class StuckError(Exception):
+    """A step neither ended nor failed, although everything in it has a bound."""
 
 
 class Agent:
@@ -55,7 +63,8 @@ class Agent:
         self._recorder = Recorder(about.state_dir)
         self._house = Housekeeping(
             self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
-            status=self._status_line, watchdog=outside.watchdog)
+            status=self._status_line, watchdog=outside.watchdog,
+            stop_takes=longest_chain(about.spec))
         self._loop.after_tick = self._house.after_tick
         self._loop.stalled = self._stalled
         self._answers = Answers()
@@ -140,11 +149,14 @@ class Agent:
         return await self._over
 
     async def _until_done(self, what: str, attempt: Attempt) -> Over | None:
-        """Attempt it each second until it works; return why that was given up, if it was."""
+        """Attempt it each second until it works; return why that was given up, if it was.
+
+        What fails, and says why, is tried for ever: a restart would help nothing.
+        """
         said = ""
         while not self._stop.is_set():
             trying = asyncio.ensure_future(attempt())
-            await self._wait_for(trying)
+            await self._wait_for(what, trying)
             if self._over.done():
                 trying.cancel()
                 return self._over.result()
@@ -159,19 +171,23 @@ class Agent:
                 said = self._waits_for
                 logger.error("%s; trying again each second", said)
                 self._outside.notify(f"STATUS={said}")
+            self._house.bide()
             await _unless(self._stop, RETRY_S)
         return Exit()
 
-    async def _wait_for(self, trying: asyncio.Future[None]) -> None:
-        """Wait for an attempt, or the end of everything.
+    async def _wait_for(self, what: str, trying: asyncio.Future[None]) -> None:
+        """Wait for an attempt, or the end of everything; an attempt that is stuck is one.
 
-        systemd's watchdog is fed meanwhile: without an engine nothing exclusive runs here that a
-        restart would make safer.
+        systemd is patient meanwhile: without an engine nothing exclusive runs here that a restart
+        would make safer. Turns are counted, not time: a freeze is no reason to give up.
         """
-        waiting = (trying, self._over)
-        while not (await asyncio.wait(waiting, timeout=RETRY_S,
-                                      return_when=asyncio.FIRST_COMPLETED))[0]:
-            self._house.feed()
+        patience = GRACE + longest_chain(self._about.spec)
+        for _ in range(patience // SECOND):
+            if (await asyncio.wait((trying, self._over), timeout=1,
+                                   return_when=asyncio.FIRST_COMPLETED))[0]:
+                return
+            self._house.bide()
+        self._end(StuckError(f"cannot {what}: no end of it in {patience // SECOND} s"))
 
     async def _open_recorder(self) -> None:
         await self._disk.call("open the flight recorder", self._recorder.open)
@@ -207,9 +223,10 @@ class Agent:
                         exc_info=error)
         await self._ports.switch.close()
         try:
-            await self._sweep.run()
+            async with asyncio.timeout((GRACE + longest_chain(self._about.spec)) / SECOND):
+                await self._sweep.run()
         except OSError as left:
-            logger.critical("something may be left: %s", left)
+            logger.critical("something may be left: %s", str(left) or "no end of cleaning")
 
     async def _close(self) -> None:
         ports = self._ports
@@ -275,22 +292,22 @@ class Agent:
 
     def _status(self) -> AgentStatus:
         now = time.monotonic_ns()
-        snapshot = self._loop.engine.snapshot(now) if self._loop.engine else None
+        view = snapshot(self._engine, now) if self._loop.engine else None
         try:
             kernel, why = self._outside.kernel(), self._waits_for
         except OSError as error:
             kernel, why = (), f"the kernel's addresses cannot be read: {error}"
         me = process(self._about, self._outside, started_ago_s=(now - self._started) / SECOND,
-                     stopping=self._stop.is_set(), running=snapshot is not None,
+                     stopping=self._stop.is_set(), running=view is not None,
                      why=why, worst_lateness=self._loop.worst_lateness)
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
-                           rings=self._about.rings, snapshot=snapshot,
-                           addresses=kernel, layers=layers(snapshot, kernel, me),
+                           rings=self._about.rings, snapshot=view,
+                           addresses=kernel, layers=layers(view, kernel, me),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
 
     def _status_line(self, now: Instant) -> str:
-        return status_line(self._loop.engine.snapshot(now)) if self._loop.engine else "starting"
+        return status_line(snapshot(self._engine, now)) if self._loop.engine else "starting"
 
 
 def _call_at(when: Instant, callback: Callable[[], None]) -> Timer:

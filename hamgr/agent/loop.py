@@ -24,7 +24,6 @@ from hamgr.core.events import (
     ZooKeeperChanged,
 )
 from hamgr.core.records import REQUESTS
-from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import MILLISECOND, NEVER, Duration, GroupName, Instant
 
 LATE: Duration = 5 * MILLISECOND
@@ -44,9 +43,6 @@ class Engine(Protocol):
 
     def deadline(self) -> Instant:
         """Return when a Tick is wanted, NEVER if not at all."""
-
-    def snapshot(self, now: Instant) -> Snapshot:
-        """Return what the engine knows."""
 
 
 class Timer(Protocol):

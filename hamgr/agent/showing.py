@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hamgr.agent.facts import KernelAddress, Process
 from hamgr.agent.outside import About, Outside
-from hamgr.core.snapshot import GroupView, Snapshot
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName
+from hamgr.snapshot import GroupView, Snapshot
 
 
 def process(

@@ -19,7 +19,7 @@ EX_CONFIG = 78
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), default=Path(DEFAULT_FILE),
               show_default=True)
-@click.option("--node", envvar="HAMGR_NODE", metavar="NAME",
+@click.option("--node", envvar="HAMGR_NODE", show_envvar=True, metavar="NAME",
               help="Which node this is; default: found by host name or address.")
 @click.option("--run-dir", type=click.Path(path_type=Path), default=Path("/run/hamgr"),
               show_default=True)

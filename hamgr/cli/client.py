@@ -17,6 +17,10 @@ class AgentDown(Exception):
     """No agent answers; the message says why."""
 
 
+class AgentOutOfReach(AgentDown):
+    """There may well be an agent, but not for this user."""
+
+
 class AgentRefused(Exception):
     """The agent answered with an error."""
 
@@ -45,6 +49,9 @@ def ask(
         except ConnectionRefusedError:
             raise AgentDown("the agent here is dead (nobody listens at "
                             f"{run_dir / SOCKET})") from None
+        except PermissionError:
+            raise AgentOutOfReach("the agent here answers root alone "
+                                  f"(no access to {run_dir / SOCKET})") from None
         except TimeoutError:
             raise AgentDown(f"the agent here does not answer within {answer_s:g} s") from None
         except OSError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ from hamgr.core.records import (
     Root,
     Seat,
 )
+from hamgr.core.types import NodeName
 
 POLL_S = 0.2
 T = TypeVar("T")
@@ -41,13 +42,24 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None
     seats: dict[str, Seat]
     requests: tuple[Request, ...]
-    sessions: tuple[str, ...]
-    """Nodes whose agents have a session: alive a few seconds ago."""
+    sessions: dict[str, tuple[str, ...]]
+    """Nodes whose agents have a session, so were alive a few seconds ago; with the MACs that each
+    answers with for VIPs."""
 
 
 def records(document: Document) -> Records:
     """Read everything but the history. Raises ZooKeeperDown."""
     return _visit(document, _records)
+
+
+def macs(document: Document) -> dict[str, NodeName]:
+    """Return whose each MAC is, by the word of the agents. Raises ZooKeeperDown."""
+    return owners(_visit(document, _sessions))
+
+
+def owners(sessions: Mapping[NodeName, Sequence[str]]) -> dict[str, NodeName]:
+    """Return whose each MAC is, by what the records of sessions say."""
+    return {mac: node for node, those in sessions.items() for mac in those}
 
 
 def history(document: Document, limit: int) -> list[Happened]:
@@ -89,7 +101,12 @@ async def _records(tree: Tree) -> Records:
         plan=plan if isinstance(plan, Plan) else None,
         seats={name: seat for name, seat in seats.items() if isinstance(seat, Seat)},
         requests=tuple(request for request in requests if isinstance(request, Request)),
-        sessions=tuple(await tree.sessions()))
+        sessions=await _sessions(tree))
+
+
+async def _sessions(tree: Tree) -> dict[str, tuple[str, ...]]:
+    said = await tree.sessions()
+    return {node: tuple(map(str, session.get("macs") or ())) for node, session in said.items()}
 
 
 async def _ask(

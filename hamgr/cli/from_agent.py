@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from hamgr.agent.facts import AgentStatus
+from hamgr.cli.comparing import degraded, failed, wire_problems
+from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Plan, Seat
-from hamgr.core.snapshot import GroupView, PeerView, Snapshot
 from hamgr.core.spec import GroupSpec, NodeSpec
 from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
+from hamgr.snapshot import GroupView, PeerView, Snapshot
 
 NOT_ASKED = Wire(asked=False, why="not asked")
 
@@ -40,7 +42,8 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
-        problems=problems, verdict=verdict(problems))
+        notes=tuple(drop_notes(status)), counters=status.counters, problems=problems,
+        verdict=verdict(problems))
 
 
 def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
@@ -117,16 +120,17 @@ def _group(
                lifetime_s=vip.lifetime_s, wire=wire.get(vip.address, NOT_ASKED))
         for vip in status.addresses if vip.group == spec.name)
     here = view is not None and view.phase == "active"
+    told = view.why if view is not None and view.phase != "inactive" else ""
     return GroupRow(
         name=spec.name, holder=holder, heir=plan.heir.node if plan.heir else "",
         epoch=plan.holder.epoch if plan.holder else 0, active=active,
-        phase=view.phase if view else "inactive",
+        moving=_moving(status, snapshot, spec, view), phase=view.phase if view else "inactive",
         active_for_s=(round(view.active_for / SECOND, 1)
                       if view and view.active_for is not None else None),
         maintenance=plan.maintenance.value, handover=plan.handover,
         guarded_by=(status.layers.get(spec.name, ()) if here
                     else _guard_heard(status, snapshot, spec)),
-        vips=vips, why=(view.why if view and here else "") or plan.why)
+        vips=vips, why=told or plan.why)
 
 
 def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
@@ -136,12 +140,33 @@ def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
 def _active(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
 ) -> tuple[NodeName, ...]:
-    """Return the nodes that say of themselves that they are active, this one included."""
-    active = [peer.node for peer in _speaking(status, snapshot)
-              if any(word.group == spec.name and word.epoch for word in peer.words)]
+    """Return the nodes that say of themselves that all of it runs there, this one included."""
+    active = _with_epoch(status, snapshot, spec, up=True)
     if view is not None and view.phase == "active":
         active.append(snapshot.node)
-    return tuple(sorted(active, key=lambda node: (node not in spec.nodes, node)))
+    return _in_order(active, spec)
+
+
+def _moving(
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
+) -> tuple[NodeName, ...]:
+    """Return the nodes on which it is on its way up or down, this one included."""
+    moving = _with_epoch(status, snapshot, spec, up=False)
+    if view is not None and view.phase in ("starting", "stopping"):
+        moving.append(snapshot.node)
+    return _in_order(moving, spec)
+
+
+def _with_epoch(
+    status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, *, up: bool
+) -> list[NodeName]:
+    return [peer.node for peer in _speaking(status, snapshot)
+            if any(word.group == spec.name and word.epoch and word.up == up
+                   for word in peer.words)]
+
+
+def _in_order(nodes: list[NodeName], spec: GroupSpec) -> tuple[NodeName, ...]:
+    return tuple(sorted(nodes, key=lambda node: (node not in spec.nodes, node)))
 
 
 def _speaking(status: AgentStatus, snapshot: Snapshot) -> list[PeerView]:
@@ -179,21 +204,22 @@ def _problems(
         yield from _group_problems(status, snapshot, spec, group)
     for node in nodes:
         if not node.alive:
-            yield _degraded(f"{node.name} is {node.state}")
+            yield degraded(f"{node.name} is {node.state}")
         elif node.accused_by:
-            yield _degraded(f"{node.name} is heard, but accused by {', '.join(node.accused_by)}: "
-                            "one more accuser ends its lease")
+            yield degraded(f"{node.name} is heard, but accused by {', '.join(node.accused_by)}: "
+                           "one more accuser ends its lease")
         if node.alive and node.state == "lapsed":
-            yield _degraded(f"{node.name} has no lease")
+            yield degraded(f"{node.name} has no lease")
         if "differs" in node.note:
-            yield _degraded(f"{node.name} runs with another configuration")
+            yield degraded(f"{node.name} runs with another configuration")
     if not snapshot.zookeeper:
-        yield _degraded("ZooKeeper cannot be reached from here: nothing stops for that, and the "
-                        "heir can take over once, but nothing can be planned")
+        yield degraded("ZooKeeper cannot be reached from here: nothing stops for that, and the "
+                       "heir can take over once, but nothing can be planned")
     elif snapshot.leader is None or not snapshot.leader.node:
-        yield _degraded("no node leads: nothing can be planned until one does")
+        yield degraded("no node leads: nothing can be planned until one does")
+    yield from drop_problems(status)
     if not status.process.switch_alive:
-        yield _degraded(f"no dead-man's switch runs on {status.node}")
+        yield degraded(f"no dead-man's switch runs on {status.node}")
 
 
 def _group_problems(
@@ -203,49 +229,43 @@ def _group_problems(
     here = group.phase == "active"
     for vip in group.vips:
         if vip.kernel and group.phase == "inactive" and group.maintenance == "off":
-            yield _failed(f"{vip.address} is on {status.node}, where {group.name} is not active")
+            yield failed(f"{vip.address} is on {status.node}, where {group.name} is not active")
         if here and not vip.kernel:
-            yield _failed(f"{group.name} is active on {status.node}, but {vip.address} is not "
-                          "there")
-        yield from _wire_problems(group, vip)
+            yield failed(f"{group.name} is active on {status.node}, but {vip.address} is not "
+                         "there")
+        if vip.kernel and vip.lifetime_s is not None and here and group.maintenance == "on":
+            yield degraded(f"{vip.address} still expires, although {group.name} is in "
+                           "maintenance: the journal says why")
+        yield from wire_problems(group, vip, status.node)
     if group.maintenance != "off":
-        yield _degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
+        yield degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
     elif not group.heir and len(spec.nodes) > 1:
-        yield _degraded(f"{group.name} has no heir: nobody can take over at once")
+        yield degraded(f"{group.name} has no heir: nobody can take over at once")
     if here and group.maintenance == "off" and "switch" not in group.guarded_by:
-        yield _degraded(f"{group.name} is not guarded by the dead-man's switch")
+        yield degraded(f"{group.name} is not guarded by the dead-man's switch")
     view = next((view for view in snapshot.groups if view.name == group.name), None)
+    if view is not None and view.phase != "inactive":
+        yield from _service_problems(status.node, view)
     if view is not None and not view.fit:
-        yield _degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
+        yield degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
+
+
+def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:
+    for service in view.services:
+        if service.why or (service.failures and service.state != "promoted"):
+            times = f", failed {service.failures} times" if service.failures else ""
+            why = f": {service.why}" if service.why else ""
+            yield degraded(f"{service.name} of {view.name} is {service.state} on {node}"
+                           f"{times}{why}")
 
 
 def _owner_problems(group: GroupRow) -> Iterator[Problem]:
-    if len(group.active) > 1:
-        yield _failed(f"{group.name} is active on {' and '.join(group.active)}")
+    if len(group.active + group.moving) > 1:
+        yield failed(f"{group.name} is active on {' and '.join(group.active + group.moving)}")
     elif not group.active:
-        yield _failed(f"{group.name} is active nowhere"
-                      + (f" (the plan has it on {group.holder})" if group.holder else ""))
+        where = (f": it is on its way up or down on {' and '.join(group.moving)}" if group.moving
+                 else f" (the plan has it on {group.holder})" if group.holder else "")
+        yield failed(f"{group.name} is active nowhere{where}")
     elif group.active[0] not in (group.holder, group.heir):
-        yield _failed(f"{group.name} is active on {group.active[0]}, but the plan has it on "
-                      f"{group.holder or 'no node'}")
-
-
-def _wire_problems(group: GroupRow, vip: VipRow) -> Iterator[Problem]:
-    wire = vip.wire
-    if not wire.asked or not group.active:
-        return
-    if not wire.mac and not vip.kernel:
-        yield _failed(f"nobody answers for {vip.address} on the wire")
-    elif wire.mac and vip.kernel:
-        yield _failed(f"{wire.node or wire.mac} answers for {vip.address} too")
-    elif wire.node and wire.node not in group.active:
-        yield _failed(f"{wire.node} answers for {vip.address}, but {group.name} is active on "
-                      f"{', '.join(group.active)}")
-
-
-def _degraded(text: str) -> Problem:
-    return Problem(severity="degraded", text=text)
-
-
-def _failed(text: str) -> Problem:
-    return Problem(severity="failed", text=text)
+        yield failed(f"{group.name} is active on {group.active[0]}, but the plan has it on "
+                     f"{group.holder or 'no node'}")

@@ -1,13 +1,48 @@
 """From ZooKeeper's records, or from nothing, to what `hamgr status` says: pure functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from hamgr.cli.comparing import degraded, failed, wire_problems
+from hamgr.cli.probing import named
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Leader, Plan, Request, Root, Seat
 from hamgr.core.spec import ClusterSpec, NodeSpec
 from hamgr.core.types import GroupName, NodeName, SeatState
 
-NO_KERNEL = Wire(asked=False, why="no agent was asked")
+NOT_ASKED = Wire(asked=False, why="no agent was asked")
+
+
+class Here(Struct, frozen=True, kw_only=True):
+    """The node on which the command runs, as far as it can be looked at without an agent."""
+
+    node: NodeName = ""
+    """Empty: this machine is none of the nodes."""
+    deserted: bool = False
+    """No agent answers here: nothing guards what is left. False as well if that is not known."""
+    vips: dict[str, VipRow] = field(default_factory=dict)
+    """By address. Where the plan has them is not known here."""
+    macs: dict[str, NodeName] = field(default_factory=dict)
+    """Whose each MAC is, as far as this kernel knows."""
+
+    def row(self, address: str, plan: NodeName) -> VipRow:
+        """Return what is known of one address."""
+        found = self.vips.get(address)
+        if found is None:
+            return VipRow(address=address, plan=plan, kernel=None, wire=NOT_ASKED)
+        return replace(found, plan=plan)
+
+    def told(self, macs: Mapping[str, NodeName]) -> "Here":
+        """Return the same with the names of those who answer, `macs` being what others know."""
+        wires = named({address: row.wire for address, row in self.vips.items()},
+                      {**macs, **self.macs})
+        return replace(self, vips={address: replace(row, wire=wires[address])
+                                   for address, row in self.vips.items()})
+
+
+NOWHERE = Here()
 
 
 def survey(
@@ -21,27 +56,59 @@ def survey(
     requests: Sequence[Request],
     sessions: Sequence[NodeName],
     why: str,
+    here: Here = NOWHERE,
 ) -> Survey:
     """Return what ZooKeeper says; why is why the agent was not asked."""
     nodes = tuple(_node(node, seats.get(node.name), plan, leader, node.name in sessions)
                   for node in spec.nodes)
-    groups = tuple(_group(group.name, plan, vips.get(group.name, ()), nodes)
+    groups = tuple(_group(group.name, plan, vips.get(group.name, ()), nodes, here)
                    for group in spec.groups)
-    problems = (Problem(severity="degraded", text=why), *_problems(nodes, groups, leader))
+    problems = (degraded(why), *_left_behind(groups, here), *_problems(nodes, groups, leader, here))
     return Survey(
         source="zookeeper", asked=f"ZooKeeper, since {why}", cluster=spec.name,
-        cluster_id=root.cluster_id if root else "", leader=leader.node if leader else "",
-        term=leader.term if leader else 0, plan_revision=plan.revision if plan else 0,
+        cluster_id=root.cluster_id if root else "", node=here.node,
+        leader=leader.node if leader else "", term=leader.term if leader else 0,
+        plan_revision=plan.revision if plan else 0,
         zookeeper="connected", voters=len(spec.voters), nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in requests if request.state == "open"),
         problems=problems, verdict=verdict(problems))
 
 
-def nothing(cluster: str, whys: Sequence[str]) -> Survey:
+def nothing(
+    cluster: str,
+    whys: Sequence[str],
+    vips: Mapping[GroupName, Sequence[str]] | None = None,
+    here: Here = NOWHERE,
+) -> Survey:
     """Return the survey when neither an agent nor ZooKeeper can be asked."""
-    return Survey(source="nothing", asked="nobody answers", cluster=cluster, verdict="unknown",
-                  problems=tuple(Problem(severity="unknown", text=why) for why in whys))
+    groups = tuple(
+        GroupRow(name=name, holder="", heir="", epoch=0, active=(), phase="",
+                 vips=tuple(here.row(address, "") for address in addresses))
+        for name, addresses in (vips or {}).items() if here.node)
+    wrong = (*_left_behind(groups, here),
+             *(problem for group in groups for vip in group.vips if len(vip.wire.answers) > 1
+               for problem in wire_problems(group, vip, here.node)))
+    return Survey(
+        source="nothing", asked="nobody answers", cluster=cluster, node=here.node, groups=groups,
+        problems=(*wrong, *(Problem(severity="unknown", text=why) for why in whys)),
+        verdict="failed" if any(one.severity == "failed" for one in wrong) else "unknown")
+
+
+def _left_behind(groups: Sequence[GroupRow], here: Here) -> Iterator[Problem]:
+    for group in groups:
+        for vip in group.vips:
+            if not vip.kernel or not here.deserted:
+                continue
+            where = f"{vip.address} is on {here.node}, where no agent answers"
+            if group.maintenance != "off":
+                yield degraded(f"{where}: left there for {group.name}'s maintenance")
+            elif vip.lifetime_s is None:
+                yield failed(f"{where}: nothing guards it, and it does not expire; unless this is "
+                             "maintenance, start the agent, or run hamgr agent --cleanup")
+            else:
+                yield failed(f"{where}: nothing guards it; it expires in {vip.lifetime_s} s unless "
+                             "something renews it")
 
 
 def _node(
@@ -65,7 +132,8 @@ def _node(
 
 
 def _group(
-    name: GroupName, plan: Plan | None, vips: tuple[str, ...], nodes: tuple[NodeRow, ...]
+    name: GroupName, plan: Plan | None, vips: tuple[str, ...], nodes: tuple[NodeRow, ...],
+    here: Here
 ) -> GroupRow:
     group = (plan.groups.get(name) if plan else None) or GroupPlan()
     holder = group.holder.node if group.holder else ""
@@ -75,20 +143,22 @@ def _group(
         epoch=group.holder.epoch if group.holder else 0,
         active=(holder,) if holder in alive else (), phase="",
         maintenance=group.maintenance.value, handover=group.handover, why=group.why,
-        vips=tuple(VipRow(address=vip, plan=holder, kernel=None, wire=NO_KERNEL) for vip in vips))
+        vips=tuple(here.row(vip, holder) for vip in vips))
 
 
 def _problems(
-    nodes: tuple[NodeRow, ...], groups: tuple[GroupRow, ...], leader: Leader | None
+    nodes: tuple[NodeRow, ...], groups: tuple[GroupRow, ...], leader: Leader | None, here: Here
 ) -> Iterator[Problem]:
     for group in groups:
+        for vip in group.vips:
+            yield from wire_problems(group, vip, here.node)
         if not group.holder:
-            yield Problem(severity="failed", text=f"the plan has {group.name} nowhere")
+            yield failed(f"the plan has {group.name} nowhere")
         elif not group.active:
-            yield Problem(severity="failed", text=f"{group.name} is planned on {group.holder}, "
-                          "which does not look alive from ZooKeeper")
+            yield failed(f"{group.name} is planned on {group.holder}, which does not look alive "
+                         "from ZooKeeper")
     for node in nodes:
         if not node.alive:
-            yield Problem(severity="degraded", text=f"{node.name} is {node.state}")
+            yield degraded(f"{node.name} is {node.state}")
     if leader is None or not leader.node:
-        yield Problem(severity="degraded", text="no node leads")
+        yield degraded("no node leads")

@@ -25,15 +25,20 @@ STATE_DIR = Path("/var/lib/hamgr")
               help="With --local: every event and effect, heartbeats too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line an entry.")
 @click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-              envvar="HAMGR_CONFIG", show_default=True)
-@click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
+              envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
+              help="Names ZooKeeper's servers.")
+@click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True,
+              help="With --local: where the agent keeps its recorder.")
 def history(
     last: int, local: bool, everything: bool, as_json: bool, config: Path, state_dir: Path
 ) -> None:
     """Show what changed in the cluster, and why, from ZooKeeper.
 
-    Exit status: 0, or 3 if it cannot be read.
+    Exit status: 0 it is shown, 3 it cannot be read.
     """
+    if everything and not local:
+        raise click.UsageError("--all goes with --local alone: ZooKeeper has the plan's changes, "
+                               "and of them all; add --local for this node's flight recorder")
     try:
         entries = (list(_local(state_dir, everything)) if local
                    else list(_shared(config, last)))[-last:]

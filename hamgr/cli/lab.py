@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from hamgr.config.values import Span
-from hamgr.lab import sweep
+from hamgr.lab import hook, sweep
 from hamgr.lab.lab import Lab
 from hamgr.lab.report import faults_in_words, report, rows
-from hamgr.lab.spec import LabError, LabSpec, directory, load
+from hamgr.lab.spec import GROUP, Faults, LabError, LabSpec, directory, load, vips
 
 SCHEMA = 1
 """Of what --json prints; raised when a field changes its meaning or goes away."""
@@ -37,8 +37,16 @@ class Duration(click.ParamType[Span]):
             self.fail(str(error), param, ctx)
 
 
+_STATUS = "Exit status: 0 it is done, 1 it could not be done, and the message says why."
+
+
 class LabGroup(click.Group):
     """Commands whose LabError is a message to the user, with exit status 1."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; its help says what its exit status means."""
+        cmd.epilog = cmd.epilog or _STATUS
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -50,7 +58,11 @@ class LabGroup(click.Group):
 
 @click.group(cls=LabGroup)
 def lab() -> None:
-    """Run a cluster in network namespaces on this machine (root)."""
+    """Run a cluster in network namespaces on this machine (root).
+
+    Exit status: 0 it is done, 1 it could not be done, and the message says why; `exec` passes on
+    that of its command.
+    """
 
 
 @lab.command()
@@ -61,9 +73,15 @@ def lab() -> None:
               help="Between two heartbeats.")
 @click.option("--agents/--no-agents", default=True, show_default=True,
               help="Without: nodes and ZooKeeper, to run an agent by hand.")
-def up(name: str, nodes: int, rings: int, interval: Span, agents: bool) -> None:
+@click.option("--groups", default=1, show_default=True,
+              help="Each with a VIP of its own, on another node.")
+@click.option("--hooks", is_flag=True,
+              help="Give group app a service; its hooks record themselves in the lab's directory.")
+def up(name: str, nodes: int, rings: int, interval: Span, agents: bool, groups: int,
+       hooks: bool) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
-    spec = LabSpec(name=name, nodes=nodes, rings=rings, interval=int(interval), agents=agents)
+    spec = LabSpec(name=name, nodes=nodes, rings=rings, interval=int(interval), agents=agents,
+                   groups=groups, hooks=hooks)
     raised = Lab.up(spec, say=click.echo)
     click.echo(f"lab {name} is up in {raised.directory}: try hamgr lab status --name {name}")
 
@@ -103,16 +121,18 @@ def status(name: str, as_json: bool) -> None:
         click.echo(f"fault: {fault}")
 
 
-@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@lab.command("exec", context_settings={"ignore_unknown_options": True},
+             epilog="Exit status: that of COMMAND, 128 + N if signal N ended it.")
 @_name
 @_node
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
-    """Run a COMMAND on a NODE (or on `client`), after `--`; its exit status is passed on.
+    """Run a COMMAND on a NODE (or on `client`), after `--`.
 
     `hamgr` commands find that node's agent: hamgr lab exec n1 -- hamgr status
     """
-    sys.exit(Lab.find(name).exec(node, command))
+    code = Lab.find(name).exec(node, command)
+    sys.exit(code if code >= 0 else 128 - code)
 
 
 @lab.command()
@@ -126,18 +146,29 @@ def heal(name: str) -> None:
 @lab.command()
 @_name
 @click.option("--seconds", default=10.0, show_default=True, help="How long.")
-def probe(name: str, seconds: float) -> None:
+@click.option("--group", default=GROUP, show_default=True, help="Whose VIP.")
+@_as_json
+def probe(name: str, seconds: float, group: str, as_json: bool) -> None:
     """Write to the VIP each millisecond, and tell who answers and when nobody does."""
-    with Lab.find(name).probe() as client:
+    found = Lab.find(name)
+    if group not in found.spec.group_names:
+        raise LabError(f"no group {group}; there are {', '.join(found.spec.group_names)}")
+    with found.probe(vips(group)[0]) as client:
         for sentence in client.follow(seconds):
-            click.echo(sentence)
+            click.echo(sentence, err=as_json)
         seen = client.finish()
+    if as_json:
+        click.echo(json.dumps({
+            "schema": SCHEMA, "sent": seen.sent, "acknowledged": len(seen.writes),
+            "nodes": seen.nodes,
+            "outages": [{**gap._asdict(), "ms": gap.ms} for gap in seen.gaps()]}, indent=2))
+        return
     for gap in seen.gaps():
         click.echo(f"outage {gap.ms:.1f} ms: {gap.before}, then {gap.after}")
     click.echo(f"{seen.sent} writes, {len(seen.writes)} acknowledged")
 
 
-@lab.command()
+@lab.command(epilog="Exit status: 0 all of it went as it should, 1 something did not.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def demo(file: Path | None) -> None:
     """Show a crash, a switchover and a crash without ZooKeeper, as the client sees them."""
@@ -150,32 +181,43 @@ def demo(file: Path | None) -> None:
     sys.exit(0 if figures.ok else 1)
 
 
-@lab.group()
+@lab.group(cls=LabGroup)
 def fault() -> None:
     """Break something; `hamgr lab heal` brings it back."""
 
 
-def _of_one_node(name: str, effect: Callable[[Lab, str], object], text: str) -> None:
-    """Add the command for a fault that befalls one node."""
+def _of_one_node(name: str, effect: Callable[[Lab, str], object], text: str, said: str) -> None:
+    """Add the command for a fault that befalls one node, and what it says when it is done."""
     @fault.command(name, help=text)
     @_name
     @_node
     def command(name: str, node: str) -> None:
         effect(Lab.find(name), node)
+        click.echo(said.format(node))
 
 
-_of_one_node("crash", Lab.crash, "Cut a node's power.")
-_of_one_node("boot", Lab.boot, "Give a node its power back.")
-_of_one_node("stop", Lab.stop_agent, "Stop the agent in order: it hands over first.")
-_of_one_node("start", Lab.start_agent, "Start the agent again.")
-_of_one_node("kill", Lab.kill_agent, "SIGKILL the agent alone.")
-_of_one_node("kill-switch", Lab.kill_switch, "SIGKILL the dead-man's switch alone.")
-_of_one_node("freeze", Lab.freeze, "SIGSTOP the agent alone.")
-_of_one_node("freeze-all", Lab.freeze_all, "Freeze the agent and its switch.")
-_of_one_node("thaw", Lab.thaw, "Let a frozen agent go on.")
-_of_one_node("isolate", Lab.isolate, "Cut a node off on all rings; its links keep carrier.")
-_of_one_node("deaf", Lab.deafen, "Have a node receive nothing.")
-_of_one_node("mute", Lab.mute, "Have nothing arrive that a node sends.")
+_of_one_node("crash", Lab.crash, "Cut a node's power.", "{} has no power")
+_of_one_node("boot", Lab.boot, "Give a node its power back.", "{} has power again")
+_of_one_node("stop", Lab.stop_agent, "Stop the agent in order: it hands over first.",
+             "the agent of {} has stopped")
+_of_one_node("start", Lab.start_agent, "Start the agent again.", "the agent of {} runs")
+_of_one_node("kill", Lab.kill_agent, "SIGKILL the agent alone.", "the agent of {} is killed")
+_of_one_node("kill-switch", Lab.kill_switch, "SIGKILL the dead-man's switch alone.",
+             "the dead-man's switch of {} is killed")
+_of_one_node("freeze", Lab.freeze, "SIGSTOP the agent alone.", "the agent of {} stands still")
+_of_one_node("freeze-all", Lab.freeze_all, "Freeze the agent and its switch.",
+             "the agent of {} and its switch stand still")
+_of_one_node("thaw", Lab.thaw, "Let a frozen agent go on.", "the agent of {} goes on")
+_of_one_node("isolate", Lab.isolate, "Cut a node off on all rings; its links keep carrier.",
+             "{} is isolated")
+_of_one_node("deaf", Lab.deafen, "Have a node receive nothing.", "{} is deaf")
+_of_one_node("mute", Lab.mute, "Have nothing arrive that a node sends.", "{} is mute")
+
+
+def _say(broken: Faults) -> None:
+    """Say what is broken now, in the words of `hamgr lab status`."""
+    for phrase in faults_in_words(broken):
+        click.echo(phrase)
 
 
 @fault.command()
@@ -185,6 +227,7 @@ _of_one_node("mute", Lab.mute, "Have nothing arrive that a node sends.")
 def cut(name: str, node: str, ring: int) -> None:
     """Have a node's link of one ring lose its carrier."""
     Lab.find(name).cut(node, ring)
+    _say(Faults(cut=[(node, ring)]))
 
 
 @fault.command()
@@ -195,14 +238,27 @@ def cut(name: str, node: str, ring: int) -> None:
 def block(name: str, node: str, other: str, one_way: bool) -> None:
     """Let nothing pass between two nodes."""
     Lab.find(name).block(node, other, one_way)
+    _say(Faults(blocked=[(node, other)] if one_way else [(node, other), (other, node)]))
 
 
 @fault.command()
 @_name
 @click.argument("percent", type=int)
 def loss(name: str, percent: int) -> None:
-    """Lose a share of the frames between nodes."""
+    """Lose a share of the frames between nodes; 0: of none."""
     Lab.find(name).lose(percent)
+    click.echo(f"{percent} % of the frames between nodes are lost")
+
+
+@fault.command("hook")
+@_name
+@_node
+@click.argument("action", type=click.Choice(hook.ACTIONS))
+@click.argument("how", type=click.Choice((hook.FAIL, hook.HANG)))
+def break_hook(name: str, node: str, action: str, how: str) -> None:
+    """Have a hook of a node fail or hang, in a lab with hooks."""
+    Lab.find(name).hook(node, action, how)
+    _say(Faults(hooks=[(node, action, how)]))
 
 
 @fault.command("zookeeper-down")
@@ -210,7 +266,9 @@ def loss(name: str, percent: int) -> None:
 @click.argument("nodes", nargs=-1)
 def zookeeper_down(name: str, nodes: tuple[str, ...]) -> None:
     """Kill ZooKeeper servers, all of them if no node is named."""
-    Lab.find(name).zookeeper_down(*nodes)
+    found = Lab.find(name)
+    found.zookeeper_down(*nodes)
+    click.echo(f"ZooKeeper is killed on {', '.join(nodes or found.spec.servers)}")
 
 
 @fault.command("zookeeper-up")
@@ -218,7 +276,9 @@ def zookeeper_down(name: str, nodes: tuple[str, ...]) -> None:
 @click.argument("nodes", nargs=-1)
 def zookeeper_up(name: str, nodes: tuple[str, ...]) -> None:
     """Start ZooKeeper servers again."""
-    Lab.find(name).zookeeper_up(*nodes)
+    found = Lab.find(name)
+    found.zookeeper_up(*nodes)
+    click.echo(f"ZooKeeper serves on {', '.join(nodes or found.spec.servers)}")
 
 
 @fault.command("zookeeper-leader")
@@ -226,4 +286,3 @@ def zookeeper_up(name: str, nodes: tuple[str, ...]) -> None:
 def zookeeper_leader(name: str) -> None:
     """Say which node has ZooKeeper's leader."""
     click.echo(Lab.find(name).zookeeper_leader() or "none")
-

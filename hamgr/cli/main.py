@@ -2,16 +2,26 @@
 
 `hamgr --help` takes its lines from the table, so it needs none of them, and `hamgr status` imports
 nothing that another command needs.
+
+Exit status, beside those that each command gives a meaning of its own: 64 for a command line that
+cannot be understood, 70 for a bug of hamgr (EX_USAGE and EX_SOFTWARE of sysexits.h; click's 2 and
+Python's 1 would be taken for what `hamgr status` found).
 """
 
-from collections.abc import Mapping
+import errno
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from hamgr import __version__
+
+EX_USAGE = 64
+EX_SOFTWARE = 70
 
 
 class Entry(NamedTuple):
@@ -64,11 +74,42 @@ class LazyGroup(click.Group):
             ctx.fail(f"no command {args[0]!r}; did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
+    def make_context(self, info_name: str | None, args: list[str],
+                     parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """Parse what comes before the command, as click does, with our exit status."""
+        with _exit_status():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parse and run the command, as click does, with our exit status."""
+        with _exit_status():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table into --help without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
 
 
+@contextmanager
+def _exit_status() -> Iterator[None]:
+    """Tell a wrong command line and a bug of ours from what commands find."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.show()
+        raise click.exceptions.Exit(EX_USAGE) from error
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # the reader of our output has gone: no bug, and click ends quietly
+        traceback.print_exc()
+        click.echo("this is a bug of hamgr", err=True)
+        raise click.exceptions.Exit(EX_SOFTWARE) from error
+
+
 main = click.version_option(__version__, prog_name="hamgr")(LazyGroup(
-    COMMANDS, help="Keep services and their addresses on exactly one healthy node."))
+    COMMANDS, help="Keep services and their addresses on exactly one healthy node.\n\n"
+    "Exit status: as each command says in its --help; and of all of them: 64 the command line "
+    "cannot be understood, 70 a bug of hamgr."))

@@ -1,7 +1,6 @@
 """The commands that change something: each waits until it is done, and says what became of it.
 
-Exit status of all of them: 0 done; 1 refused, by the cluster (the reason is printed) or at the
-question; 3 it cannot be told (no answer in time, or nobody to ask).
+Exit status: see EXIT_STATUS, which is part of the help of each.
 """
 
 import secrets
@@ -20,20 +19,27 @@ from hamgr.core.records import Request
 
 SCHEMA = 1
 DONE, REFUSED, UNKNOWN = 0, 1, 3
+EXIT_STATUS = ("Exit status: 0 done; 1 refused, by the cluster (the reason is printed) or at the "
+               "question; 3 it cannot be told: no answer in time, or nobody to ask.")
+NOBODY_TO_ASK = "nobody can be asked here; give --yes"
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-                     envvar="HAMGR_RUN_DIR", show_default=True),
+                     envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
+                     help="Of the agent to ask."),
         click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-                     envvar="HAMGR_CONFIG", show_default=True, help="Used when no agent answers."),
+                     envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
+                     help="Used when no agent answers."),
         click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,
                      help="Seconds to wait for the end."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line."),
         click.option("--yes", is_flag=True, help="Do not ask."),
     ):
         command = option(command)
+    assert command.__doc__, "a command explains itself"
+    command.__doc__ += f"\n\n    {EXIT_STATUS}\n    "
     return command
 
 
@@ -76,6 +82,8 @@ def maintenance(switch: str, group: str, owner_is_down: bool, **how: Any) -> Non
 
     In maintenance nothing is moved, stopped or withdrawn, and nothing takes over.
     """
+    if owner_is_down and switch == "on":
+        raise click.UsageError("--owner-is-down goes with `maintenance off` alone: leave it out")
     what = group or "every group"
     warning = (f"Until `hamgr maintenance off`, nothing takes over {what} when a node dies."
                if switch == "on" else
@@ -96,11 +104,14 @@ def _operate(
     timeout: float,
 ) -> None:
     """Ask the operator, then the cluster; print what became of it and exit accordingly."""
-    if warning and not yes:
-        _confirm(warning)
+    started = time.monotonic()
+    if warning and not yes and (why := _not_confirmed(warning, as_json)):
+        if as_json:
+            _finish(request, "refused", why, "nothing", started, as_json)
+        click.echo(f"not done: {why}", err=True)
+        sys.exit(REFUSED)
     request = msgspec.structs.replace(request, by=_operator())
     say = _silent if as_json else click.echo
-    started = time.monotonic()
     try:
         answer, source = _through_agent(request, say, run_dir, timeout)
     except AgentRefused as error:
@@ -114,14 +125,15 @@ def _operate(
     _finish(request, answer.state, answer.why, source, started, as_json)
 
 
-def _confirm(warning: str) -> None:
-    click.echo(warning)
+def _not_confirmed(warning: str, as_json: bool) -> str:
+    """Ask the operator; return why it is not to be done, empty if it is.
+
+    With --json what people read goes to standard error: standard output has one object.
+    """
+    click.echo(warning, err=as_json)
     if not sys.stdin.isatty():
-        click.echo("not done: nobody can be asked here; give --yes", err=True)
-        sys.exit(REFUSED)
-    if not click.confirm("Go on?"):
-        click.echo("not done")
-        sys.exit(REFUSED)
+        return NOBODY_TO_ASK
+    return "" if click.confirm("Go on?", err=as_json) else "said no"
 
 
 def _through_agent(
@@ -175,7 +187,8 @@ def _silent(text: str) -> None:
 
 
 def _id() -> str:
-    return secrets.token_hex(8)
+    """Return a name for a request. A leader that reads several at once takes them in this order."""
+    return f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
 
 
 def _operator() -> str:

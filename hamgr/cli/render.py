@@ -1,35 +1,33 @@
-"""A survey as text: pure functions."""
+"""A survey as text: pure functions. A width is columns of a terminal, None for no limit."""
 
-from collections.abc import Iterable, Sequence
-
-from hamgr.cli.survey import GroupRow, NodeRow, Survey, VipRow
+from hamgr.cli.layout import fold, table
+from hamgr.cli.survey import GroupRow, LastWord, NodeRow, Survey, VipRow
 
 NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "ACTIVE FOR", "NOTE")
 GROUP_HEAD = ("GROUP", "PLAN", "ACTIVE", "HEIR", "EPOCH", "ADDRESS", "KERNEL", "WIRE", "GUARDED BY")
 
 
-def text(survey: Survey) -> str:
+def text(survey: Survey, width: int | None = None) -> str:
     """Return the survey as `hamgr status` prints it, ending with a newline."""
-    parts = [_header(survey)]
+    parts = [_header(survey, width)]
     if survey.nodes:
-        parts.append(table(NODE_HEAD, [_node(survey, node) for node in survey.nodes]))
+        parts.append(table(NODE_HEAD, [_node(survey, node) for node in survey.nodes], width))
     if survey.groups:
         parts.append(table(GROUP_HEAD,
-                           [row for group in survey.groups for row in _group(survey, group)]))
-        parts.append("\n".join(f"{group.name}: {_why(group)}" for group in survey.groups))
+                           [row for group in survey.groups for row in _group(survey, group)],
+                           width))
+        parts.append("\n".join(fold(f"{group.name}: {_why(group)}", width)
+                               for group in survey.groups))
     if survey.requests:
-        parts.append("asked for and not done yet: " + "; ".join(survey.requests))
-    parts.append(_verdict(survey))
+        parts.append(fold("asked for and not done yet: " + "; ".join(survey.requests), width))
+    if survey.notes:
+        parts.append("\n".join(fold(note, width) for note in survey.notes))
+    if survey.last_words:
+        first, *rest = [_last_word(word) for word in survey.last_words]
+        parts.append("last words of the agent here, from the journal:\n"
+                     + table(first, rest, width))
+    parts.append(_verdict(survey, width))
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table with its columns aligned and two blanks between them."""
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines)
 
 
 def span(seconds: float | None) -> str:
@@ -49,9 +47,10 @@ def span(seconds: float | None) -> str:
     return f"{hours // 24}d{hours % 24:02}h"
 
 
-def _header(survey: Survey) -> str:
+def _header(survey: Survey, width: int | None) -> str:
+    asked = fold(f"asked: {survey.asked}", width)
     if not survey.nodes:
-        return f"cluster {survey.cluster or '(unknown)'}\nasked: {survey.asked}"
+        return f"cluster {survey.cluster or '(unknown)'}\n{asked}"
     leader = f"leader {survey.leader} (term {survey.term})" if survey.leader else "no leader"
     words = [f"cluster {survey.cluster}", leader, f"zookeeper {survey.zookeeper}"]
     if survey.source == "agent":
@@ -60,7 +59,9 @@ def _header(survey: Survey) -> str:
         words += [f"heartbeats {survey.voters_heard}/{survey.voters} voters",
                   "survives now: " + ("1 more node, by ZooKeeper alone (slow; a third voter makes "
                                       "it fast)" if slow else more)]
-    return "   ".join(words) + f"\nasked: {survey.asked}"
+    # Folded between the facts, never within one.
+    facts = fold("   ".join(word.replace(" ", "\xa0") for word in words), width)
+    return facts.replace("\xa0", " ") + f"\n{asked}"
 
 
 def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:
@@ -72,7 +73,8 @@ def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:
 
 
 def _group(survey: Survey, group: GroupRow) -> list[tuple[str, ...]]:
-    first = (group.name, group.holder or "nowhere", " and ".join(group.active) or "nowhere",
+    nobody = "?" if survey.source == "nothing" else "nowhere"
+    first = (group.name, group.holder or nobody, " and ".join(group.active) or nobody,
              group.heir or "-", str(group.epoch or "-"))
     guard = ", ".join(group.guarded_by) or "-"
     if not group.vips:
@@ -93,8 +95,9 @@ def _kernel(survey: Survey, vip: VipRow) -> str:
 def _wire(vip: VipRow) -> str:
     if not vip.wire.asked:
         return "-"
+    heard = dict.fromkeys(one.node or one.mac for one in vip.wire.answers)
     # The owner does not hear itself: on its wire, silence is as it should be.
-    return vip.wire.node or vip.wire.mac or ("no rival" if vip.kernel else "no answer")
+    return " and ".join(heard) or ("no rival" if vip.kernel else "no answer")
 
 
 def _why(group: GroupRow) -> str:
@@ -105,7 +108,14 @@ def _why(group: GroupRow) -> str:
     return "; ".join(part for part in (state, (group.why or "-") + here) if part)
 
 
-def _verdict(survey: Survey) -> str:
+def _last_word(word: LastWord) -> tuple[str, ...]:
+    line = word.text.partition("\n")[0]
+    plain = "".join(char if char.isprintable() else " " for char in line)
+    return ("  " + word.time, word.level or "-", word.by, plain)
+
+
+def _verdict(survey: Survey, width: int | None) -> str:
     if not survey.problems:
         return survey.verdict
-    return "\n".join([f"{survey.verdict}:", *(f"  {problem.text}" for problem in survey.problems)])
+    return "\n".join([f"{survey.verdict}:", *(
+        fold(f"  {problem.text}", width, "    ") for problem in survey.problems)])

@@ -1,29 +1,33 @@
 """`hamgr status`: the whole cluster on one screen, and what is wrong with it."""
 
+import contextlib
+import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.cli import from_agent, from_records, render
-from hamgr.cli.client import RUN_DIR, AgentDown, AgentRefused, ask, first
+from hamgr.cli import from_agent, from_records, render, screen
+from hamgr.cli.client import RUN_DIR, AgentDown, AgentOutOfReach, AgentRefused, ask, first
 from hamgr.cli.probing import wire_truth
 from hamgr.cli.survey import EXIT, Survey
 
 CONFIG = Path("/etc/hamgr/hamgr.toml")
-CLEAR = "\x1b[H\x1b[2J"
 
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Show it again each second, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line each.")
 @click.option("--config", "config", type=click.Path(path_type=Path), default=CONFIG,
-              envvar="HAMGR_CONFIG", show_default=True, help="Used when no agent answers.")
+              envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
+              help="Used when no agent answers.")
 @click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-              envvar="HAMGR_RUN_DIR", show_default=True)
+              envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
+              help="Of the agent to ask.")
 def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     """Show nodes, groups and addresses: what the plan says, what the kernel has, what the wire
     answers.
@@ -31,18 +35,20 @@ def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     Asks the agent on this node; when it is down, ZooKeeper; and says which.
 
     Exit status: 0 healthy, 1 degraded, 2 a group has no owner or the truths disagree, 3 it cannot
-    be told.
+    be told; 0 with --watch, which ends when it is interrupted.
     """
     if not watch:
         survey = take(run_dir, config)
         click.echo(shown(survey, as_json), nl=False)
         sys.exit(EXIT[survey.verdict])
-    try:
-        for survey in _watched(run_dir, config):
-            clear = CLEAR if sys.stdout.isatty() and not as_json else ""
-            click.echo(clear + shown(survey, as_json), nl=False)
-    except KeyboardInterrupt:
-        sys.exit(0)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        if screen.drawable() and not as_json:
+            _draw(_watched(run_dir, config))
+        else:
+            for seen in _watched(run_dir, config):
+                if isinstance(seen, Survey):
+                    click.echo(shown(seen, as_json), nl=False)
 
 
 def take(run_dir: Path, config: Path) -> Survey:
@@ -50,12 +56,26 @@ def take(run_dir: Path, config: Path) -> Survey:
     try:
         return _surveyed(first(run_dir, {"do": "status"}))
     except (AgentDown, AgentRefused) as error:
-        return _without_agent(str(error), config)
+        return _instead(error, run_dir, config)
 
 
 def shown(survey: Survey, as_json: bool) -> str:
     """Return the survey as text or as one line of JSON."""
-    return msgspec.json.encode(survey).decode() + "\n" if as_json else render.text(survey)
+    if as_json:
+        return msgspec.json.encode(survey).decode() + "\n"
+    return render.text(survey, screen.width())
+
+
+def _draw(watched: Iterable[Survey | str]) -> None:
+    """Keep the terminal up to date, and say since when it is not."""
+    at = text = ""
+    with screen.Screen() as terminal:
+        for seen in watched:
+            if isinstance(seen, Survey):
+                at, text = time.strftime("%H:%M:%S"), shown(seen, as_json=False)
+                terminal.show(f"hamgr status at {at}; Ctrl-C ends", text)
+            elif at:
+                terminal.show(f"NO NEWS SINCE {at}, asking ZooKeeper: {seen}", text)
 
 
 def _surveyed(answer: dict[str, object]) -> Survey:
@@ -63,20 +83,43 @@ def _surveyed(answer: dict[str, object]) -> Survey:
     return from_agent.survey(status, wire_truth(status))
 
 
-def _watched(run_dir: Path, config: Path) -> Iterator[Survey]:
-    """Yield a survey each second, also over restarts of the agent."""
-    import time
+def _watched(run_dir: Path, config: Path) -> Iterator[Survey | str]:
+    """Yield a survey each second, also over restarts of the agent.
 
+    When it stops to answer, that is yielded in words first, as ZooKeeper may take its time.
+    """
+    served = False
     while True:
         try:
-            for answer in ask(run_dir, {"do": "watch"}):
-                yield _surveyed(answer)
+            # The first answer of its own, since a connection that is closed without one is no news.
+            yield _surveyed(first(run_dir, {"do": "status"}))
+            served = True
+            yield from map(_surveyed, ask(run_dir, {"do": "watch"}))
+            time.sleep(0.1)  # it ended; maybe another begins
         except (AgentDown, AgentRefused) as error:
-            yield _without_agent(str(error), config)
-        time.sleep(1)
+            if served:
+                served = False
+                yield str(error)
+            yield _instead(error, run_dir, config)
+            time.sleep(1)
 
 
-def _without_agent(why: str, config: Path) -> Survey:
+def _instead(error: AgentDown | AgentRefused, run_dir: Path, config: Path) -> Survey:
+    """Return what is known without the agent; if it is down, its last words too.
+
+    They are looked for only if it is the machine's agent that is asked for: the journal is the
+    machine's, and another agent, say of a lab, writes elsewhere.
+    """
+    known = isinstance(error, AgentDown) and not isinstance(error, AgentOutOfReach)
+    survey = _without_agent(str(error), config, deserted=known)
+    if isinstance(error, AgentRefused) or run_dir != RUN_DIR:
+        return survey
+    from hamgr.cli.last_words import last_words
+
+    return msgspec.structs.replace(survey, last_words=last_words())
+
+
+def _without_agent(why: str, config: Path, *, deserted: bool) -> Survey:
     from hamgr.config.document import cluster_spec, load
     from hamgr.config.faults import ConfigError
 
@@ -84,14 +127,16 @@ def _without_agent(why: str, config: Path) -> Survey:
         document = load(config)
     except ConfigError as error:
         return from_records.nothing("", [why, f"ZooKeeper cannot be asked: {error}"])
-    from hamgr.cli import direct
+    from hamgr.cli import alone, direct
 
+    here = alone.look(document, deserted=deserted)
+    vips = {name: tuple(str(vip.address) for vip in group.vips)
+            for name, group in document.group.items()}
     try:
         records = direct.records(document)
     except direct.ZooKeeperDown as error:
-        return from_records.nothing(document.cluster.name, [why, str(error)])
-    vips = {name: tuple(str(vip.address) for vip in group.vips)
-            for name, group in document.group.items()}
+        return from_records.nothing(document.cluster.name, [why, str(error)], vips, here)
     return from_records.survey(
         cluster_spec(document), vips, root=records.root, leader=records.leader, plan=records.plan,
-        seats=records.seats, requests=records.requests, sessions=records.sessions, why=why)
+        seats=records.seats, requests=records.requests, sessions=tuple(records.sessions), why=why,
+        here=here.told(direct.owners(records.sessions)))

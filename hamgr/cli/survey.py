@@ -1,6 +1,6 @@
 """What `hamgr status` says, as data: the schema of its --json, which its text is drawn from."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from hamgr.core.types import Epoch, GroupName, NodeName
 
@@ -8,14 +8,24 @@ SCHEMA = 1
 """Fields are added, never renamed, removed or given another meaning without raising this."""
 
 
+class Answer(Struct, frozen=True, kw_only=True):
+    """One machine that answers for an address."""
+
+    mac: str
+    node: NodeName = ""
+    """Whose it is; empty when it is not known."""
+
+
 class Wire(Struct, frozen=True, kw_only=True):
     """Who answers for an address on the network."""
 
     asked: bool
     mac: str = ""
-    """Of the machine that answered within 200 ms; empty: none did."""
+    """Of the machine that answered first within 200 ms; empty: none did."""
     node: NodeName = ""
     """Whose it is; empty when it is not known."""
+    answers: tuple[Answer, ...] = ()
+    """All that answered within 200 ms, in the order in which they did."""
     why: str = ""
     """Why it was not asked."""
 
@@ -27,7 +37,7 @@ class VipRow(Struct, frozen=True, kw_only=True):
     plan: NodeName
     """Where the plan has it; empty: nowhere."""
     kernel: bool | None
-    """Whether the node that was asked has it; None when no agent could tell."""
+    """Whether the node that was asked, or without an agent this one, has it; None: unknown."""
     interface: str = ""
     lifetime_s: int | None = None
     wire: Wire
@@ -42,7 +52,9 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     epoch: Epoch
     """The holder's."""
     active: tuple[NodeName, ...]
-    """Who is active, by the own word of each."""
+    """Where all of it runs, by the own word of each."""
+    moving: tuple[NodeName, ...] = ()
+    """Where it is on its way up or down, likewise."""
     phase: str
     """On the node that was asked: inactive, starting, active, stopping or failed; empty from
     ZooKeeper."""
@@ -83,6 +95,18 @@ class Problem(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class LastWord(Struct, frozen=True, kw_only=True):
+    """One entry of the journal of an agent that does not answer."""
+
+    time: str
+    """ISO 8601, by the wall clock of this node."""
+    level: str
+    """warning, error and so on; empty if the entry has none."""
+    by: str
+    """hamgr, or systemd on hamgr's unit."""
+    text: str
+
+
 class Survey(Struct, frozen=True, kw_only=True):
     """The whole cluster, as seen from one place at one moment."""
 
@@ -94,7 +118,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     cluster: str
     cluster_id: str = ""
     node: NodeName = ""
-    """The node that was asked."""
+    """The node that was asked; without an agent, the one whose kernel and wire are told."""
     leader: NodeName = ""
     term: int = 0
     plan_revision: int = 0
@@ -108,6 +132,12 @@ class Survey(Struct, frozen=True, kw_only=True):
     groups: tuple[GroupRow, ...] = ()
     requests: tuple[str, ...] = ()
     """What operators asked for and is not done."""
+    last_words: tuple[LastWord, ...] = ()
+    """Of the agent on this node if it does not answer, oldest first; empty without a journal."""
+    notes: tuple[str, ...] = ()
+    """What is good to know, and no problem by itself."""
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What the agent that was asked has counted; empty without one."""
     problems: tuple[Problem, ...] = ()
     verdict: str
     """healthy, degraded, failed or unknown."""

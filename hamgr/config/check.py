@@ -9,11 +9,10 @@ from collections import Counter
 from hamgr.config.check_groups import check_groups
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
-from hamgr.core.timing import timing_faults
-from hamgr.core.types import SECOND
+from hamgr.core.parts import BODY_MAX, ROOM_MIN, VOTERS_MAX, frame_bytes
+from hamgr.core.timing import Timing, timing_faults
+from hamgr.core.types import MILLISECOND, SECOND
 
-VOTERS_MAX = 7
-"""Beyond seven, every voter more costs heartbeats and makes nothing safer (as in ZooKeeper)."""
 SESSION_MIN = 1 * SECOND
 """A ZooKeeper server raises a shorter session to two of its ticks anyway."""
 
@@ -70,6 +69,7 @@ def _times(document: Document, findings: Findings) -> None:
     if not findings.spoiled(("heartbeat",)) and not findings.spoiled(("zookeeper", "claim")):
         for name, text in timing_faults(document.timing):
             findings.fault(("zookeeper" if name == "claim" else "heartbeat", name), text)
+        _detection(document.timing, findings)
     if not 1 <= document.heartbeat.port <= 65535:
         findings.fault(("heartbeat", "port"), f"{document.heartbeat.port} is not a port; write a "
                        "number between 1 and 65535")
@@ -78,6 +78,18 @@ def _times(document: Document, findings: Findings) -> None:
                        "at least 1s, because ZooKeeper counts it in ticks; raise session (failover "
                        "does not wait for it)")
     _address_life(document, findings)
+
+
+def _detection(timing: Timing, findings: Findings) -> None:
+    """A detection close above a whole number of intervals leaves the last of them no time."""
+    if timing_faults(timing):
+        return
+    whole, rest = divmod(timing.detection, timing.interval)
+    if rest * 10 < timing.interval:
+        better = (timing.interval * whole + timing.interval // 2) // MILLISECOND
+        findings.warn(("heartbeat", "detection"), f"detection is just {whole} "
+                      "intervals, so a heartbeat that comes a little late counts as lost; write "
+                      f'"{better}ms", half an interval more')
 
 
 def _address_life(document: Document, findings: Findings) -> None:
@@ -140,6 +152,9 @@ def _voters(document: Document, findings: Findings) -> None:
     elif voters > VOTERS_MAX:
         findings.fault(("node",), f"{voters} voters: more than {VOTERS_MAX} cost heartbeats and "
                        f"make nothing safer; set voter = false on {voters - VOTERS_MAX} or more")
+    elif frame_bytes(document.node) > BODY_MAX - ROOM_MIN:
+        findings.fault(("node",), f"the names of {len(document.node)} nodes do not fit into one "
+                       "heartbeat; use shorter names, or fewer nodes")
     elif voters == 1:
         findings.warn(("node",), "one voter: when it dies, nothing takes over; configure three")
     elif voters == 2:

@@ -2,23 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
+from hamgr.core import events as ev
 from hamgr.core import maintenance
 from hamgr.core.effects import Effect, Fence, Report
-from hamgr.core.events import (
-    AddressesClaimed,
-    AddressesDisturbed,
-    AddressesWithdrawn,
-    ConditionChanged,
-    FenceAnswered,
-    MaintenanceKept,
-    ServiceAnswered,
-)
 from hamgr.core.group import LocalGroup, Occasion
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
 from hamgr.core.seat import HOLDING, SeatKeeper
+from hamgr.core.spec import GroupSpec
 from hamgr.core.types import (
     MILLISECOND,
     NEVER,
@@ -27,6 +20,7 @@ from hamgr.core.types import (
     Epoch,
     GroupName,
     Instant,
+    NodeName,
 )
 
 RELEASE_COOLDOWN: Duration = 60 * SECOND
@@ -34,12 +28,12 @@ RELEASE_COOLDOWN: Duration = 60 * SECOND
 FENCE_RETRY: Duration = 5 * SECOND
 """Between two attempts at a fence device that failed."""
 
-GroupEvent = (AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ServiceAnswered
-              | ConditionChanged | FenceAnswered | MaintenanceKept)
+GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
+              | ev.ServiceAnswered | ev.ConditionChanged | ev.FenceAnswered | ev.MaintenanceKept)
 
 
 class Doubts:
-    """What a heir or new holder waits for, before it acts on another's silence (rules 13, 14)."""
+    """What an heir or new holder waits for, before it acts on another's silence (rules 13, 14)."""
 
     def __init__(self) -> None:
         self.since: dict[Epoch, Instant] = {}
@@ -62,6 +56,7 @@ class Activity:
     def __init__(self, knowledge: Knowledge, seat: SeatKeeper, number: Callable[[], int]) -> None:
         self._knowledge = knowledge
         self._seat = seat
+        self._number = number
         self.groups: dict[GroupName, GroupRights] = {
             spec.name: GroupRights(LocalGroup(spec, number)) for spec in knowledge.spec.groups
             if knowledge.node in spec.nodes}
@@ -88,7 +83,7 @@ class Activity:
                        if own_rights(self._knowledge, group))
 
     def awaited(self, now: Instant) -> bool:
-        """Tell whether a heir of ours is still to take over (orderly stop)."""
+        """Tell whether an heir of ours is still to take over (orderly stop)."""
         plan = self._knowledge.plan
         for name, group in plan.groups.items() if plan is not None else ():
             holder, heir = group.holder, group.heir
@@ -99,6 +94,12 @@ class Activity:
                     self._knowledge.liveness.is_heard(heir.node, now)):
                 return True
         return False
+
+    def partners(self) -> set[NodeName]:
+        """Return who has rights in groups in which we have some (rule 12)."""
+        plan = self._knowledge.plan
+        return {right.node for group in (plan.groups.values() if plan is not None else ())
+                if own_rights(self._knowledge, group) for right in group.rights()}
 
     def take_news(self) -> bool:
         """Tell, once, whether something changed that others must know at once."""
@@ -127,25 +128,25 @@ class Activity:
         if rights is None:
             return []
         match event:
-            case AddressesClaimed():
+            case ev.AddressesClaimed():
                 if maintenance.tightened(rights, event):
                     return maintenance.armed_again(rights, event)
                 return rights.local.addresses_claimed(event, now)
-            case AddressesWithdrawn():
+            case ev.AddressesWithdrawn():
                 return rights.local.addresses_withdrawn(event, now)
-            case ServiceAnswered():
+            case ev.ServiceAnswered():
                 return rights.local.service_answered(event, now)
-            case ConditionChanged():
+            case ev.ConditionChanged():
                 return self._condition_changed(rights, event)
-            case AddressesDisturbed():
+            case ev.AddressesDisturbed():
                 return [self._disturbed(rights, event)]
-            case FenceAnswered():
+            case ev.FenceAnswered():
                 return self._fence_answered(rights, event, now)
-            case MaintenanceKept():
+            case ev.MaintenanceKept():
                 self._news = True
                 return maintenance.kept(rights, event)
 
-    def _condition_changed(self, rights: GroupRights, event: ConditionChanged) -> list[Effect]:
+    def _condition_changed(self, rights: GroupRights, event: ev.ConditionChanged) -> list[Effect]:
         why = "" if event.ok else event.why or "its conditions fail"
         if why == rights.condition_why:
             return []
@@ -154,11 +155,11 @@ class Activity:
         reason = Reason.CONDITION_LOST if why else Reason.CONDITION_BACK
         return [self._report(rights, reason, why=why)]
 
-    def _disturbed(self, rights: GroupRights, event: AddressesDisturbed) -> Effect:
+    def _disturbed(self, rights: GroupRights, event: ev.AddressesDisturbed) -> Effect:
         reason = Reason.RIVAL if event.what == "rival" else Reason.ADDRESS_RESTORED
         return self._report(rights, reason, why=event.detail)
 
-    def _fence_answered(self, rights: GroupRights, event: FenceAnswered,
+    def _fence_answered(self, rights: GroupRights, event: ev.FenceAnswered,
                         now: Instant) -> list[Effect]:
         doubts = self._doubts[rights.name]
         if event.epoch not in doubts.fenced:
@@ -175,6 +176,7 @@ class Activity:
     def act(self, now: Instant, stopping: bool) -> list[Effect]:
         """Start what may run, stop what must not, say what is done."""
         self._adopt_renewed_round()
+        self._decline()
         effects: list[Effect] = []
         for rights in self.groups.values():
             plan = self._plan(rights.name)
@@ -193,6 +195,18 @@ class Activity:
     def _plan(self, name: GroupName) -> GroupPlan | None:
         plan = self._knowledge.plan
         return plan.groups.get(name, GroupPlan()) if plan is not None else None
+
+    def _decline(self) -> None:
+        """Stand in for groups that our file does not give us, and a leader by its own file did.
+
+        Nothing of them runs here in this incarnation: all that is said of them is `done`.
+        """
+        plan = self._knowledge.plan
+        for name, group in plan.groups.items() if plan is not None else ():
+            if name not in self.groups and own_rights(self._knowledge, group):
+                rights = GroupRights(LocalGroup(GroupSpec(name=name, nodes=()), self._number))
+                rights.condition_why = "the file of this node does not give it the group"
+                self.groups[name], self._doubts[name] = rights, Doubts()
 
     def _adopt_renewed_round(self) -> None:
         """Go on in the round that the leader gave us, once seat and plan both say so (rule 19)."""

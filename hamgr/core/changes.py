@@ -6,13 +6,18 @@ a new leader can go on with it.
 
 from msgspec.structs import replace
 
+from hamgr.core.electorate import Electorate
+from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.planner import Draft
 from hamgr.core.records import GroupPlan, Request, Right, Voters
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import Life, NodeName, SeatState
 
 Answer = tuple[str, str]
-"""("done" | "refused" | "" for not yet, what was done or what it waits for)."""
+"""("done" | "refused" | "" for not yet | FREEZE, what was done or what it waits for)."""
+FREEZE = "freeze"
+"""Not yet, and no heir may stand meanwhile."""
+LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 
 
 def scarred_owner(draft: Draft) -> NodeName:
@@ -40,7 +45,7 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     seen, heartbeat = draft.knowledge.seats.get(node), draft.says(node)
     owned = {name: group for name, group in draft.plan.groups.items()
              if any(right.node == node for right in group.rights())}
-    gone = seen is None or seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER)
+    gone = seen is None or seen.seat.state not in LIVING
     if gone or heartbeat is None or heartbeat.lapsed or not owned or not heartbeat.scars:
         _stop_renewing(draft)
         return
@@ -80,29 +85,72 @@ def _rename(right: Right, node: NodeName, old: Life, new: Life) -> Right:
 
 
 def change_voters(draft: Draft, request: Request) -> Answer:
-    """Begin a change of the voter set, once no heir stands and nothing is leaving (rule 23)."""
-    voters = draft.plan.voters
+    """Take the next step to another set of voters (rule 23).
+
+    First its voters credit without counting, until nobody's lease would run out with the change;
+    then, with no heir standing and nothing leaving, they count.
+    """
+    voters, coming = draft.plan.voters, request.voters
     if voters.former:
-        return "", "every holder to read the new voters"
-    if set(request.voters) == set(voters.names):
+        return "", "every node to read the new voters"
+    if set(coming) == set(voters.names):
         return "done", f"the voters are {', '.join(voters.names)}"
-    if len(set(request.voters)) < len(request.voters):
-        return "refused", "a voter is named twice"
-    known = [node.name for node in draft.knowledge.spec.nodes]
-    unknown = [name for name in request.voters if name not in known]
-    if unknown or not request.voters:
-        return "refused", f"there is no node {', '.join(unknown) or 'named'}"
+    fault = _voters_fault(draft, coming)
+    if fault:
+        return "refused", fault
+    if voters.coming != coming:
+        draft.plan = replace(draft.plan, voters=replace(voters, number=voters.number + 1,
+                                                        coming=coming))
+        draft.lines.append(f"{', '.join(coming)} shall be the voters, and credit from now on")
+        return "", "every node to read the coming voters"
+    if not all_have_read(draft, voters=voters.number):
+        return "", "every node to read the coming voters"
+    weak = _would_lapse(draft, Electorate(coming))
+    if weak:
+        return "", f"{weak} to be credited by most of {', '.join(coming)}"
     for name, group in draft.plan.groups.items():
-        owners = [right.node for right in group.rights()]
-        for node in voters.names:
-            if node not in request.voters and node in owners:
-                return "refused", f"{node} has a right in {name}; put it in standby first"
         if group.heir is not None or group.leaving:
-            return "", f"{name} to have no heir"
-    draft.plan = replace(draft.plan, voters=Voters(number=voters.number + 1,
-                                                   names=request.voters, former=voters.names))
-    draft.lines.append(f"voters become {', '.join(request.voters)}")
-    return "", "every holder to read the new voters"
+            return FREEZE, f"{name} to have no heir"
+    draft.plan = replace(draft.plan, voters=Voters(number=voters.number + 1, names=coming,
+                                                   former=voters.names))
+    draft.lines.append(f"voters become {', '.join(coming)}")
+    return "", "every node to read the new voters"
+
+
+def _voters_fault(draft: Draft, coming: tuple[NodeName, ...]) -> str:
+    names = draft.plan.voters.names
+    if len(set(coming)) < len(coming):
+        return "a voter is named twice"
+    if len({*coming, *names}) > VOTERS_MAX:
+        return f"more than {VOTERS_MAX} voters, old and new: change fewer at once"
+    known = [node.name for node in draft.knowledge.spec.nodes]
+    unknown = [name for name in coming if name not in known]
+    if unknown or not coming:
+        return f"there is no node {', '.join(unknown) or 'named'}"
+    for name, group in draft.plan.groups.items():
+        if group.holder is not None and group.holder.node in {*names} - {*coming}:
+            return f"{group.holder.node} has a right in {name}; put it in standby first"
+    return ""
+
+
+def _would_lapse(draft: Draft, electorate: Electorate) -> NodeName:
+    """Return a living node whose credits would be no lease with these voters, or nothing."""
+    for node, seen in draft.knowledge.seats.items():
+        heartbeat = draft.says(node)
+        if seen.seat.state in LIVING and heartbeat is not None and (
+                heartbeat.seat != "claimed"
+                and not electorate.is_majority({node, *heartbeat.credits})):
+            return node
+    return ""
+
+
+def keep_voters(draft: Draft) -> None:
+    """Nobody asks for the coming voters any more: they leave no trace."""
+    voters = draft.plan.voters
+    if voters.coming:
+        draft.plan = replace(draft.plan, voters=replace(voters, number=voters.number + 1,
+                                                        coming=()))
+        draft.lines.append(f"the voters stay {', '.join(voters.names)}")
 
 
 def finish_voters(draft: Draft) -> None:
@@ -150,7 +198,7 @@ def change_times(draft: Draft, request: Request) -> Answer:
 def all_have_read(draft: Draft, revision: int = 0, voters: int = 0) -> bool:
     """Tell whether every node with a living seat is heard to have read so much."""
     for node, seen in draft.knowledge.seats.items():
-        if seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER):
+        if seen.seat.state not in LIVING:
             continue
         heartbeat = draft.says(node)
         if heartbeat is None or heartbeat.revision < revision or heartbeat.voters < voters:

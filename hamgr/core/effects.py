@@ -37,6 +37,7 @@ class Read(Struct, frozen=True, kw_only=True):
     """Read these records again, though no watch has fired. Answered by RecordRead."""
 
     paths: tuple[str, ...]
+    """Empty: all there are."""
 
 
 class KeepFacts(Struct, frozen=True, kw_only=True):

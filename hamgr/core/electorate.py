@@ -21,6 +21,10 @@ class Electorate(NamedTuple):
         """How many other voters must credit this node, so that it has a majority with itself."""
         return self.majority - (node in self.names)
 
+    def is_majority(self, backers: Collection[NodeName]) -> bool:
+        """Tell whether more than half of the present voters are among these."""
+        return sum(voter in backers for voter in self.names) >= self.majority
+
     def blocks(self, node: NodeName, accusers: Collection[NodeName]) -> bool:
         """Tell whether these accusers leave no majority of credits to `node`.
 

@@ -8,43 +8,18 @@ execution. Nothing here reads a clock: `now` is nanoseconds of the node's CLOCK_
 
 from collections.abc import Mapping
 
+from hamgr.core import effects as fx
+from hamgr.core import events as ev
 from hamgr.core import rebuild
 from hamgr.core.activity import Activity
-from hamgr.core.effects import (
-    BeginNewLife,
-    Effect,
-    Exit,
-    KeepFacts,
-    Report,
-    SetDeadline,
-)
-from hamgr.core.events import (
-    AddressesClaimed,
-    AddressesDisturbed,
-    AddressesWithdrawn,
-    ConditionChanged,
-    DeadlineSet,
-    Event,
-    FenceAnswered,
-    HeartbeatReceived,
-    LoopWasLate,
-    MaintenanceKept,
-    RebuildAsked,
-    RecordRead,
-    ServiceAnswered,
-    StopAsked,
-    Tick,
-    WriteAnswered,
-    ZooKeeperChanged,
-)
 from hamgr.core.hearing import essence, news_of_accusations, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.leadership import Leadership
 from hamgr.core.reasons import Reason
 from hamgr.core.records import PLAN, Plan, seat_path
+from hamgr.core.scars import Scars
 from hamgr.core.seat import HOLDING, SeatKeeper, Standing
-from hamgr.core.snapshot import Snapshot
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import (
     MILLISECOND,
@@ -58,13 +33,10 @@ from hamgr.core.types import (
     NodeName,
     SeatState,
 )
-from hamgr.core.views import snapshot
 from hamgr.core.voice import Voice
 
 LEAVE_PATIENCE: Duration = 2 * SECOND
 """An orderly stop waits so long for its seat to say `left`, and for its heirs to take over."""
-SCAR_PAUSE_DETECTIONS = 10
-"""A scarred node begins a new round at most once in so many `detection` (rule 19)."""
 
 
 class Engine:
@@ -78,15 +50,15 @@ class Engine:
         self.spec = spec
         self.node = node
         self.incarnation = incarnation
-        self._knowledge = Knowledge(spec, node, incarnation, now, known_cluster, known_revision)
+        self.knowledge = Knowledge(spec, node, incarnation, now, known_cluster, known_revision)
         self._numbers = 0
-        self._seat = SeatKeeper(self._knowledge, self._number)
+        self.seat = SeatKeeper(self.knowledge, self._number)
         fresh = fresh_cluster_id or f"{spec.name}-{node}-{incarnation}-{now}"
-        self._leadership = Leadership(self._knowledge, self._number, fresh)
-        self._activity = Activity(self._knowledge, self._seat, self._number)
-        self._voice = Voice(self._knowledge, self._seat, self._activity.groups, config_digest,
+        self.leadership = Leadership(self.knowledge, self._number, fresh)
+        self.activity = Activity(self.knowledge, self.seat, self._number)
+        self.voice = Voice(self.knowledge, self.seat, self.activity.groups, config_digest,
                             version)
-        self._activity.adopt(in_place or {}, now)
+        self.activity.adopt(in_place or {}, now)
         self._now: Instant = now
         self._next_beat: Instant = now
         self._serial = 0
@@ -94,20 +66,20 @@ class Engine:
         self._say_now = False
         self._changed = True
         """Something that a leader's decision may rest on."""
-        self._scar_ended_at: Instant | None = None
-        self._stopping = ""
+        self._scars = Scars(self.knowledge)
+        self.stopping = ""
         self._stop_by: Instant = NEVER
         self._ended = False
         self._facts_kept = (known_cluster, known_revision)
 
     # -- the two calls ------------------------------------------------------------------------
 
-    def handle(self, event: Event, now: Instant) -> list[Effect]:
+    def handle(self, event: ev.Event, now: Instant) -> list[fx.Effect]:
         """Take in what happened and return what shall be done, in this order."""
         if self._ended:
             return []
         self._now = max(self._now, now)
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         self._check_lease(now, effects)
         self._take_in(event, now, effects)
         self._decide(now, effects)
@@ -119,128 +91,126 @@ class Engine:
         """Return when a Tick is wanted; NEVER once this life is over."""
         if self._ended:
             return NEVER
-        lease = self._seat.deadline if self._seat.standing in HOLDING else NEVER
-        wakes = (lease, *self._accusation_dues(), self._seat.wake(), self._leadership.wake(),
-                 self._activity.wake(), self._stop_by)
+        lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
+        silent = self.knowledge.liveness.due() if self.knowledge.votes else []
+        wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
+                 self.activity.wake(), self._stop_by)
         # What was due by the last call has had its chance, and waits for an event now.
         return min(self._next_beat, *(at for at in wakes if at > self._now))
 
-    def snapshot(self, now: Instant) -> Snapshot:
-        """Return what this node knows and does, for people."""
-        return snapshot(self._knowledge, self._seat, self._activity, self._leadership.leads,
-                        self._voice, bool(self._stopping), now)
-
     # -- parts of handle ----------------------------------------------------------------------
 
-    def _check_lease(self, now: Instant, effects: list[Effect]) -> None:
+    def _check_lease(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 4: past the deadline the round is over, before anything received is looked at."""
-        seat = self._seat
+        seat = self.seat
         if seat.standing in HOLDING and now >= seat.deadline:
             why = "no majority of credits, and no claim" if seat.round else "never held"
             self._end_round(why, effects)
 
-    def _end_round(self, why: str, effects: list[Effect]) -> None:
-        self._seat.lapse()
+    def _end_round(self, why: str, effects: list[fx.Effect]) -> None:
+        self.seat.lapse()
         self._say_now = True
-        effects.append(self._report(Reason.LAPSED, round=self._seat.round, why=why))
+        effects.append(self._report(Reason.LAPSED, round=self.seat.round, why=why))
 
-    def _take_in(self, event: Event, now: Instant, effects: list[Effect]) -> None:
-        if not isinstance(event, HeartbeatReceived | Tick):
+    def _take_in(self, event: ev.Event, now: Instant, effects: list[fx.Effect]) -> None:
+        if not isinstance(event, ev.HeartbeatReceived | ev.Tick):
             self._changed = True
         match event:
-            case HeartbeatReceived(heartbeat=heartbeat, ring=ring):
+            case ev.HeartbeatReceived(heartbeat=heartbeat, ring=ring):
                 self._heard(heartbeat, ring, now, effects)
-            case RecordRead():
+            case ev.RecordRead():
                 self._record_read(event, now, effects)
-            case WriteAnswered():
+            case ev.WriteAnswered():
                 self._write_answered(event, now, effects)
-            case Tick():
+            case ev.Tick():
                 pass
-            case LoopWasLate(lateness=lateness):
+            case ev.LoopWasLate(lateness=lateness):
                 self._was_late(lateness, effects)
-            case ZooKeeperChanged(connected=connected):
+            case ev.ZooKeeperChanged(connected=connected):
                 self._zookeeper_changed(connected, effects)
-            case DeadlineSet(serial=serial):
-                self._seat.deadline_set(serial)
-            case StopAsked(why=why):
+            case ev.DeadlineSet(serial=serial):
+                self.seat.deadline_set(serial)
+            case ev.StopAsked(why=why):
                 self._stop(why or "told to stop", now)
-            case RebuildAsked():
-                effects += rebuild.rebuild(self._knowledge, event, self._number, now)
-            case (AddressesClaimed() | AddressesWithdrawn() | AddressesDisturbed()
-                  | ServiceAnswered() | ConditionChanged() | FenceAnswered() | MaintenanceKept()):
-                effects += self._activity.take_in(event, now)
+            case ev.RebuildAsked():
+                effects += rebuild.rebuild(self.knowledge, event, self._number, now)
+            case _:
+                effects += self.activity.take_in(event, now)
 
-    def _decide(self, now: Instant, effects: list[Effect]) -> None:
-        knowledge, seat = self._knowledge, self._seat
+    def _decide(self, now: Instant, effects: list[fx.Effect]) -> None:
+        knowledge, seat = self.knowledge, self.seat
         if knowledge.votes:
             self._accuse(now, effects)
-        effects += self._activity.act(now, bool(self._stopping))
-        if self._activity.take_news():
+        effects += self.activity.act(now, bool(self.stopping))
+        if self.activity.take_news():
             self._say_now = self._changed = True
-        if seat.standing is Standing.LAPSED and not self._activity.exclusive():
+        if seat.standing is Standing.LAPSED and not self.activity.exclusive():
             seat.stopped()
-        if seat.over and not self._activity.exclusive():
+        if seat.over and not self.activity.exclusive():
             self._begin_new_life(effects)
             return
-        if self._stopping:
+        if self.stopping:
             self._leave(now, effects)
-        elif self._activity.may_end_round():
+        elif self.activity.may_end_round():
             self._heal_scar(now, effects)
-        vacate = self._leadership.vacate_op() if self._stopping else None
-        effects += self._seat.act(now, may_claim=not self._activity.exclusive(),
-                                  may_reclaim=self._activity.may_reclaim(), vacate=vacate,
+        vacate = self.leadership.vacate_op() if self.stopping else None
+        effects += self.seat.act(now, may_claim=not self.activity.exclusive(),
+                                  may_reclaim=self.activity.may_reclaim(), vacate=vacate,
                                   serial=self._next_serial)
-        if not self._stopping:
+        if not self.stopping:
             self._plan(now, effects)
 
-    def _plan(self, now: Instant, effects: list[Effect]) -> None:
+    def _plan(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Lead, or try to: when something has changed, and else once in an interval."""
-        if self._changed or now >= self._next_beat or now >= self._leadership.wake():
+        if self._changed or now >= self._next_beat or now >= self.leadership.wake():
             self._changed = False
-            effects += self._leadership.act(self._voice.own, self._seat.holds(now), now)
+            effects += self.leadership.act(self.voice.own, self.seat.holds(now), now)
 
-    def _speak(self, now: Instant, effects: list[Effect]) -> None:
+    def _speak(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Send heartbeats: every interval, and at once when something must be known."""
         if self._ended:
             return
         regular = now >= self._next_beat
         if regular:
-            self._seat.interval_passed(now)
-            interval = self._knowledge.timing.interval
+            self.seat.interval_passed(now)
+            interval = self.knowledge.timing.interval
             late = now - self._next_beat
             self._next_beat += interval * (1 + late // interval)
         if regular or self._say_now:
             self._say_now = False
-            effects += self._voice.heartbeats(self._receivers(), now)
+            effects += self.voice.heartbeats(self._receivers(), now)
 
     def _receivers(self) -> list[NodeName]:
-        """All others; beyond seven nodes, nodes that do not vote exchange with voters only."""
-        knowledge = self._knowledge
+        """All others; beyond seven nodes, one without a vote has voters and partners only."""
+        knowledge = self.knowledge
         others = list(knowledge.liveness.peers)
         if len(self.spec.nodes) <= 7 or knowledge.votes:
             return others
-        voters = {*knowledge.voters.names, *knowledge.voters.former}
-        return [node for node in others if node in voters]
+        wanted = {*knowledge.voters.voting, *self.activity.partners()}
+        return [node for node in others if node in wanted]
 
-    def _hand_deadline_over(self, effects: list[Effect]) -> None:
+    def _hand_deadline_over(self, effects: list[fx.Effect]) -> None:
         """Tell the switch, before anything else is done (rule 4)."""
-        deadline = self._seat.deadline
+        deadline = self.seat.deadline
         if deadline == self._deadline_sent:
             return
         self._deadline_sent = deadline
-        if not any(isinstance(effect, SetDeadline) for effect in effects):
-            effects.insert(0, SetDeadline(deadline=deadline, serial=self._next_serial()))
+        if not any(isinstance(effect, fx.SetDeadline) for effect in effects):
+            at = 0 if self.activity.exclusive() else len(effects)  # after disarming: nothing to do
+            effects.insert(at, fx.SetDeadline(deadline=deadline, serial=self._next_serial()))
 
     # -- events -------------------------------------------------------------------------------
 
     def _heard(self, heartbeat: Heartbeat, ring: int, now: Instant,
-               effects: list[Effect]) -> None:
-        knowledge, peer = self._knowledge, self._knowledge.liveness.peers.get(heartbeat.sender)
+               effects: list[fx.Effect]) -> None:
+        knowledge, peer = self.knowledge, self.knowledge.liveness.peers.get(heartbeat.sender)
         if peer is None:
             return
         before = peer.heartbeat
         if not knowledge.hear(heartbeat, ring, now):
             return
+        assert peer.heartbeat is not None
+        heartbeat = peer.heartbeat
         if before is None or before.incarnation != heartbeat.incarnation:
             effects.append(self._report(Reason.HEARD, peer=peer.node,
                                         incarnation=heartbeat.incarnation))
@@ -249,143 +219,142 @@ class Engine:
         effects += news_of_accusations(before, heartbeat, self.node)
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
-                self._seat.standing in HOLDING
-                and Life(echo.incarnation, echo.round) == self._seat.life):
-            self._seat.lease.credit(heartbeat.sender, echo.sent)
-        if not heartbeat.answer and knowledge.votes and wants_answer(heartbeat, knowledge.plan):
-            effects += self._voice.heartbeats([peer.node], now, answer=True)
+                self.seat.standing in HOLDING
+                and Life(echo.incarnation, echo.round) == self.seat.life):
+            self.seat.lease.credit(heartbeat.sender, echo.sent)
+        # One in parts is answered once: when nothing of its wording is missing any more.
+        asked = not heartbeat.answer and peer.hearing.is_whole
+        if asked and knowledge.votes and wants_answer(heartbeat, knowledge.plan):
+            effects += self.voice.heartbeats([peer.node], now, answer=True)
 
-    def _record_read(self, event: RecordRead, now: Instant, effects: list[Effect]) -> None:
-        knowledge = self._knowledge
+    def _record_read(self, event: ev.RecordRead, now: Instant, effects: list[fx.Effect]) -> None:
+        knowledge = self.knowledge
         was_unsound = knowledge.unsound()
         news = knowledge.take(event.path, event.record, event.version, now)
         if event.path == seat_path(self.node):
-            self._seat.seat_read(now)
+            self.seat.seat_read(now)
+        if knowledge.begins_anew():
+            self.seat.forget()
+            self.leadership.begin_anew(now)
+            effects.append(fx.Read(paths=()))
         if news:
-            self._leadership.record_read()
+            self.leadership.record_read()
             if event.path == PLAN:
                 self._plan_taken(now)
         unsound = knowledge.unsound()
-        foreign = unsound not in ("", "not connected", "not read yet")
-        if foreign and unsound != was_unsound:
+        suspect = unsound not in ("", "not connected", "not read yet")
+        if suspect and unsound != was_unsound:
             effects.append(self._report(Reason.FOREIGN_DATA, why=unsound))
         self._keep_facts(effects)
 
     def _plan_taken(self, now: Instant) -> None:
         """A new plan: adopt its times; tell everybody which revision is read."""
-        timing = self._knowledge.timing
-        if timing.lease != self._seat.lease.length:
-            self._seat.lease.set_length(timing.lease, now)
-        plan = self._knowledge.plan
+        timing = self.knowledge.timing
+        if timing.lease != self.seat.lease.length:
+            self.seat.lease.set_length(timing.lease, now)
+        plan = self.knowledge.plan
         mine = isinstance(plan, Plan) and any(
             right.node == self.node for group in plan.groups.values() for right in group.rights())
         if mine:
             self._say_now = True
 
-    def _keep_facts(self, effects: list[Effect]) -> None:
-        knowledge = self._knowledge
+    def _keep_facts(self, effects: list[fx.Effect]) -> None:
+        knowledge = self.knowledge
         facts = (knowledge.cluster_id, knowledge.revision)
         if facts != self._facts_kept and not knowledge.unsound():
             self._facts_kept = facts
-            effects.append(KeepFacts(cluster_id=facts[0], revision=facts[1]))
+            effects.append(fx.KeepFacts(cluster_id=facts[0], revision=facts[1]))
 
-    def _write_answered(self, event: WriteAnswered, now: Instant,
-                        effects: list[Effect]) -> None:
-        before = self._seat.standing
-        if self._seat.answered(event.write, event.outcome, event.versions, now):
+    def _write_answered(self, event: ev.WriteAnswered, now: Instant,
+                        effects: list[fx.Effect]) -> None:
+        before = self.seat.standing
+        if self.seat.answered(event.write, event.outcome, event.versions, now):
             self._report_standing(before, effects)
             return
-        revision = self._knowledge.revision
-        effects += self._leadership.answered(event.write, event.outcome, event.versions, now)
-        self._seat.seat_read(now)
-        if self._knowledge.revision != revision:
+        revision = self.knowledge.revision
+        effects += self.leadership.answered(event.write, event.outcome, event.versions, now)
+        self.seat.seat_read(now)
+        if self.knowledge.revision != revision:
             self._plan_taken(now)
             self._keep_facts(effects)
 
-    def _report_standing(self, before: Standing, effects: list[Effect]) -> None:
-        after = self._seat.standing
+    def _report_standing(self, before: Standing, effects: list[fx.Effect]) -> None:
+        after = self.seat.standing
         if after is before:
             return
         self._say_now = True
         if after is Standing.CLAIMED:
-            effects.append(self._report(Reason.CLAIMED, round=self._seat.round))
+            effects.append(self._report(Reason.CLAIMED, round=self.seat.round))
         elif after is Standing.MEMBER:
-            effects.append(self._report(Reason.BECAME_MEMBER, round=self._seat.round))
+            effects.append(self._report(Reason.BECAME_MEMBER, round=self.seat.round))
 
-    def _was_late(self, lateness: Duration, effects: list[Effect]) -> None:
-        self._knowledge.liveness.forgive(lateness)
-        self._voice.lateness = lateness
-        if lateness >= self._knowledge.timing.interval:
+    def _was_late(self, lateness: Duration, effects: list[fx.Effect]) -> None:
+        self.knowledge.liveness.forgive(lateness)
+        self.voice.lateness = lateness
+        if lateness >= self.knowledge.timing.interval:
             effects.append(self._report(Reason.LOOP_LATE, late_ms=lateness // MILLISECOND))
 
-    def _zookeeper_changed(self, connected: bool, effects: list[Effect]) -> None:
-        if connected == self._knowledge.connected:
+    def _zookeeper_changed(self, connected: bool, effects: list[fx.Effect]) -> None:
+        if connected == self.knowledge.connected:
             return
-        self._knowledge.connected = connected
-        self._seat.disconnected()
-        self._leadership.disconnected()
+        self.knowledge.connected = connected
+        self.seat.disconnected()
+        self.leadership.disconnected()
         reason = Reason.ZOOKEEPER_UP if connected else Reason.ZOOKEEPER_DOWN
         effects.append(self._report(reason))
 
     # -- decisions of the engine's own --------------------------------------------------------
 
-    def _accusation_dues(self) -> list[Instant]:
-        return self._knowledge.liveness.due() if self._knowledge.votes else []
-
-    def _accuse(self, now: Instant, effects: list[Effect]) -> None:
+    def _accuse(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 8: accuse the silent, and tell everyone at once."""
-        liveness = self._knowledge.liveness
+        liveness = self.knowledge.liveness
         for one in liveness.accuse_silent(now):
             self._say_now = self._changed = True
-            seen = self._knowledge.seats.get(one.node)
+            seen = self.knowledge.seats.get(one.node)
             if seen is not None and seen.seat.state is SeatState.LEFT:
                 continue
             heard_at = liveness.peers[one.node].heard_at
-            silence = now - (heard_at if heard_at is not None else self._knowledge.started)
+            silence = now - (heard_at if heard_at is not None else self.knowledge.started)
             effects.append(self._report(Reason.ACCUSED, peer=one.node, round=one.round,
                                         incarnation=one.incarnation,
                                         silence_ms=silence // MILLISECOND))
 
-    def _heal_scar(self, now: Instant, effects: list[Effect]) -> None:
+    def _heal_scar(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 19: an inactive node accused by a voter that it hears begins a new round."""
-        scars = self._voice.scars(now)
-        pause = SCAR_PAUSE_DETECTIONS * self._knowledge.timing.detection
-        last = self._scar_ended_at
-        if not scars or self._knowledge.unsound() or (last is not None and now - last < pause):
+        scars = self.voice.scars(now)
+        if not self._scars.may_heal(scars, now):
             return
-        self._scar_ended_at = now
         effects.append(self._report(Reason.SCARRED, accusers=", ".join(scars)))
         self._end_round("accused, but heard", effects)
-        self._seat.stopped()
-        effects += self._activity.act(now, False)
+        self.seat.stopped()
+        effects += self.activity.act(now, False)
 
-    def _begin_new_life(self, effects: list[Effect]) -> None:
+    def _begin_new_life(self, effects: list[fx.Effect]) -> None:
         self._ended = True
-        why = self._seat.over
-        above = max(self._seat.over_above, self.incarnation)
-        effects.append(self._report(Reason.NEW_LIFE, why=why))
-        effects.append(BeginNewLife(incarnation_above=above, why=why))
+        why, above = self.seat.over, max(self.seat.over_above, self.incarnation)
+        effects += [self._report(Reason.NEW_LIFE, why=why),
+                    fx.BeginNewLife(incarnation_above=above, why=why)]
 
     def _stop(self, why: str, now: Instant) -> None:
-        if not self._stopping:
-            self._stopping = why
+        if not self.stopping:
+            self.stopping = why
             self._stop_by = now + LEAVE_PATIENCE
 
-    def _leave(self, now: Instant, effects: list[Effect]) -> None:
+    def _leave(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 21: hand over, say done, stop crediting, write `left`, go."""
-        seat = self._seat
-        if self._activity.exclusive():
-            self._stop_by = max(self._stop_by, now + self._knowledge.timing.interval)
+        seat = self.seat
+        if self.activity.exclusive():
+            self._stop_by = max(self._stop_by, now + self.knowledge.timing.interval)
             return
         if seat.standing is not Standing.LEFT:
-            seat.leave(self._stopping)
+            seat.leave(self.stopping)
             self._say_now = True
-        taken_over = seat.has_left and not self._activity.awaited(now)
+        taken_over = seat.has_left and not self.activity.awaited(now)
         if taken_over or now >= self._stop_by:
             self._ended = True
-            effects += self._voice.heartbeats(self._receivers(), now)
-            effects.append(self._report(Reason.LEFT, why=self._stopping))
-            effects.append(Exit())
+            effects += self.voice.heartbeats(self._receivers(), now)
+            effects.append(self._report(Reason.LEFT, why=self.stopping))
+            effects.append(fx.Exit())
 
     def _number(self) -> int:
         self._numbers += 1
@@ -395,5 +364,5 @@ class Engine:
         self._serial += 1
         return self._serial
 
-    def _report(self, reason: Reason, **facts: str | int) -> Report:
-        return Report(reason=reason, node=self.node, facts=facts)
+    def _report(self, reason: Reason, **facts: str | int) -> fx.Report:
+        return fx.Report(reason=reason, node=self.node, facts=facts)

@@ -16,19 +16,9 @@ from enum import Enum
 
 from msgspec import Struct
 
-from hamgr.core.effects import (
-    ArmSwitch,
-    CancelService,
-    ClaimAddresses,
-    DisarmSwitch,
-    Effect,
-    Report,
-    RunService,
-    WithdrawAddresses,
-)
+from hamgr.core import effects as fx
 from hamgr.core.events import AddressesClaimed, AddressesWithdrawn, ServiceAnswered
 from hamgr.core.reasons import Reason
-from hamgr.core.snapshot import ServiceView
 from hamgr.core.spec import GroupSpec, ServiceSpec
 from hamgr.core.types import NEVER, SECOND, Duration, Epoch, Instant, NodeName, ServiceName
 
@@ -100,11 +90,6 @@ class LocalGroup:
         """From the first start action to the last stop verified."""
         return self.phase is not Phase.INACTIVE
 
-    def views(self) -> tuple[ServiceView, ...]:
-        """Return the services for a snapshot."""
-        return tuple(ServiceView(name=one.spec.name, state=one.state, why=one.why,
-                                 failures=len(one.failed_at)) for one in self.services)
-
     def wake(self) -> Instant:
         """Return when `tick` has something to do."""
         monitors = self._monitor_at.values() if self.phase is Phase.ACTIVE else ()
@@ -112,7 +97,7 @@ class LocalGroup:
 
     # -- commands -----------------------------------------------------------------------------
 
-    def start(self, epoch: Epoch, occasion: Occasion, probe: str, now: Instant) -> list[Effect]:
+    def start(self, epoch: Epoch, occasion: Occasion, probe: str, now: Instant) -> list[fx.Effect]:
         """Become active under this epoch."""
         assert self.phase is Phase.INACTIVE and epoch > 0
         self.phase, self.epoch, self.occasion = Phase.STARTING, epoch, occasion
@@ -128,7 +113,7 @@ class LocalGroup:
             service.state = "promoted"
         self._become_active(now)
 
-    def stop(self, occasion: Occasion, now: Instant) -> list[Effect]:
+    def stop(self, occasion: Occasion, now: Instant) -> list[fx.Effect]:
         """Stop all of it; also in the middle of a start or a restart."""
         assert self.is_active
         if self.phase is Phase.STOPPING and not self._restart:
@@ -139,25 +124,30 @@ class LocalGroup:
         report = self._report(Reason.STOPPING, epoch=self.epoch, why=occasion.why)
         return [*self._go_down(now), *self._cancel_runs(), report]
 
-    def _cancel_runs(self) -> list[Effect]:
+    def _cancel_runs(self) -> list[fx.Effect]:
         runs = list(self._monitors)
         if self._run is not None and self._run[2] == "promote":
             runs.append(self._run[0])
-        return [CancelService(run=run) for run in runs]
+        return [fx.CancelService(run=run) for run in runs]
 
-    def loosen(self) -> list[Effect]:
-        """Disarm the switch: all is down, or in maintenance (rule 22)."""
+    def loosen(self) -> list[fx.Effect]:
+        """Disarm the switch: all is down, or in maintenance (rule 22).
+
+        What a monitor under way will find is not news any more; it is due again when all ends.
+        """
         self.armed = False
-        return [DisarmSwitch(group=self.spec.name)]
+        self._monitor_at |= {service.spec.name: 0 for service in self._monitors.values()}
+        self._monitors.clear()
+        return [fx.DisarmSwitch(group=self.spec.name)]
 
-    def arm(self) -> list[Effect]:
+    def arm(self) -> list[fx.Effect]:
         """Arm the switch: before anything starts, and at the end of maintenance."""
         self.armed = True
-        return [ArmSwitch(group=self.spec.name)]
+        return [fx.ArmSwitch(group=self.spec.name)]
 
     # -- the way up ---------------------------------------------------------------------------
 
-    def _go_up(self, now: Instant) -> list[Effect]:
+    def _go_up(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STARTING
         if self._run is not None:
             return []
@@ -175,19 +165,19 @@ class LocalGroup:
         self._monitor_at = {one.spec.name: now + one.spec.monitor_interval
                             for one in self.services if one.spec.monitor_interval}
 
-    def _claim(self) -> list[Effect]:
+    def _claim(self) -> list[fx.Effect]:
         if self.addresses != "absent":
             return []
         self.addresses = "claiming"
-        return [ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
+        return [fx.ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
 
     # -- the way down -------------------------------------------------------------------------
 
-    def _go_down(self, now: Instant) -> list[Effect]:
+    def _go_down(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STOPPING
         if self.addresses in ("claiming", "present"):
             self.addresses = "withdrawing"
-            return [WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
+            return [fx.WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
         if self.addresses == "withdrawing" or self._run is not None:
             return []
         for service in reversed(self.services):
@@ -195,7 +185,7 @@ class LocalGroup:
                 return [self._run_action(service, "demote", service.spec.demote_timeout)]
         return self._all_down(now)
 
-    def _all_down(self, now: Instant) -> list[Effect]:
+    def _all_down(self, now: Instant) -> list[fx.Effect]:
         if self._restart:
             self._restart, self.phase, self._probe = False, Phase.STARTING, "none"
             if self.released_unfit:
@@ -204,12 +194,11 @@ class LocalGroup:
             return self._go_up(now)
         report = self._report(Reason.STOPPED, epoch=self.epoch)
         self.phase, self.epoch, self._retry_at = Phase.INACTIVE, 0, NEVER
-        self._monitors.clear()
         return [*self.loosen(), report]
 
     # -- answers ------------------------------------------------------------------------------
 
-    def addresses_claimed(self, event: AddressesClaimed, now: Instant) -> list[Effect]:
+    def addresses_claimed(self, event: AddressesClaimed, now: Instant) -> list[fx.Effect]:
         """Go on after a claim, or try it again later if another machine answers."""
         if event.epoch != self.epoch or self.addresses != "claiming":
             return []
@@ -220,7 +209,7 @@ class LocalGroup:
         self._retry_at = now + CLAIM_RETRY
         return [self._report(Reason.START_FAILED, what="the addresses", why=event.why)]
 
-    def addresses_withdrawn(self, event: AddressesWithdrawn, now: Instant) -> list[Effect]:
+    def addresses_withdrawn(self, event: AddressesWithdrawn, now: Instant) -> list[fx.Effect]:
         """Go on after a verified withdrawal, or try it again."""
         if event.epoch != self.epoch or self.addresses != "withdrawing":
             return []
@@ -231,7 +220,7 @@ class LocalGroup:
         self._retry_at = now + STOP_RETRY
         return [self._report(Reason.STOP_FAILED, what="the addresses", why=event.why)]
 
-    def service_answered(self, event: ServiceAnswered, now: Instant) -> list[Effect]:
+    def service_answered(self, event: ServiceAnswered, now: Instant) -> list[fx.Effect]:
         """Go on after an action of a service."""
         monitored = self._monitors.pop(event.run, None)
         if monitored is not None:
@@ -240,13 +229,14 @@ class LocalGroup:
             return []
         _, service, action = self._run
         self._run = None
-        service.why = "" if event.ok else event.why
+        if not event.ok or action == "promote":
+            service.why = event.why
         if action == "promote":
             return self._promoted(service, event, now)
         return self._demoted(service, event, now)
 
     def _promoted(self, service: ServiceState, event: ServiceAnswered,
-                  now: Instant) -> list[Effect]:
+                  now: Instant) -> list[fx.Effect]:
         if event.ok:
             service.state = "promoted"
             return self._go_up(now) if self.phase is Phase.STARTING else self._go_down(now)
@@ -257,7 +247,7 @@ class LocalGroup:
         return [report, *self._failed(service, event.why, now)]
 
     def _demoted(self, service: ServiceState, event: ServiceAnswered,
-                 now: Instant) -> list[Effect]:
+                 now: Instant) -> list[fx.Effect]:
         if event.ok:
             service.state = "stopped"
             return self._go_down(now)
@@ -266,7 +256,7 @@ class LocalGroup:
         return [self._report(Reason.STOP_FAILED, what=service.spec.name, why=event.why)]
 
     def _monitored(self, service: ServiceState, event: ServiceAnswered,
-                   now: Instant) -> list[Effect]:
+                   now: Instant) -> list[fx.Effect]:
         if self.phase is not Phase.ACTIVE:
             return []
         self._monitor_at[service.spec.name] = now + service.spec.monitor_interval
@@ -275,7 +265,7 @@ class LocalGroup:
         service.why = event.why
         return self._failed(service, event.why, now)
 
-    def _failed(self, service: ServiceState, why: str, now: Instant) -> list[Effect]:
+    def _failed(self, service: ServiceState, why: str, now: Instant) -> list[fx.Effect]:
         """Restart on the spot, up to the limit in the window; beyond it the group shall leave."""
         spec = service.spec
         service.failed_at = [at for at in service.failed_at if now - at < spec.window] + [now]
@@ -295,9 +285,9 @@ class LocalGroup:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def tick(self, now: Instant) -> list[Effect]:
+    def tick(self, now: Instant) -> list[fx.Effect]:
         """Do what has become due: retries and monitors."""
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         if now >= self._retry_at:
             self._retry_at = NEVER
             if self.phase is Phase.STARTING:
@@ -310,25 +300,25 @@ class LocalGroup:
                     effects.append(self._monitor(service))
         return effects
 
-    def _monitor(self, service: ServiceState) -> Effect:
+    def _monitor(self, service: ServiceState) -> fx.Effect:
         self._monitor_at[service.spec.name] = NEVER
         effect = self._run_effect(service, "monitor", service.spec.monitor_timeout)
         self._monitors[effect.run] = service
         return effect
 
-    def _run_action(self, service: ServiceState, action: str, timeout: Duration) -> Effect:
+    def _run_action(self, service: ServiceState, action: str, timeout: Duration) -> fx.Effect:
         assert self._run is None
         effect = self._run_effect(service, action, timeout)
         self._run = (effect.run, service, action)
         service.state = "promoting" if action == "promote" else "demoting"
         return effect
 
-    def _run_effect(self, service: ServiceState, action: str, timeout: Duration) -> RunService:
+    def _run_effect(self, service: ServiceState, action: str, timeout: Duration) -> fx.RunService:
         occasion = self.occasion
-        return RunService(run=self._number(), group=self.spec.name, service=service.spec.name,
-                          action=action, epoch=self.epoch, timeout=timeout,
-                          origin=occasion.origin, target=occasion.target, reason=occasion.why,
-                          planned=occasion.planned)
+        return fx.RunService(run=self._number(), group=self.spec.name, service=service.spec.name,
+                             action=action, epoch=self.epoch, timeout=timeout,
+                             origin=occasion.origin, target=occasion.target, reason=occasion.why,
+                             planned=occasion.planned)
 
-    def _report(self, reason: Reason, **facts: str | int) -> Report:
-        return Report(reason=reason, group=self.spec.name, facts=facts)
+    def _report(self, reason: Reason, **facts: str | int) -> fx.Report:
+        return fx.Report(reason=reason, group=self.spec.name, facts=facts)

@@ -29,6 +29,8 @@ class GroupWord(NamedTuple):
     """Its own conditions for the group hold (carrier, services)."""
     armed: bool
     """The dead-man's switch guards the group (false in maintenance)."""
+    up: bool = True
+    """All of it is started: services and addresses."""
 
 
 class Relay(NamedTuple):
@@ -90,8 +92,19 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     version: str = ""
     scars: tuple[NodeName, ...] = ()
     """Voters that accuse the sender's present life and yet hear it (rule 19)."""
+    part: int = 0
+    """Number of this part, from 0, where what is said does not fit into one datagram."""
+    parts: int = 1
+    sound: bool = True
+    """The sender reads ZooKeeper, and trusts what it reads (rule 15: else it cannot lead)."""
+    wording: int = 0
+    """Number of what the parts say together on groups: another one whenever that changes."""
 
     @property
     def life(self) -> Life:
         """The incarnation and round that the sender speaks for."""
         return Life(self.incarnation, self.round) if self.incarnation else NO_LIFE
+
+    def word(self, group: GroupName) -> GroupWord | None:
+        """Return the sender's word on one group, if it says any."""
+        return next((word for word in self.groups if word.group == group), None)

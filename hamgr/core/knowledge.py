@@ -8,33 +8,19 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from hamgr.core import records as rec
 from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import GroupWord, Heartbeat, Relay
 from hamgr.core.liveness import Liveness
-from hamgr.core.records import (
-    LEADER,
-    PLAN,
-    REQUESTS,
-    ROOT,
-    SEATS,
-    Leader,
-    Plan,
-    Record,
-    Request,
-    Right,
-    Root,
-    Seat,
-    Voters,
-)
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.timing import Timing, timing_faults
-from hamgr.core.types import Epoch, GroupName, Instant, Life, NodeName, SeatState
+from hamgr.core.types import NEVER, Epoch, GroupName, Instant, Life, NodeName, SeatState
 
 
 class SeatSeen(NamedTuple):
     """A seat as read: `since` when this very version is known here."""
 
-    seat: Seat
+    seat: rec.Seat
     version: int
     since: Instant
 
@@ -49,7 +35,7 @@ class Knowledge:
         self.incarnation = incarnation
         self.started = now
         self.timing: Timing = spec.timing
-        self.voters = Voters(number=0, names=spec.voters)
+        self.voters = rec.Voters(number=0, names=spec.voters)
         self.electorate = Electorate(spec.voters)
         """The voters that count now."""
         others = (one.name for one in spec.nodes if one.name != node)
@@ -59,20 +45,24 @@ class Knowledge:
         self.cluster_id = cluster_id
         self.revision = revision
         """The highest plan revision ever known here, also in former lives."""
-        self.root: Root | None = None
+        self.root: rec.Root | None = None
         self.root_read = False
-        self.leader: Leader | None = None
+        self.leader: rec.Leader | None = None
         self.leader_version = -1
         self.leader_read = False
-        self.plan: Plan | None = None
+        self.plan: rec.Plan | None = None
         self.plan_version = -1
         self.plan_read = False
         self._unsafe_times = ""
         self.seats: dict[NodeName, SeatSeen] = {}
         self.versions: dict[str, int] = {}
-        """Of root, leader and plan as last read, believed or not; -1: not there (rule 25)."""
-        self.requests: dict[str, tuple[Request, int]] = {}
-
+        """Of all but requests as last read, believed or not; -1: not there (rule 25)."""
+        self._begins_anew = False
+        self._revision_read = 0
+        """Of the plan as last read, believed or not: a server may lag, or have an old copy."""
+        self.requests: dict[str, tuple[rec.Request, int]] = {}
+        # Those that there are, or were: what a peer says of others is not kept.
+        self._groups = {group.name for group in spec.groups}
         self.epochs: dict[GroupName, Epoch] = {}
         """The greatest epoch heard in use, by group; our own included."""
         self.words: dict[tuple[NodeName, GroupName], tuple[int, GroupWord]] = {}
@@ -84,7 +74,7 @@ class Knowledge:
     @property
     def votes(self) -> bool:
         """Tell whether this node is a voter."""
-        return self.node in self.voters.names or self.node in self.voters.former
+        return self.node in self.voters.voting
 
     def unsound(self) -> str:
         """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
@@ -92,44 +82,70 @@ class Knowledge:
             return "not connected"
         if self._unsafe_times:
             return self._unsafe_times
+        if self.foreign():
+            return self.foreign()
         if not (self.root_read and self.plan_read and self.leader_read):
             return "not read yet"
-        if self.root is None:
-            return "the cluster's root record is missing" if self.cluster_id else ""
-        if self.cluster_id and self.root.cluster_id != self.cluster_id and (
-                self.cluster_id not in self.root.follows):
-            return f"it carries cluster id {self.root.cluster_id}, ours is {self.cluster_id}"
-        if (self.plan.revision if self.plan is not None else 0) < self.revision:
-            return f"its plan is older than revision {self.revision}, which is known here"
+        if self._revision_read < self.revision:
+            return (f"its plan has revision {self._revision_read}, and {self.revision} is known "
+                    "here")
         return ""
 
-    def take(self, path: str, record: Record | None, version: int, now: Instant) -> bool:
+    def foreign(self) -> str:
+        """Say why what ZooKeeper has is not this cluster's data, or nothing (rule 25)."""
+        if not self.cluster_id or not self.root_read:
+            return ""
+        if self.root is None:
+            return "the cluster's root record is missing"
+        if self.cluster_id not in (self.root.cluster_id, *self.root.follows):
+            return f"it carries cluster id {self.root.cluster_id}, ours is {self.cluster_id}"
+        return ""
+
+    def begins_anew(self) -> bool:
+        """Tell once that everything must be read again: it is ours now, and was not before."""
+        begins, self._begins_anew = self._begins_anew, False
+        return begins
+
+    def take(self, path: str, record: rec.Record | None, version: int, now: Instant) -> bool:
         """Take in a record that was read; True if it is news."""
         folder, _, name = path.partition("/")
-        if path in (ROOT, LEADER, PLAN):
+        if folder != rec.REQUESTS:
             self.versions[path] = version
-        if path == ROOT:
+        if path == rec.ROOT:
             return self._take_root(record)
-        if path == LEADER:
+        if self.foreign():
+            return False
+        if path == rec.LEADER:
             return self._take_leader(record, version, now)
-        if path == PLAN:
+        if path == rec.PLAN:
             return self._take_plan(record, version, now)
-        if folder == SEATS:
+        if folder == rec.SEATS:
             return self._take_seat(name, record, version, now)
-        if folder == REQUESTS:
+        if folder == rec.REQUESTS:
             return self._take_request(name, record, version)
         return False
 
-    def _take_root(self, record: Record | None) -> bool:
-        assert record is None or isinstance(record, Root)
+    def _take_root(self, record: rec.Record | None) -> bool:
+        assert record is None or isinstance(record, rec.Root)
         news = not self.root_read or self.root != record
+        was_foreign = bool(self.foreign())
         self.root, self.root_read = record, True
-        if record is not None and (not self.cluster_id or self.cluster_id in record.follows):
+        if record is not None and not self.foreign():
+            if was_foreign or self.cluster_id in record.follows:
+                self._forget_records()
             self.cluster_id = record.cluster_id
         return news
 
-    def _take_leader(self, record: Record | None, version: int, now: Instant) -> bool:
-        assert record is None or isinstance(record, Leader)
+    def _forget_records(self) -> None:
+        """Versions begin anew with the data; the plan stays until a newer one is read."""
+        self.leader, self.leader_version, self.plan_version = None, -1, -1
+        self.leader_read = self.plan_read = False
+        self.seats.clear()
+        self.requests.clear()
+        self._begins_anew = True
+
+    def _take_leader(self, record: rec.Record | None, version: int, now: Instant) -> bool:
+        assert record is None or isinstance(record, rec.Leader)
         if self.leader_read and record is not None and version < self.leader_version:
             return False
         news = not self.leader_read or self.leader != record
@@ -138,8 +154,9 @@ class Knowledge:
             self.liveness.learn(record.node, Life(record.incarnation, 0), now)
         return news
 
-    def _take_plan(self, record: Record | None, version: int, now: Instant) -> bool:
-        assert record is None or isinstance(record, Plan)
+    def _take_plan(self, record: rec.Record | None, version: int, now: Instant) -> bool:
+        assert record is None or isinstance(record, rec.Plan)
+        self._revision_read = record.revision if record is not None else 0
         if record is not None and self.plan is not None and record.revision < self.plan.revision:
             return False
         self._unsafe_times = _unsafe(record)
@@ -150,6 +167,8 @@ class Knowledge:
         if record is None:
             return news
         self.plan, self.plan_version = record, version
+        self._groups |= record.groups.keys()
+        voted = self.votes
         if record.revision >= self.revision:
             self.revision = record.revision
             self.voters = record.voters
@@ -157,14 +176,16 @@ class Knowledge:
             if record.times != self.timing:
                 self.timing = record.times
                 self.liveness.set_timing(record.times)
+        if self.votes and not voted:
+            self.liveness.begin_voting(now)
         for group in record.groups.values():
             for right in group.rights():
                 self.liveness.learn(right.node, right.life, now)
         return news
 
-    def _take_seat(self, node: NodeName, record: Record | None, version: int,
+    def _take_seat(self, node: NodeName, record: rec.Record | None, version: int,
                    now: Instant) -> bool:
-        assert record is None or isinstance(record, Seat)
+        assert record is None or isinstance(record, rec.Seat)
         seen = self.seats.get(node)
         if record is None:
             return self.seats.pop(node, None) is not None
@@ -174,8 +195,8 @@ class Knowledge:
         self.liveness.learn(node, record.life, now)
         return True
 
-    def _take_request(self, name: str, record: Record | None, version: int) -> bool:
-        assert record is None or isinstance(record, Request)
+    def _take_request(self, name: str, record: rec.Record | None, version: int) -> bool:
+        assert record is None or isinstance(record, rec.Request)
         if record is None:
             return self.requests.pop(name, None) is not None
         seen = self.requests.get(name)
@@ -195,19 +216,26 @@ class Knowledge:
             # An empty disk: the others know which cluster this is (rule 25).
             self.cluster_id = heartbeat.cluster
         for word in heartbeat.groups:
-            self.words[heartbeat.sender, word.group] = (heartbeat.incarnation, word)
-            self.heard_epoch(word.group, word.epoch)
-            self._heard_done(heartbeat.sender, heartbeat.incarnation, word.group, word.done)
+            if word.group in self._groups:
+                self.words[heartbeat.sender, word.group] = (heartbeat.incarnation, word)
+                self.heard_epoch(word.group, word.epoch)
+                self._heard_done(heartbeat.sender, heartbeat.incarnation, word.group, word.done)
         for group, epoch in heartbeat.epochs:
             self.heard_epoch(group, epoch)
         for relay in heartbeat.relays:
-            self._heard_done(relay.node, relay.incarnation, relay.group, relay.done)
+            if relay.group in self._groups and relay.node in self.liveness.peers:
+                self._heard_done(relay.node, relay.incarnation, relay.group, relay.done)
         return True
 
     def heard_epoch(self, group: GroupName, epoch: Epoch) -> None:
-        """Remember an epoch heard in use, our own included."""
-        if epoch > self.epochs.get(group, 0):
+        """Remember an epoch heard in use, our own included, unless nobody can have given it."""
+        if group in self._groups and self.epochs.get(group, 0) < epoch <= self._given(group):
             self.epochs[group] = epoch
+
+    def _given(self, group: GroupName) -> Epoch:
+        """Return an epoch beyond all that can have been given, two rebuilds ahead of our plan."""
+        top = self.plan.groups.get(group, rec.GroupPlan()).top_epoch if self.plan else NEVER
+        return top + 2 * rec.EPOCHS_SKIPPED
 
     def _heard_done(self, node: NodeName, incarnation: int, group: GroupName,
                     done: Epoch) -> None:
@@ -215,7 +243,7 @@ class Knowledge:
         if (incarnation, done) > known:
             self.dones[node, group] = (incarnation, done)
 
-    def word(self, right: Right, group: GroupName) -> GroupWord | None:
+    def word(self, right: rec.Right, group: GroupName) -> GroupWord | None:
         """Return the newest word of a right's own incarnation on a group."""
         incarnation, word = self.words.get((right.node, group), (0, None))
         return word if word is not None and incarnation == right.incarnation else None
@@ -240,7 +268,7 @@ class Knowledge:
 
     # -- judging rights -----------------------------------------------------------------------
 
-    def said_done(self, right: Right, group: GroupName) -> bool:
+    def said_done(self, right: rec.Right, group: GroupName) -> bool:
         """Tell whether a right's own incarnation said `done` for it.
 
         A later incarnation that is heard has said it for all before: it cleaned up before its
@@ -276,7 +304,7 @@ class Knowledge:
         return (seen is not None and seen.seat.state in (SeatState.DEAD, SeatState.LEFT)
                 and now - seen.since >= self.timing.detection)
 
-    def stopped_by_seat(self, right: Right) -> bool:
+    def stopped_by_seat(self, right: rec.Right) -> bool:
         """Tell whether a right's node has verified, by its seat alone, that nothing runs any more.
 
         A round is claimed only with nothing exclusive active (rule 5), an incarnation begins only
@@ -286,7 +314,7 @@ class Knowledge:
         return seen is not None and (seen.seat.life > right.life or (
             seen.seat.life == right.life and seen.seat.state is SeatState.LEFT))
 
-    def ended_by_seat(self, right: Right) -> bool:
+    def ended_by_seat(self, right: rec.Right) -> bool:
         """Tell whether the seat of a right's node shows that its round is over (rule 17)."""
         seen = self.seats.get(right.node)
         if seen is None:
@@ -297,7 +325,7 @@ class Knowledge:
                 and seen.seat.state in (SeatState.DEAD, SeatState.LEFT))
 
 
-def _unsafe(plan: Plan | None) -> str:
+def _unsafe(plan: rec.Plan | None) -> str:
     """Say why a plan's times cannot be used: no agent wrote them."""
     faults = timing_faults(plan.times) if plan is not None else []
     return f"its plan has unsafe times: {faults[0][1]}" if faults else ""

@@ -9,28 +9,14 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hamgr.core import records as rec
 from hamgr.core.changes import all_have_read, finish_voters, renew_round, scarred_owner
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.planner import Draft, declare_blocked_seats, plan_group
+from hamgr.core.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.core.reasons import Reason
-from hamgr.core.records import (
-    HISTORY,
-    LEADER,
-    PLAN,
-    REQUESTS,
-    ROOT,
-    History,
-    Leader,
-    Plan,
-    Record,
-    Root,
-    Seat,
-    Voters,
-    seat_path,
-)
 from hamgr.core.requests import end_maintenance, gather
 from hamgr.core.types import NEVER, Instant, NodeName, Outcome, SeatState
 
@@ -72,6 +58,8 @@ class Leadership:
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
         self._renewed_at: Instant | None = None
+        self._cut_off_since: Instant = NEVER
+        self._not_before: Instant = 0
         self._quorum_heard_at: Instant = knowledge.started
 
     @property
@@ -80,6 +68,10 @@ class Leadership:
         leader = self._knowledge.leader
         return (leader is not None and leader.node == self._knowledge.node
                 and leader.incarnation == self._knowledge.incarnation)
+
+    def begin_anew(self, now: Instant) -> None:
+        """ZooKeeper's data was written anew: leave all the time to write their seats (rule 25)."""
+        self._not_before = now + self._knowledge.timing.detection
 
     def wake(self) -> Instant:
         """Return when `act` may have something to do without any event."""
@@ -109,7 +101,7 @@ class Leadership:
             if op.record is not None:
                 self._knowledge.take(op.path, op.record, version, now)
         if pending.kind == "plan":
-            if any(isinstance(op.record, Seat) and op.record.state is SeatState.CLAIMED
+            if any(isinstance(op.record, rec.Seat) and op.record.state is SeatState.CLAIMED
                    for op in pending.ops):
                 self._renewed_at = now
             return self._planned(pending)
@@ -123,18 +115,19 @@ class Leadership:
         return []
 
     def _planned(self, pending: Pending) -> list[Effect]:
-        plan = next(op.record for op in pending.ops if op.path == PLAN)
-        assert isinstance(plan, Plan)
-        history = History(revision=plan.revision, by=plan.by, lines=pending.lines)
-        path = f"{HISTORY}/{plan.revision}"
+        plan = next(op.record for op in pending.ops if op.path == rec.PLAN)
+        assert isinstance(plan, rec.Plan)
+        history = rec.History(revision=plan.revision, by=plan.by, lines=pending.lines)
+        path = f"{rec.HISTORY}/{plan.revision}"
         effects: list[Effect] = [
             Report(reason=Reason.PLANNED,
                    facts={"revision": plan.revision, "why": "; ".join(pending.lines)}),
             Write(write=self._number(), ops=(Op(kind="create", path=path, record=history),)),
         ]
         if plan.revision > HISTORY_KEPT:
-            old = f"{HISTORY}/{plan.revision - HISTORY_KEPT}"
-            effects.append(Write(write=self._number(), ops=(Op(kind="delete", path=old),)))
+            path = f"{rec.HISTORY}/{plan.revision - HISTORY_KEPT}"
+            op = Op(kind="delete", path=path, version=0)
+            effects.append(Write(write=self._number(), ops=(op,)))
         return effects
 
     # -- what to do next ----------------------------------------------------------------------
@@ -142,7 +135,7 @@ class Leadership:
     def act(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         """Return what leading, or wanting to lead, asks for now. `holds`: our lease is valid."""
         self._wake = NEVER
-        if self._pending is not None or now < self._retry_at:
+        if self._pending is not None or now < max(self._retry_at, self._not_before):
             return []
         if self._knowledge.unsound():
             return []
@@ -150,7 +143,7 @@ class Leadership:
             return self._create_root(now)
         if self.leads:
             return self._lead(own, holds, now)
-        why = self._vacancy(now) if holds else ""
+        why = self._vacancy(now) if holds and self._knowledge.votes else ""
         if not why:
             self._wanted_since = None
             return []
@@ -162,8 +155,8 @@ class Leadership:
         if now < due:
             self._wake = due
             return []
-        root = Root(cluster_id=self._fresh_id)
-        return self._write("root", (Op(kind="create", path=ROOT, record=root),))
+        root = rec.Root(cluster_id=self._fresh_id)
+        return self._write("root", (Op(kind="create", path=rec.ROOT, record=root),))
 
     def _vacancy(self, now: Instant) -> str:
         """Say why the leader record may be taken, or nothing (rule 15)."""
@@ -184,7 +177,20 @@ class Leadership:
         if not knowledge.liveness.is_heard(leader.node, now) and (
                 knowledge.blocked_for_plan(leader.node, seen.seat.life, now)):
             return f"{leader.node} is blocked"
-        return ""
+        return self._cut_off(leader.node, now)
+
+    def _cut_off(self, leader: NodeName, now: Instant) -> str:
+        """Rule 15: say that the leader, by its own word, lacks ZooKeeper for `detection`."""
+        knowledge = self._knowledge
+        peer = knowledge.liveness.peers.get(leader)
+        said = peer.heartbeat if peer is not None else None
+        if said is None or said.sound:
+            self._cut_off_since = NEVER
+            return ""
+        self._cut_off_since = min(self._cut_off_since, now)
+        due = self._cut_off_since + knowledge.timing.detection
+        self._wake = min(self._wake, due)
+        return f"{leader} cannot use ZooKeeper" if now >= due else ""
 
     def _take_when_due(self, why: str, now: Instant) -> list[Effect]:
         timing = self._knowledge.timing
@@ -198,12 +204,13 @@ class Leadership:
             self._wake = due
             return []
         leader = self._knowledge.leader
-        record = Leader(term=(leader.term if leader is not None else 0) + 1,
-                        node=self._knowledge.node, incarnation=self._knowledge.incarnation)
+        record = rec.Leader(term=(leader.term if leader is not None else 0) + 1,
+                            node=self._knowledge.node, incarnation=self._knowledge.incarnation)
         if leader is None:
-            op = Op(kind="create", path=LEADER, record=record)
+            op = Op(kind="create", path=rec.LEADER, record=record)
         else:
-            op = Op(kind="set", path=LEADER, version=self._knowledge.leader_version, record=record)
+            version = self._knowledge.leader_version
+            op = Op(kind="set", path=rec.LEADER, version=version, record=record)
         return self._write("take", (op,), (why,))
 
     def _better_placed(self, now: Instant) -> int:
@@ -224,14 +231,15 @@ class Leadership:
         leader = self._knowledge.leader
         if leader is None or not self.leads:
             return None
-        return Op(kind="set", path=LEADER, version=self._knowledge.leader_version,
+        return Op(kind="set", path=rec.LEADER, version=self._knowledge.leader_version,
                   record=replace(leader, node="", incarnation=0))
 
     def _lead(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         knowledge = self._knowledge
         if holds:
             self._held_at = now
-        if not self._hears_quorum(now) or self._held_at + knowledge.timing.detection <= now:
+        late = self._held_at + knowledge.timing.detection <= now
+        if late or not knowledge.votes or not self._hears_quorum(now):
             op = self.vacate_op()
             assert op is not None
             return self._write("vacate", (op,))
@@ -239,8 +247,8 @@ class Leadership:
             self._wake = min(self._wake, self._held_at + knowledge.timing.detection)
             return []
         if knowledge.plan is None:
-            plan = Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
-                        voters=Voters(number=1, names=knowledge.spec.voters))
+            plan = rec.Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
+                            voters=rec.Voters(number=1, names=knowledge.spec.voters))
             return self._write_plan(plan, (), ("first plan",))
         draft = self._draft(own, now)
         self._wake = min(self._wake, draft.wake)
@@ -276,7 +284,7 @@ class Leadership:
         end_maintenance(draft)
         renewing = self._renewing(draft, now)
         voters_change = wishes.frozen or bool(draft.plan.voters.former)
-        for spec in knowledge.spec.groups:
+        for spec in planned_groups(draft):
             group = draft.plan.groups.get(spec.name)
             owned = group is not None and any(right.node == renewing for right in group.rights())
             entering = group is not None and group.maintenance.value == "entering"
@@ -300,12 +308,13 @@ class Leadership:
 
     def _submit(self, draft: Draft) -> list[Effect]:
         knowledge = self._knowledge
-        extra = [Op(kind="set", path=seat_path(node), version=version, record=seat)
+        extra = [Op(kind="set", path=rec.seat_path(node), version=version, record=seat)
                  for node, (seat, version) in draft.seats.items()]
-        extra += [Op(kind="check", path=seat_path(node), version=version)
+        extra += [Op(kind="check", path=rec.seat_path(node), version=version)
                   for node, version in draft.checks.items() if node not in draft.seats]
-        answers = [Op(kind="set", path=f"{REQUESTS}/{name}", version=knowledge.requests[name][1],
-                      record=request) for name, request in draft.requests.items()]
+        answers = [Op(kind="set", path=f"{rec.REQUESTS}/{name}", record=request,
+                      version=knowledge.requests[name][1])
+                   for name, request in draft.requests.items()]
         if draft.plan == knowledge.plan and not draft.seats:
             if answers:
                 return self._write("answer", tuple(answers))
@@ -322,19 +331,19 @@ class Leadership:
         oldest = min(answered, key=lambda name: self._request_since.get(name, 0))
         self._request_since.pop(oldest, None)
         version = self._knowledge.requests[oldest][1]
-        return self._write("prune", (Op(kind="delete", path=f"{REQUESTS}/{oldest}",
+        return self._write("prune", (Op(kind="delete", path=f"{rec.REQUESTS}/{oldest}",
                                         version=version),))
 
-    def _write_plan(self, plan: Plan, extra: tuple[Op, ...],
+    def _write_plan(self, plan: rec.Plan, extra: tuple[Op, ...],
                     lines: tuple[str, ...]) -> list[Effect]:
         """Rule 16: one transaction, under the leader record's and the plan's version."""
         knowledge = self._knowledge
-        lead = Op(kind="check", path=LEADER, version=knowledge.leader_version)
-        record: Record = plan
+        lead = Op(kind="check", path=rec.LEADER, version=knowledge.leader_version)
+        record: rec.Record = plan
         if knowledge.plan is None:
-            op = Op(kind="create", path=PLAN, record=record)
+            op = Op(kind="create", path=rec.PLAN, record=record)
         else:
-            op = Op(kind="set", path=PLAN, version=knowledge.plan_version, record=record)
+            op = Op(kind="set", path=rec.PLAN, version=knowledge.plan_version, record=record)
         return self._write("plan", (lead, op, *extra), lines)
 
     def _write(self, kind: str, ops: tuple[Op, ...], lines: tuple[str, ...] = ()) -> list[Effect]:

@@ -1,6 +1,7 @@
 """Who is heard, and who is accused (rules 2, 3, 8, 9).
 
-A peer is silent when nothing was heard of it, on any ring, for `detection`. A voter then accuses
+A peer is silent when no heartbeat but answers was heard of it, on any ring, for `detection`: all
+its peers get those in the same instant, so they also miss them in the same. A voter then accuses
 the highest life that it knows of the peer: a promise never again to credit it, kept for as long
 as this incarnation of the voter lives. Nothing here reads a clock: instants are handed in.
 """
@@ -8,6 +9,7 @@ as this incarnation of the voter lives. Nothing here reads a clock: instants are
 from collections.abc import Iterable
 
 from hamgr.core.heartbeat import Accusation, Echo, Heartbeat
+from hamgr.core.parts import Hearing
 from hamgr.core.timing import Timing, detection_for
 from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName
 
@@ -15,12 +17,16 @@ from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName
 class Peer:
     """One other node: the newest that was heard of it, and what is held against it."""
 
-    __slots__ = ("accusations", "accused", "heard_at", "heartbeat", "known", "node", "rings",
-                 "suspect_at")
+    __slots__ = ("accusations", "accused", "echo", "heard_at", "hearing", "heartbeat", "known",
+                 "node", "rings", "suspect_at")
 
     def __init__(self, node: NodeName, suspect_at: Instant) -> None:
         self.node = node
         self.heartbeat: Heartbeat | None = None
+        """The newest, with the words of all its parts."""
+        self.hearing = Hearing()
+        self.echo: Echo | None = None
+        """Of the newest but answers: what is credited is what silence counts from."""
         self.heard_at: Instant | None = None
         self.rings: dict[int, Instant] = {}
         self.known: Life = NO_LIFE
@@ -67,19 +73,30 @@ class Liveness:
         peer = self.peers.get(heartbeat.sender)
         if peer is None:
             return False
-        last = peer.heartbeat
         if not peer.newer(heartbeat):
-            if last is not None and last.sequence == heartbeat.sequence:
-                peer.rings[ring] = now
-            return False
+            return self._hear_again(peer, heartbeat, ring, now)
         peer.rings[ring] = now
-        peer.heartbeat = heartbeat
-        peer.heard_at = now
+        peer.heartbeat = peer.hearing.put_together(heartbeat)
         if heartbeat.accusations or peer.accusations:
             peer.accusations = {one.node: one.life for one in heartbeat.accusations}
             self._accusing = [one for one in self.peers.values() if one.accusations]
-        peer.known = max(peer.known, heartbeat.life)
-        peer.suspect_at = now + self._detection(heartbeat)
+        self.learn(peer.node, heartbeat.life, now)
+        if not heartbeat.answer:
+            peer.heard_at = now
+            peer.echo = Echo(heartbeat.incarnation, heartbeat.round, heartbeat.sent, False)
+            peer.suspect_at = now + self._detection(heartbeat)
+        return True
+
+    def _hear_again(self, peer: Peer, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
+        """Take in the newest heartbeat on another ring, or another part of it (True: news)."""
+        last = peer.heartbeat
+        if last is None or (heartbeat.incarnation, heartbeat.sequence) != (
+                last.incarnation, last.sequence):
+            return False
+        peer.rings[ring] = now
+        if not peer.hearing.lacks(heartbeat):
+            return False
+        peer.heartbeat = peer.hearing.put_together(heartbeat)
         return True
 
     def _detection(self, heartbeat: Heartbeat) -> Duration:
@@ -102,6 +119,11 @@ class Liveness:
         peer = self.peers.get(node)
         if peer is not None and life > peer.known:
             peer.known = life
+            peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
+
+    def begin_voting(self, now: Instant) -> None:
+        """Wait a whole detection before accusing anybody, as after a start (rule 8)."""
+        for peer in self.peers.values():
             peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
 
     def forgive(self, lateness: Duration) -> None:

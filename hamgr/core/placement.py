@@ -1,8 +1,7 @@
 """Where a group may go, and why not elsewhere: pure functions of what the leader knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.spec import GroupSpec
@@ -13,14 +12,14 @@ Says = Callable[[NodeName], Heartbeat | None]
 
 
 def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says,
-              now: Instant) -> str:
+              standby: Collection[NodeName]) -> str:
     """Say why a node cannot be given a group now, or nothing if it can."""
     spec = next((one for one in knowledge.spec.nodes if one.name == node), None)
     if spec is None or node not in group.nodes:
         return "not among the group's nodes"
     if spec.witness:
         return "a witness runs no group"
-    if knowledge.plan is not None and node in knowledge.plan.standby:
+    if node in standby:
         return "in standby"
     seen = knowledge.seats.get(node)
     if seen is None:
@@ -34,7 +33,7 @@ def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says
         return "its lease has lapsed"
     if heartbeat.life != seen.seat.life:
         return "is between two rounds"
-    word = next((one for one in heartbeat.groups if one.group == group.name), None)
+    word = heartbeat.word(group.name)
     if word is not None and not word.fit:
         return "its own conditions for the group fail"
     return ""
@@ -67,8 +66,4 @@ def outlives(heartbeat: Heartbeat, holder: NodeName, knowledge: Knowledge, says:
     if len(alive) < electorate.majority:
         return True
     backers = {*heartbeat.credits, heartbeat.sender} - {holder}
-    return _count(electorate, backers) >= electorate.majority
-
-
-def _count(electorate: Electorate, backers: set[NodeName]) -> int:
-    return sum(voter in backers for voter in electorate.names)
+    return electorate.is_majority(backers)

@@ -13,14 +13,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.placement import heir_weakness, unfitness
 from hamgr.core.records import GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import (
-    NEVER,
-    GroupName,
-    Instant,
-    Maintenance,
-    NodeName,
-    SeatState,
-)
+from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
 
 SETTLING_INTERVALS = 20
 """A group that never ran waits so long for nodes that its configuration prefers."""
@@ -56,6 +49,11 @@ class Draft:
         peer = self.knowledge.liveness.peers.get(node)
         heard = self.knowledge.liveness.is_heard(node, self.now)
         return peer.heartbeat if peer is not None and heard else None
+
+    def has_read(self, node: NodeName) -> bool:
+        """Tell whether a node is heard to have read the plan as it stands in ZooKeeper."""
+        heartbeat = self.says(node)
+        return heartbeat is not None and heartbeat.revision >= self.knowledge.revision
 
     def wake_at(self, at: Instant) -> None:
         """Ask to be asked again at this instant."""
@@ -101,7 +99,8 @@ class Draft:
         return self.knowledge.said_done(right, group)
 
     def _own_done(self, right: Right, group: GroupName) -> bool:
-        return any(word.group == group and word.done >= right.epoch for word in self.own.groups)
+        word = self.own.word(group)
+        return word is not None and word.done >= right.epoch
 
     def declare_dead(self, node: NodeName) -> bool:
         """Write a node's seat `dead` if its round is blocked; False if it cannot be relied on."""
@@ -129,6 +128,18 @@ class Draft:
         return True
 
 
+def planned_groups(draft: Draft) -> list[GroupSpec]:
+    """Return every group of the file, and a stand-in for each that only the plan has.
+
+    Nobody can be given such a one: its rights go out like all others, and its epochs and doubts
+    are remembered in case it comes back.
+    """
+    specs = draft.knowledge.spec.groups
+    names = {spec.name for spec in specs}
+    return [*specs, *(GroupSpec(name=name, nodes=(), fencing_required=True)
+                      for name in draft.plan.groups if name not in names)]
+
+
 def plan_group(draft: Draft, spec: GroupSpec, wanted: NodeName, frozen: bool) -> None:
     """Bring one group a step further.
 
@@ -151,7 +162,7 @@ def plan_group(draft: Draft, spec: GroupSpec, wanted: NodeName, frozen: bool) ->
 
 
 def _record_active(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
-    """Rule 18: a heir, or a leaving right above the holder's, that is seen active is the holder."""
+    """Rule 18: an heir, or a leaving right above the holder, that is seen active is the holder."""
     above = group.holder.epoch if group.holder is not None else 0
     for right in (group.heir, *group.leaving):
         if right is None or right.epoch <= above or not seen_active(draft, right, spec.name):
@@ -165,13 +176,12 @@ def _record_active(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan
     return group
 
 
-def seen_active(draft: Draft, right: Right, group: GroupName) -> bool:
-    """Tell whether a right's own incarnation says that it is active under it."""
-    if right.node == draft.own.sender:
-        return right.incarnation == draft.own.incarnation and any(
-            word.group == group and word.epoch == right.epoch for word in draft.own.groups)
-    word = draft.knowledge.word(right, group)
-    return word is not None and word.epoch == right.epoch
+def seen_active(draft: Draft, right: Right, group: GroupName, *, up: bool = False) -> bool:
+    """Tell whether a right's own incarnation says that it is active under it; `up`: wholly."""
+    own = draft.own
+    mine = (right.node, right.incarnation) == (own.sender, own.incarnation)
+    word = own.word(group) if mine else draft.knowledge.word(right, group)
+    return word is not None and word.epoch == right.epoch and (word.up or not up)
 
 
 def _drop_out(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
@@ -185,7 +195,7 @@ def _drop_out(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
                                 f"{', '.join(one.node for one in gone)} is out")
     if group.heir is not None and draft.is_out(group.heir, spec.name, group.maintenance):
         line = f"heir {group.heir.node} is out"
-        changed = replace(_doubt(draft, spec, group, [group.heir]), heir=None)
+        changed = replace(_doubt(draft, spec, group, [group.heir]), heir=None, handover=False)
         group = draft.set_group(spec.name, changed, line)
     holder, heir = group.holder, group.heir
     if holder is None or not draft.is_out(holder, spec.name, group.maintenance):
@@ -213,7 +223,7 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     """Give the group to the best node that can have it; every other right is out (rule 18)."""
     if group.heir is not None or group.leaving:
         return group
-    fit = [node for node in spec.nodes if not _unfit(draft, spec, node)]
+    fit = [node for node in spec.nodes if not unfit(draft, spec, node)]
     if not fit:
         return group
     if group.top_epoch == 0 and fit[0] != spec.nodes[0]:
@@ -227,10 +237,11 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     return draft.set_group(spec.name, changed, f"{right.node} is holder, epoch {right.epoch}")
 
 
-def _unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:
+def unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:
+    """Say why a node cannot be given a group by this draft, or nothing if it can."""
     if node in draft.seats:
         return "declared dead"
-    return unfitness(node, spec, draft.knowledge, draft.says, draft.now)
+    return unfitness(node, spec, draft.knowledge, draft.says, draft.plan.standby)
 
 
 def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
@@ -248,14 +259,17 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
         if best and not group.leaving:
             _name_heir(draft, spec, group, best)
         return
-    if group.handover:
+    if group.handover and wanted:
         return
-    unfit = _unfit(draft, spec, heir.node)
-    if frozen or unfit or (wanted and best and best != heir.node):
-        why = unfit or (f"{best} shall be heir" if not frozen else "no heir may stand now")
+    if group.handover:
+        group = draft.set_group(spec.name, replace(group, handover=False),
+                                f"{holder.node} need not hand over any more")
+    bars = unfit(draft, spec, heir.node)
+    if frozen or bars or (wanted and best and best != heir.node):
+        why = bars or (f"{best} shall be heir" if not frozen else "no heir may stand now")
         changed = replace(group, heir=None, leaving=(*group.leaving, heir))
         draft.set_group(spec.name, changed, f"heir {heir.node} is withdrawn: {why}")
-    elif wanted == heir.node and _ready_to_take(draft, heir) and (
+    elif wanted == heir.node and _ready_to_take(draft, heir) and draft.has_read(holder.node) and (
             seen_active(draft, holder, spec.name)):
         draft.set_group(spec.name, replace(group, handover=True),
                         f"{holder.node} hands over to {heir.node}")
@@ -263,7 +277,7 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
 
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
     """Return the best heir: the wanted node if it can be, else by strength, then preference."""
-    fit = [node for node in spec.nodes if node != holder and not _unfit(draft, spec, node)]
+    fit = [node for node in spec.nodes if node != holder and not unfit(draft, spec, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""
@@ -295,7 +309,7 @@ def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) 
 def _ready_to_take(draft: Draft, heir: Right) -> bool:
     """Tell whether the heir knows that it is heir, and would be able to act on the release."""
     heartbeat = draft.says(heir.node)
-    return (heartbeat is not None and heartbeat.revision >= draft.knowledge.revision
+    return (heartbeat is not None and draft.has_read(heir.node)
             and heartbeat.life == heir.life and not heartbeat.lapsed)
 
 

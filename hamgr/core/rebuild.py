@@ -8,26 +8,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from hamgr.core import records as rec
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
 from hamgr.core.events import RebuildAsked
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
-from hamgr.core.records import (
-    LEADER,
-    PLAN,
-    ROOT,
-    GroupPlan,
-    Leader,
-    Plan,
-    Root,
-    Seat,
-    seat_path,
-)
 from hamgr.core.types import Instant, Life, NodeName, SeatState
-
-EPOCHS_SKIPPED = 1 << 20
-"""More than any cluster can have given after the copy was made."""
 
 
 def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int],
@@ -38,14 +25,14 @@ def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int]
         return [Report(reason=Reason.REQUEST_REFUSED, facts={"kind": "rebuild", "why": why})]
     assert knowledge.plan is not None
     plan = _plan_far_above(knowledge.plan, knowledge.node)
-    root = Root(cluster_id=event.cluster_id,
-                follows=(*(knowledge.root.follows if knowledge.root else ()),
-                         knowledge.cluster_id))
-    leader = Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
+    root = rec.Root(cluster_id=event.cluster_id,
+                    follows=(*(knowledge.root.follows if knowledge.root else ()),
+                             knowledge.cluster_id))
+    leader = rec.Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
     return [
         Write(write=number(), ops=(
-            _put(ROOT, knowledge, root), _put(LEADER, knowledge, leader),
-            _put(PLAN, knowledge, plan), *_bury(knowledge, event.down))),
+            _put(rec.ROOT, knowledge, root), _put(rec.LEADER, knowledge, leader),
+            _put(rec.PLAN, knowledge, plan), *_bury(knowledge, event.down))),
         Report(reason=Reason.REQUEST_DONE,
                facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
     ]
@@ -53,7 +40,7 @@ def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int]
 
 def refusal(knowledge: Knowledge, event: RebuildAsked, now: Instant) -> str:
     """Say why a rebuild would not be safe now, or nothing."""
-    if not knowledge.connected or not (knowledge.root_read and knowledge.plan_read):
+    if not knowledge.connected or not knowledge.root_read or rec.PLAN not in knowledge.versions:
         return "ZooKeeper cannot be read"
     if knowledge.plan is None:
         return "this node knows no plan"
@@ -71,15 +58,15 @@ def refusal(knowledge: Knowledge, event: RebuildAsked, now: Instant) -> str:
     return ""
 
 
-def _plan_far_above(plan: Plan, by: str) -> Plan:
-    groups: dict[str, GroupPlan] = {
-        name: replace(group, top_epoch=group.top_epoch + EPOCHS_SKIPPED)
+def _plan_far_above(plan: rec.Plan, by: str) -> rec.Plan:
+    groups: dict[str, rec.GroupPlan] = {
+        name: replace(group, top_epoch=group.top_epoch + rec.EPOCHS_SKIPPED)
         for name, group in plan.groups.items()}
-    return replace(plan, revision=plan.revision + EPOCHS_SKIPPED, by=by, groups=groups,
+    return replace(plan, revision=plan.revision + rec.EPOCHS_SKIPPED, by=by, groups=groups,
                    why="rebuilt by an operator")
 
 
-def _put(path: str, knowledge: Knowledge, record: Root | Leader | Plan) -> Op:
+def _put(path: str, knowledge: Knowledge, record: rec.Record) -> Op:
     version = knowledge.versions.get(path, -1)
     if version >= 0:
         return Op(kind="set", path=path, version=version, record=record)
@@ -90,13 +77,11 @@ def _bury(knowledge: Knowledge, down: tuple[NodeName, ...]) -> list[Op]:
     """Declare dead whom the operator vouches for: their rights would stand for ever else."""
     ops = []
     for node in down:
-        peer, seen = knowledge.liveness.peers.get(node), knowledge.seats.get(node)
+        peer = knowledge.liveness.peers.get(node)
         if peer is None:
             continue
         life = max(peer.known, Life(1, 0))
-        seat = Seat(incarnation=life.incarnation, round=life.round, state=SeatState.DEAD,
-                    by=knowledge.node, why="down by an operator's word")
-        path = seat_path(node)
-        ops.append(Op(kind="create", path=path, record=seat) if seen is None else
-                   Op(kind="set", path=path, version=seen.version, record=seat))
+        seat = rec.Seat(incarnation=life.incarnation, round=life.round, state=SeatState.DEAD,
+                        by=knowledge.node, why="down by an operator's word")
+        ops.append(_put(rec.seat_path(node), knowledge, seat))
     return ops

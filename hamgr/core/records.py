@@ -1,4 +1,4 @@
-"""The records in ZooKeeper: typed here, JSON there; unknown fields of a newer version are kept.
+"""The records in ZooKeeper: typed here, JSON there (`hamgr.coding`).
 
 A path is relative to the cluster's root: "" is the root itself, then "leader", "plan",
 "seats/<node>", "config", "requests/<id>", "history/<plan revision>".
@@ -6,7 +6,6 @@ A path is relative to the cluster's root: "" is the root itself, then "leader", 
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
 from hamgr.core.timing import Timing
@@ -22,28 +21,34 @@ SEATS = "seats"
 REQUESTS = "requests"
 HISTORY = "history"
 
+EPOCHS_SKIPPED = 1 << 20
+"""By a rebuild: more than any cluster can have given after the copy was made."""
 
-class Root(Struct, frozen=True, kw_only=True):
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """What every record has: the fields of other versions are kept in `extra`."""
+
+    format: int = FORMAT
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Root(Stored, frozen=True, kw_only=True):
     """Which cluster this is: a random id, so that lost or restored data is noticed (rule 25)."""
 
     cluster_id: str
     follows: tuple[str, ...] = ()
     """Ids that an operator's rebuild replaced."""
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-class Leader(Struct, frozen=True, kw_only=True):
+class Leader(Stored, frozen=True, kw_only=True):
     """Who plans. `node` is empty when the record is vacant."""
 
     term: int
     node: NodeName = ""
     incarnation: int = 0
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-class Seat(Struct, frozen=True, kw_only=True):
+class Seat(Stored, frozen=True, kw_only=True):
     """A node's persistent record, changed only by compare-and-set on its version."""
 
     incarnation: int
@@ -52,8 +57,6 @@ class Seat(Struct, frozen=True, kw_only=True):
     by: NodeName
     """Who wrote it: the node itself, or the leader that declared it dead or renewed its round."""
     why: str = ""
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def life(self) -> Life:
@@ -99,14 +102,22 @@ class GroupPlan(Struct, frozen=True, kw_only=True):
 
 
 class Voters(Struct, frozen=True, kw_only=True):
-    """The numbered set of voters; during a change the former one too (rule 23)."""
+    """The numbered set of voters; around a change also the next and the former one (rule 23)."""
 
     number: int
     names: tuple[NodeName, ...]
     former: tuple[NodeName, ...] = ()
+    """These count beside the present ones when it is asked whether a round is blocked."""
+    coming: tuple[NodeName, ...] = ()
+    """These credit already, and do not count yet."""
+
+    @property
+    def voting(self) -> tuple[NodeName, ...]:
+        """Return all who credit and accuse."""
+        return (*self.names, *self.former, *self.coming)
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Stored, frozen=True, kw_only=True):
     """Who holds and who inherits every group; written by the leader only."""
 
     revision: int
@@ -119,11 +130,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     renew: NodeName = ""
     """A node that may claim in its present round, to be given a new one (rule 19)."""
     why: str = ""
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class Config(Stored, frozen=True, kw_only=True):
     """The configuration document as applied."""
 
     revision: int
@@ -131,11 +140,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """The TOML text."""
     digest: str = ""
     applied_by: str = ""
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Stored, frozen=True, kw_only=True):
     """What an operator asked for; the leader answers by writing `state` and `why`."""
 
     id: str
@@ -153,69 +160,19 @@ class Request(Struct, frozen=True, kw_only=True):
     state: str = "open"
     """open, done or refused."""
     why: str = ""
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-class History(Struct, frozen=True, kw_only=True):
+class History(Stored, frozen=True, kw_only=True):
     """One change of the plan, for people. Its time is the creation time of its node."""
 
     revision: int
     by: NodeName
     lines: tuple[str, ...]
-    format: int = FORMAT
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 Record = Root | Leader | Seat | Plan | Config | Request | History
-
-_FIXED: dict[str, type[Record]] = {ROOT: Root, LEADER: Leader, PLAN: Plan, CONFIG: Config}
-_LISTED: dict[str, type[Record]] = {SEATS: Seat, REQUESTS: Request, HISTORY: History}
 
 
 def seat_path(node: NodeName) -> str:
     """Return the path of a node's seat."""
     return f"{SEATS}/{node}"
-
-
-def record_type(path: str) -> type[Record] | None:
-    """Return the type of the record that lives at a path, or None for other nodes of the tree."""
-    if path in _FIXED:
-        return _FIXED[path]
-    folder, slash, name = path.partition("/")
-    return _LISTED.get(folder) if slash and name and "/" not in name else None
-
-
-def encode(record: Record) -> bytes:
-    """Return the record as JSON, with the fields of other versions that it was read with."""
-    return msgspec.json.encode(_with_extra(msgspec.to_builtins(record)))
-
-
-def decode(path: str, data: bytes) -> Record:
-    """Return the record that a path holds.
-
-    Raises msgspec.ValidationError or msgspec.DecodeError when the data is not such a record, and
-    LookupError when no record lives at that path.
-    """
-    kind = record_type(path)
-    if kind is None:
-        raise LookupError(f"no record lives at {path!r}")
-    raw = msgspec.json.decode(data, type=dict[str, Any])
-    if kind is Plan and isinstance(raw.get("groups"), dict):
-        raw["groups"] = {name: _split_extra(GroupPlan, group)
-                         for name, group in raw["groups"].items() if isinstance(group, dict)}
-    return msgspec.convert(_split_extra(kind, raw), type=kind)
-
-
-def _split_extra(kind: type[Struct], raw: dict[str, Any]) -> dict[str, Any]:
-    known = set(kind.__struct_fields__) - {"extra"}
-    extra = {key: value for key, value in raw.items() if key not in known}
-    return {**{key: raw[key] for key in raw if key in known}, "extra": extra}
-
-
-def _with_extra(value: Any) -> Any:
-    if isinstance(value, dict):
-        extra = value.pop("extra", None)
-        plain = {key: _with_extra(item) for key, item in value.items()}
-        return {**(extra or {}), **plain}
-    return value

@@ -6,9 +6,8 @@ A request stays open in ZooKeeper until it is done or refused, so a new leader g
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from hamgr.core.changes import change_times, change_voters
-from hamgr.core.placement import unfitness
-from hamgr.core.planner import Draft, best_heir, seen_active
+from hamgr.core.changes import FREEZE, change_times, change_voters, keep_voters
+from hamgr.core.planner import Draft, best_heir, seen_active, unfit
 from hamgr.core.records import GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
 
@@ -23,6 +22,12 @@ class Wishes(Struct):
     """Where a group shall go."""
     waits: dict[str, str] = field(default_factory=dict)
     """For each open request, what it waits for."""
+    maintenance: set[GroupName] = field(default_factory=set)
+    """Groups that shall be in maintenance."""
+    given_up: set[GroupName] = field(default_factory=set)
+    """Groups of a request for that which was refused just now."""
+    voters: bool = False
+    """The voters shall change."""
     frozen: bool = False
     """No heir may stand in any group: voters change."""
 
@@ -39,23 +44,55 @@ def gather(draft: Draft, since: dict[str, Instant]) -> Wishes:
     for name in names:
         request, _ = draft.knowledge.requests[name]
         later = [draft.knowledge.requests[other][0] for other in names[names.index(name) + 1:]]
-        if any(_replaces(other, request) for other in later):
-            draft.answer(request, "refused", "a later request takes its place")
-            continue
         handler = _HANDLERS.get(request.kind)
-        if handler is None:
-            draft.answer(request, "refused", f"this version knows no request {request.kind!r}")
-            continue
-        handler(draft, request, wishes)
-        late = since.get(name, draft.now) + PATIENCE
-        if name not in draft.requests or draft.requests[name].state == "open":
-            if draft.now >= late:
-                waited = wishes.waits.get(name, "the cluster")
-                draft.answer(request, "refused", f"not done in 30 s, it waited for {waited}")
-                wishes.moves.pop(request.group, None)
-            draft.wake_at(late)
+        if any(_replaces(other, request) for other in later):
+            _refuse(draft, request, wishes, "a later request takes its place")
+        elif handler is None:
+            _refuse(draft, request, wishes, f"this version knows no request {request.kind!r}")
+        else:
+            handler(draft, request, wishes)
+            _lose_patience(draft, request, wishes, since.get(name, draft.now) + PATIENCE)
+    if not wishes.voters:
+        keep_voters(draft)
+    _leave_half_way(draft, wishes)
     _drain(draft, wishes)
     return wishes
+
+
+def _lose_patience(draft: Draft, request: Request, wishes: Wishes, late: Instant) -> None:
+    """Refuse what is not done by then, unless it is under way and will go on."""
+    if draft.requests.get(request.id, request).state != "open" or _is_under_way(draft, request):
+        return
+    if draft.now < late:
+        draft.wake_at(late)
+        return
+    waited = wishes.waits.get(request.id, "the cluster")
+    _refuse(draft, request, wishes, f"not done in 30 s, it waited for {waited}")
+
+
+def _is_under_way(draft: Draft, request: Request) -> bool:
+    """Tell whether it cannot be taken back any more, however long a service takes to stop."""
+    if request.kind == "voters":
+        return bool(draft.plan.voters.former)
+    if request.kind == "standby":
+        return request.node in draft.plan.standby
+    group = draft.plan.groups.get(request.group, GroupPlan())
+    return request.kind == "switchover" and group.holder is not None and (
+        group.handover or group.holder.node == request.node) and (
+        not seen_active(draft, group.holder, request.group, up=True))
+
+
+def _refuse(draft: Draft, request: Request, wishes: Wishes, why: str) -> None:
+    """Answer no, and wish no more of it: what is refused is not carried out later (rule 12)."""
+    draft.answer(request, "refused", why)
+    if request.kind == "voters":
+        wishes.voters = wishes.frozen = False
+    elif request.kind == "switchover":
+        wishes.moves.pop(request.group, None)
+    elif request.kind == "maintenance-on":
+        names = {request.group} if request.group else set(draft.plan.groups)
+        wishes.maintenance -= names
+        wishes.given_up |= names
 
 
 def _replaces(later: Request, earlier: Request) -> bool:
@@ -66,7 +103,8 @@ def _replaces(later: Request, earlier: Request) -> bool:
         return later.group == earlier.group
     if later.kind in ("standby", "resume"):
         return later.node == earlier.node
-    return later.group in ("", earlier.group)
+    contradicts = later.kind != earlier.kind and not earlier.group
+    return later.group in ("", earlier.group) or contradicts
 
 
 def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
@@ -76,24 +114,26 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
     group = draft.plan.groups.get(spec.name, GroupPlan())
     if group.holder is None:
         return draft.answer(request, "refused", f"{spec.name} has no holder to switch over from")
-    if group.maintenance is not Maintenance.OFF:
+    if group.maintenance is not Maintenance.OFF and not group.handover:
         return draft.answer(request, "refused", f"{spec.name} is in maintenance")
     target = request.node or (group.heir.node if group.heir is not None else
                               best_heir(draft, spec, group.holder.node, ""))
     if not target:
         return draft.answer(request, "refused", "no other node can take it now")
     if group.holder.node == target:
-        if seen_active(draft, group.holder, spec.name):
+        if seen_active(draft, group.holder, spec.name, up=True):
             draft.answer(request, "done", f"{target} is active under epoch {group.holder.epoch}")
         wishes.waits[request.id] = f"{target} to become active"
         return None
-    unfit = unfitness(target, spec, draft.knowledge, draft.says, draft.now)
-    if unfit and not group.handover:
-        return draft.answer(request, "refused", f"{target} cannot take it: {unfit}")
+    why = unfit(draft, spec, target)
+    if why and not group.handover:
+        return draft.answer(request, "refused", f"{target} cannot take it: {why}")
     if not request.node:
         draft.requests[request.id] = replace(request, node=target)
     wishes.moves[spec.name] = target
-    wishes.waits[request.id] = f"{target} to become heir and to take over"
+    wishes.waits[request.id] = (
+        f"{target} to become heir and to take over" if draft.has_read(group.holder.node)
+        else f"{group.holder.node} to read the plan")
     return None
 
 
@@ -115,17 +155,18 @@ def _standby(draft: Draft, request: Request, wishes: Wishes) -> None:
         else:
             wishes.waits[request.id] = f"{name} to move"
             return None
-    why = f"{request.node} is in standby"
-    if staying:
-        why += f"; {', '.join(staying)} stays there, no other node can take it"
-    return draft.answer(request, "done", why)
+    why = [f"{request.node} is in standby"]
+    why += [f"{name} stays there, no other node can take it" for name in staying]
+    why += [f"{name} is not up yet on {group.holder.node}"
+            for name, group in draft.plan.groups.items() if group.holder is not None
+            and not seen_active(draft, group.holder, name, up=True)]
+    return draft.answer(request, "done", "; ".join(why))
 
 
 def _elsewhere(draft: Draft, name: GroupName, node: NodeName) -> bool:
     spec = draft.knowledge.spec.group(name)
     return spec is not None and any(
-        other != node and not unfitness(other, spec, draft.knowledge, draft.says, draft.now)
-        for other in spec.nodes)
+        other != node and not unfit(draft, spec, other) for other in spec.nodes)
 
 
 def _resume(draft: Draft, request: Request, wishes: Wishes) -> None:
@@ -158,20 +199,28 @@ def _groups_of(draft: Draft, request: Request) -> list[GroupName] | None:
 
 
 def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
-    """Rule 22, entry: first nobody may inherit, then the record, then the holder disarms."""
+    """Rule 22, entry: first nobody may inherit, then the record, then the holder disarms.
+
+    The record is written only for a holder that is heard to read plans. From `ending` there is no
+    way but back: what is in place at a silent owner may still run.
+    """
     names = _groups_of(draft, request)
     waits = []
     for name in names or ():
+        wishes.maintenance.add(name)
         group = draft.plan.groups.get(name, GroupPlan())
-        if group.maintenance in (Maintenance.OFF, Maintenance.ENDING):
+        if group.maintenance is Maintenance.OFF:
             changed = replace(group, maintenance=Maintenance.ENTERING)
             group = draft.set_group(name, changed, "enters maintenance")
+        reads = group.holder is None or draft.has_read(group.holder.node)
+        bare = group.heir is None and not group.leaving and not group.handover
+        if group.maintenance is Maintenance.ENDING or (
+                group.maintenance is Maintenance.ENTERING and bare and reads):
+            changed = replace(group, maintenance=Maintenance.ON)
+            group = draft.set_group(name, changed, "is in maintenance")
         if group.maintenance is Maintenance.ENTERING:
-            if group.heir is None and not group.leaving and not group.handover:
-                changed = replace(group, maintenance=Maintenance.ON)
-                group = draft.set_group(name, changed, "is in maintenance")
-            waits.append(f"{name}: heir to step back")
-        elif not _disarmed(draft, group, name):
+            waits.append(f"{name}: {'its owner to read the plan' if bare else 'heir to step back'}")
+        elif group.holder is not None and _armed(draft, group, name) is not False:
             waits.append(f"{name}: its owner to disarm")
     if names is None:
         return
@@ -181,13 +230,25 @@ def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
         draft.answer(request, "done", f"in maintenance: {', '.join(names)}")
 
 
-def _disarmed(draft: Draft, group: GroupPlan, name: GroupName) -> bool:
-    if group.holder is None:
-        return True
-    heartbeat = draft.says(group.holder.node)
-    word = next((one for one in heartbeat.groups if one.group == name), None) if (
-        heartbeat is not None) else None
-    return word is not None and not word.armed
+def _armed(draft: Draft, group: GroupPlan, name: GroupName) -> bool | None:
+    """Return whether a group's holder says that its switch guards it; None if it is silent."""
+    heartbeat = draft.says(group.holder.node) if group.holder is not None else None
+    word = heartbeat.word(name) if heartbeat is not None else None
+    return word.armed if word is not None else None
+
+
+def _leave_half_way(draft: Draft, wishes: Wishes) -> None:
+    """Rule 22: what nobody asks for any more and has not entered maintenance does not enter."""
+    for name, group in draft.plan.groups.items():
+        if name in wishes.maintenance:
+            continue
+        if group.maintenance is Maintenance.ENTERING:
+            draft.set_group(name, replace(group, maintenance=Maintenance.OFF),
+                            "does not enter maintenance after all")
+        elif name in wishes.given_up and group.maintenance is Maintenance.ON and (
+                _armed(draft, group, name)):
+            draft.set_group(name, replace(group, maintenance=Maintenance.ENDING),
+                            "leaves maintenance, its owner has not disarmed")
 
 
 def _maintenance_off(draft: Draft, request: Request, wishes: Wishes) -> None:
@@ -195,10 +256,7 @@ def _maintenance_off(draft: Draft, request: Request, wishes: Wishes) -> None:
     waits = []
     for name in names or ():
         group = draft.plan.groups.get(name, GroupPlan())
-        if group.maintenance is Maintenance.ENTERING:
-            changed = replace(group, maintenance=Maintenance.OFF)
-            draft.set_group(name, changed, "does not enter maintenance after all")
-        elif group.maintenance is Maintenance.ON:
+        if group.maintenance is Maintenance.ON:
             group = draft.set_group(name, replace(group, maintenance=Maintenance.ENDING),
                                     "leaves maintenance")
             waits.append(f"{name}: its owner to take it back")
@@ -228,9 +286,11 @@ def end_maintenance(draft: Draft) -> None:
                             "out of maintenance, nothing was in place")
             continue
         heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
-        word = next((one for one in heartbeat.groups if one.group == name), None) if (
-            heartbeat is not None) else None
+        word = heartbeat.word(name) if heartbeat is not None else None
         if heartbeat is None or word is None or seen is None or heartbeat.lapsed:
+            continue
+        # One that has not read `ending` may yet disarm for the `on` before it.
+        if not draft.has_read(holder.node):
             continue
         if word.armed and word.epoch == holder.epoch and seen.seat.life == heartbeat.life:
             draft.check_seat(holder.node)
@@ -240,12 +300,12 @@ def end_maintenance(draft: Draft) -> None:
 
 
 def _voters(draft: Draft, request: Request, wishes: Wishes) -> None:
-    wishes.frozen = True
     state, why = change_voters(draft, request)
-    if state:
-        draft.answer(request, state, why)
-    else:
-        wishes.waits[request.id] = why
+    if state in ("done", "refused"):
+        return draft.answer(request, state, why)
+    wishes.voters, wishes.frozen = True, state == FREEZE
+    wishes.waits[request.id] = why
+    return None
 
 
 def _times(draft: Draft, request: Request, wishes: Wishes) -> None:

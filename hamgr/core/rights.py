@@ -88,7 +88,8 @@ def forfeit(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: Se
         # An owner that is not active says so when its right leaves or it is told to hand over:
         # there is nothing to stop, and others wait for its word.
         told = right in plan.leaving or (plan.handover and right == plan.holder)
-        if (told and unused) or seat.has_ended(right.life):
+        declined = knowledge.node not in rights.local.spec.nodes
+        if (told and unused) or declined or seat.has_ended(right.life):
             rights.give_up(right.epoch)
 
 
@@ -169,7 +170,7 @@ def must_stop(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge,
 
 def may_release(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge,
                 cooldown: Duration, now: Instant) -> bool:
-    """Tell whether the holder may release of its own accord to a heir that is ready (rule 12)."""
+    """Tell whether the holder may release of its own accord to an heir that is ready (rule 12)."""
     holder, heir = plan.holder, plan.heir
     if holder is None or heir is None or holder.epoch != rights.local.epoch:
         return False

@@ -58,6 +58,8 @@ class SeatKeeper:
         self._version: int | None = None
         """Version of our seat in ZooKeeper; -1: there is none; None: not known."""
         self._next_write: Instant = 0
+        self._has_written = False
+        """A write of ours has, or may have, reached the seat."""
         self._good_intervals = 0
         self._confirming = 0
         """Serial of the lowered deadline that the switch has yet to confirm; 0: none."""
@@ -122,6 +124,10 @@ class SeatKeeper:
         """Wait for the seat to be read again over the next connection."""
         self._next_write = 0
 
+    def forget(self) -> None:
+        """What was known of the seat's record is of other data (rule 25)."""
+        self._version = None
+
     def seat_read(self, now: Instant) -> None:
         """Take in our own seat from knowledge, or that there is none."""
         seen = self._knowledge.seats.get(self._knowledge.node)
@@ -132,7 +138,9 @@ class SeatKeeper:
             return
         self._version, self.seat = seen.version, seen.seat
         incarnation = self._knowledge.incarnation
-        if seen.seat.incarnation > incarnation:
+        # One that we never wrote is of a former life, also where an empty disk repeats its number.
+        former = not self._has_written and self._pending is None
+        if seen.seat.incarnation >= incarnation + (not former):
             self._end(f"the seat belongs to incarnation {seen.seat.incarnation}",
                       seen.seat.incarnation)
         elif seen.seat.incarnation == incarnation:
@@ -195,6 +203,7 @@ class SeatKeeper:
         if pending is None or pending.write != write:
             return False
         self._pending = None
+        self._has_written |= outcome in (Outcome.DONE, Outcome.UNKNOWN)
         timing = self._knowledge.timing
         if outcome is Outcome.DONE:
             self._done(pending, versions[0])
@@ -256,8 +265,9 @@ class SeatKeeper:
             return [Read(paths=(seat_path(self._knowledge.node),))]
         if self.standing is Standing.LEFT:
             return [] if self.has_left else self._write_left(vacate)
-        if self._version == -1 and self.standing in HOLDING:
-            # Only after a rebuild of lost data: what is held goes on (rule 25).
+        outdated = self._version == -1 or (self.seat is not None and self.seat.life < self.life)
+        if outdated and self.standing in HOLDING:
+            # Only after a rebuild of lost or restored data: what is held goes on (rule 25).
             state = SeatState.MEMBER if self.is_member() else SeatState.CLAIMED
             return self._write("restore", state, self.round, now)
         if self.standing is Standing.JOINING and may_claim:
@@ -326,7 +336,7 @@ class SeatKeeper:
                     by=knowledge.node)
         ops = [self._op(seat)]
         if kind == "reclaim":
-            # Serialised against a plan that names a heir meanwhile: that one checks this seat.
+            # Serialised against a plan that names an heir meanwhile: that one checks this seat.
             ops.append(Op(kind="check", path=PLAN, version=knowledge.plan_version))
         self._pending = Pending(self._number(), kind, seat, now)
         return [Write(write=self._pending.write, ops=tuple(ops))]

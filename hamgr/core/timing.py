@@ -72,7 +72,7 @@ def timing_faults(timing: Timing) -> list[tuple[str, str]]:
                        f"raise lease or lower interval"))
     if timing.detection < shortest:
         faults.append(("detection", f"detection ({_ms(timing.detection)}) must be at least 1.2 x "
-                       f"lease + 10ms ({_ms(shortest)}), because a heir acts when detection has "
+                       f"lease + 10ms ({_ms(shortest)}), because an heir acts when detection has "
                        f"passed and the old owner must have lost its lease by then, also with a "
                        f"clock that is slewed; raise detection or lower lease"))
     if timing.claim < 5 * timing.detection:

@@ -1,25 +1,20 @@
 """What this node says: the heartbeat, and which heartbeats of others it credits (rules 1, 2)."""
 
-from typing import TypeVar
-
 from msgspec.structs import replace
 
 from hamgr.core.effects import SendHeartbeat
+from hamgr.core.group import Phase
 from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
+from hamgr.core.parts import Speech
 from hamgr.core.rights import GroupRights, own_rights
-from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.seat import HOLDING, SeatKeeper
 from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName
-
-T = TypeVar("T")
-WORDS_MAX = 8
-"""Groups that one heartbeat speaks of, so that it stays below 1,200 bytes; the rest take turns."""
-MAJOR_STANDINGS = (Standing.CLAIMED, Standing.SETTLING, Standing.MEMBER)
 
 
 class Voice:
-    """Composes heartbeats; remembers only the sequence number."""
+    """Composes heartbeats; remembers only their numbers."""
 
     def __init__(self, knowledge: Knowledge, seat: SeatKeeper,
                  groups: dict[GroupName, GroupRights], digest: str, version: str) -> None:
@@ -29,7 +24,7 @@ class Voice:
         self._digest = digest
         self._version = version
         self._sequence = 0
-        self._turn = 0
+        self._speech = Speech(node.name for node in knowledge.spec.nodes)
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
 
@@ -40,7 +35,7 @@ class Voice:
             return False
         peers = knowledge.liveness.peers
         names = knowledge.voters.names
-        heard = [name for name, peer in peers.items() if peer.heartbeat is not None]
+        heard = [name for name, peer in peers.items() if peer.hearing.was_whole]
         learned = sum(name == knowledge.node or name in heard for name in names)
         return learned >= knowledge.electorate.majority
 
@@ -48,6 +43,8 @@ class Voice:
         """Tell whether the newest heartbeat of a peer is credited (rule 2)."""
         heartbeat = peer.heartbeat
         if heartbeat is None or heartbeat.lapsed or heartbeat.round == 0:
+            return False
+        if not peer.hearing.is_whole:
             return False
         if not self._knowledge.votes or peer.accused >= heartbeat.life:
             return False
@@ -58,19 +55,20 @@ class Voice:
 
     def heartbeats(self, to: list[NodeName], now: Instant, *,
                    answer: bool = False) -> list[SendHeartbeat]:
-        """Return the next heartbeat to each of these peers: one body, an echo for each."""
-        body = self.own(now)
-        self._turn += WORDS_MAX
-        body = replace(body, groups=_some(body.groups, self._turn),
-                       epochs=_some(body.epochs, self._turn),
-                       relays=_some(body.relays, self._turn))
-        return [SendHeartbeat(to=node, heartbeat=self._address(body, node, now, answer))
-                for node in to]
+        """Return the next heartbeat to each of these peers: one body, an echo for each.
 
-    def _address(self, body: Heartbeat, to: NodeName, now: Instant, answer: bool) -> Heartbeat:
-        self._sequence += 1
-        echo = self._echo(self._knowledge.liveness.peers[to], now)
-        return replace(body, sequence=self._sequence, echo=echo, answer=answer)
+        An answer is there for its echo: of a body in parts it is the first.
+        """
+        parts = self._speech.split(self.own(now))
+        if answer:
+            del parts[1:]
+        sent = []
+        for node in to:
+            self._sequence += 1
+            echo = self._echo(self._knowledge.liveness.peers[node], now)
+            sent += [SendHeartbeat(to=node, heartbeat=replace(
+                part, sequence=self._sequence, echo=echo, answer=answer)) for part in parts]
+        return sent
 
     def own(self, now: Instant) -> Heartbeat:
         """Return what we say of ourselves: a leader judges itself by the same words."""
@@ -85,13 +83,11 @@ class Voice:
             accusations=knowledge.liveness.standing_accusations() if knowledge.votes else (),
             relays=knowledge.relays() if knowledge.votes else (),
             credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
-            version=self._version, scars=self.scars(now))
+            version=self._version, scars=self.scars(now), sound=not knowledge.unsound())
 
     def _echo(self, peer: Peer, now: Instant) -> Echo | None:
-        heard = peer.heartbeat
-        if heard is None:
-            return None
-        return Echo(heard.incarnation, heard.round, heard.sent, self.credits(peer, now))
+        echo = peer.echo
+        return echo._replace(credited=self.credits(peer, now)) if echo is not None else None
 
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         spoken = (self._word(rights, now) for rights in self._groups.values())
@@ -105,24 +101,23 @@ class Voice:
         silent = not local.is_active and not rights.done and fit
         if silent and (group is None or not own_rights(self._knowledge, group)):
             return None
-        return GroupWord(rights.name, local.epoch, rights.done, fit, local.armed)
+        armed = local.armed and not rights.keeping
+        return GroupWord(rights.name, local.epoch, rights.done, fit, armed,
+                         local.phase is Phase.ACTIVE)
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
-        """Epochs in use, for a voter that has just started: it has forgotten them (rule 2)."""
-        return tuple(self._knowledge.epochs.items())
+        """Epochs in use, for a voter that has just started: it has forgotten them (rule 2).
+
+        Those under which we are active ourselves stand in our words.
+        """
+        groups = self._groups
+        return tuple((name, epoch) for name, epoch in self._knowledge.epochs.items()
+                     if name not in groups or groups[name].local.epoch != epoch)
 
     def scars(self, now: Instant) -> tuple[NodeName, ...]:
         """Return the voters that accuse our present round and yet hear us (rule 19)."""
         knowledge = self._knowledge
-        if self._seat.standing not in MAJOR_STANDINGS:
+        if self._seat.standing not in HOLDING:
             return ()
         found = knowledge.liveness.accusers(knowledge.node, self._seat.life, now)
         return tuple(name for name in found if name in knowledge.voters.names)
-
-
-def _some(words: tuple[T, ...], turn: int) -> tuple[T, ...]:
-    """Return so many words as one heartbeat carries; the rest have their turn in the next."""
-    if len(words) <= WORDS_MAX:
-        return words
-    start = turn % len(words)
-    return (words[start:] + words[:start])[:WORDS_MAX]

@@ -10,10 +10,8 @@ cannot match, and tell a wrong key file from a flood.
 What is not ours is told by its first bytes and its size, before anything is computed. The body is
 decoded only after the MAC is right, and then every number is checked for its range, so that an
 authentic heartbeat of a broken node can be wrong, but not malformed. Replays are for the engine:
-by (incarnation, sequence), never by time.
-
-A later version appends fields to Heartbeat; an older one skips them. Nothing can be appended to
-the tuples inside (Echo, GroupWord, …): that needs a new format number.
+by (incarnation, sequence), never by time. A later version appends fields to Heartbeat; an older one
+skips them. A tuple inside (Echo, GroupWord, …) cannot grow: that needs a new format number.
 """
 
 import hmac
@@ -25,6 +23,7 @@ from hashlib import blake2b
 import msgspec
 
 from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.parts import BODY_MAX
 from hamgr.core.seat import Standing
 from hamgr.core.types import NEVER
 
@@ -32,12 +31,14 @@ MAGIC = b"hamg"
 FORMAT = 1
 DATAGRAM_MAX = 1200
 """Bytes. Fits every path MTU that IPv6 allows (1,280), so a heartbeat is never fragmented."""
+PARTS_MAX = 100
 KEY_MIN = 32
 """Bytes of a key, at least."""
 
 _HEADER = struct.Struct("!4sB4s4s")
 _MAC_SIZE = 16
 _BODY_AT = _HEADER.size + _MAC_SIZE
+assert _BODY_AT + BODY_MAX == DATAGRAM_MAX
 _SEATS = frozenset(("", *(standing.value for standing in Standing)))
 
 
@@ -79,9 +80,9 @@ class Wire:
         self._decoder = msgspec.msgpack.Decoder(Heartbeat)
 
     def encode(self, heartbeat: Heartbeat) -> bytes:
-        """Return the signed datagram. The engine sees to it that it fits: never truncated here."""
+        """Return the signed datagram. `parts` sees to it that it fits: never truncated here."""
         body = self._encoder.encode(heartbeat)
-        assert _BODY_AT + len(body) <= DATAGRAM_MAX, f"a heartbeat of {len(body)} bytes"
+        assert len(body) <= BODY_MAX, f"a heartbeat of {len(body)} bytes"
         return self._head + self._mac(self._head, body) + body
 
     def decode(self, datagram: bytes) -> Heartbeat | Drop:
@@ -124,18 +125,13 @@ def _mac_state(cluster: str, key: bytes) -> blake2b:
 
 def _in_range(heartbeat: Heartbeat) -> bool:
     return (bool(heartbeat.sender) and heartbeat.seat in _SEATS
+            and 0 <= heartbeat.part < heartbeat.parts <= PARTS_MAX and heartbeat.wording >= 0
             and all(0 <= number < NEVER for number in _numbers(heartbeat)))
 
 
 def _numbers(heartbeat: Heartbeat) -> Iterable[int]:
-    yield heartbeat.incarnation
-    yield heartbeat.round
-    yield heartbeat.sequence
-    yield heartbeat.sent
-    yield heartbeat.lease
-    yield heartbeat.revision
-    yield heartbeat.voters
-    yield heartbeat.lateness
+    yield from (heartbeat.incarnation, heartbeat.round, heartbeat.sequence, heartbeat.sent,
+                heartbeat.lease, heartbeat.revision, heartbeat.voters, heartbeat.lateness)
     if heartbeat.echo is not None:
         yield from heartbeat.echo[:3]
     for word in heartbeat.groups:

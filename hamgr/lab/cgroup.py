@@ -132,6 +132,14 @@ class Cgroup:
         except FileNotFoundError:
             return False
 
+    def wait_frozen(self) -> None:
+        """Return once every process in it stands still. Raises LabError after five seconds."""
+        end = time.monotonic() + _EMPTY_WITHIN_S
+        while self.populated and "frozen 1" not in (self.path / "cgroup.events").read_text():
+            if time.monotonic() > end:
+                raise LabError(f"processes {self.pids()} in {self.path} do not freeze")
+            time.sleep(_STEP_S)
+
     def wait_empty(self) -> None:
         """Return once nothing runs in it. Raises LabError after five seconds."""
         end = time.monotonic() + _EMPTY_WITHIN_S

@@ -2,15 +2,18 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from hamgr.core.types import MILLISECOND
-from hamgr.lab import network, zookeeper
-from hamgr.lab.spec import GROUP, VIP, VIP6, LabSpec, address
+from hamgr.lab import hook, network, zookeeper
+from hamgr.lab.spec import GROUP, LabSpec, address, vips
 
 FILE = "hamgr.toml"
 KEY = "cluster.key"
+SERVICE = "diary"
+"""The one service of the first group in a lab with hooks."""
 
 
 def write(spec: LabSpec, directory: Path) -> None:
@@ -33,9 +36,29 @@ def text(spec: LabSpec, directory: Path) -> str:
         f'key_file = "{directory / KEY}"\n\n'
         f'[heartbeat]\ninterval = "{spec.interval / MILLISECOND:g}ms"\n\n'
         f"{nodes}"
-        f"[group.{GROUP}]\nnodes = {_listed(spec.node_names)}\n"
-        f'vips = ["{VIP}/24", '
-        f'{{ address = "{VIP6}/64", interface = "{network.interface(1)}" }}]\n')
+        f"{''.join(_group(spec, group) for group in spec.group_names)}"
+        f"{_service(directory) if spec.hooks else ''}")
+
+
+def _group(spec: LabSpec, group: str) -> str:
+    """Return a group; each prefers the node after the one that the group before it prefers."""
+    first = spec.group_names.index(group) % spec.nodes
+    vip, vip6 = vips(group)
+    return (
+        f"[group.{group}]\n"
+        f"nodes = {_listed(spec.node_names[first:] + spec.node_names[:first])}\n"
+        f'vips = ["{vip}/24", '
+        f'{{ address = "{vip6}/64", interface = "{network.interface(1)}" }}]\n\n')
+
+
+def _service(directory: Path) -> str:
+    """Return the service: mended once on the spot, and soon good again after it moved."""
+    command = _listed((sys.executable, "-I", "-S", hook.__file__, str(directory)))
+    return (
+        f'[[group.{GROUP}.service]]\nname = "{SERVICE}"\n'
+        f"promote = {command}\ndemote = {command}\n"
+        f'promote_timeout = "10s"\ndemote_timeout = "2s"\nrestarts = 1\nwindow = "5s"\n'
+        f'monitor = {{ command = {command}, interval = "500ms" }}\n')
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -15,17 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hamgr.core.types import Instant
 from hamgr.lab import document, network, probe, settled, sweep, watch, zookeeper
 from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.hooked import HookRun, hook_runs
 from hamgr.lab.node import AGENT, EXEC, Node
 from hamgr.lab.spec import (
     CLIENT,
     VIP,
-    VIP6,
     Faults,
     LabError,
     LabSpec,
@@ -111,8 +111,10 @@ class Lab:
 
     def exec(self, host: str, argv: Sequence[str]) -> int:
         """Run a command on a node or on the client, on this terminal; return its exit status."""
-        return subprocess.run(self._joined(host, argv), check=False,
-                              env=self._environment(host)).returncode
+        with subprocess.Popen(self._joined(host, argv), env=self._environment(host)) as command:
+            while True:
+                with suppress(KeyboardInterrupt):  # the command has it too: that one may end
+                    return command.wait()
 
     def output(self, host: str, argv: Sequence[str]) -> str:
         """Return what a command prints on a node or the client. Raises LabError if it fails."""
@@ -138,19 +140,26 @@ class Lab:
     def watch(self) -> watch.Watch:
         """Start to watch who has the VIPs."""
         spaces = {name: node.namespace for name, node in self.nodes.items()}
-        return watch.Watch(self._joined(CLIENT, watch.command((VIP, VIP6), spaces)))
+        return watch.Watch(self._joined(CLIENT, watch.command(self.spec.vips, spaces)))
 
     # Faults; each returns the instant at which it was set about
 
     def crash(self, *names: str) -> Instant:
         """Cut the power of nodes: links first, then every process, then what their kernels hold.
 
-        Returns the instant by which links and processes were gone.
+        Their processes stand still meanwhile: links go one after the other, and an owner that sees
+        the first one go would hand over by the second. Returns the instant by which links and
+        processes were gone.
         """
         with self._changing() as state:
+            self._check_power(names, state.faults, on=True)
             for name in names:
+                power = self._node(name).cgroup
+                power.freeze(True)
+                power.wait_frozen()
                 network.unplug(self.spec, name)
-                self._node(name).cgroup.kill()
+                power.kill()
+                power.freeze(False)
             at = time.monotonic_ns()
             for name in names:
                 self._node(name).cgroup.wait_empty()
@@ -159,8 +168,9 @@ class Lab:
         return at
 
     def boot(self, *names: str) -> None:
-        """Give nodes their power back, and wait until they serve again: same disks, new kernel."""
+        """Give nodes their power back, and start what runs on them: same disks, new kernel."""
         with self._changing() as state:
+            self._check_power(names, state.faults, on=False)
             for name in names:
                 state.faults.off.remove(name)
                 network.plug_in(self.spec, name)
@@ -202,6 +212,8 @@ class Lab:
 
     def cut(self, name: str, ring: int = 1) -> Instant:
         """Have a node's link of one ring lose its carrier."""
+        if ring not in self.spec.rings_of(name):
+            raise LabError(f"no ring {ring}; there are {self.spec.rings}")
         return self._break(lambda faults: faults.cut.append((self._node(name).name, ring)))
 
     def isolate(self, name: str) -> Instant:
@@ -235,6 +247,12 @@ class Lab:
             faults.loss = percent
         return self._break(loss)
 
+    def hook(self, name: str, action: str, how: str) -> Instant:
+        """Have a hook of a node fail, or hang until it is healed."""
+        if not self.spec.hooks:
+            raise LabError("this lab has no hooks: raise one with hamgr lab up --hooks")
+        return self._break(lambda faults: faults.hooks.append((self._node(name).name, action, how)))
+
     def zookeeper_down(self, *names: str) -> Instant:
         """Kill ZooKeeper servers, all if none is named."""
         at = time.monotonic_ns()
@@ -246,7 +264,12 @@ class Lab:
         """Start ZooKeeper servers, all if none is named, and wait until they serve."""
         for name in names or self.spec.servers:
             self._node(name).start_zookeeper()
-        self._wait_zookeeper(names or self.spec.servers)
+        for name in names or self.spec.servers:
+            self._node(name).wait_zookeeper()
+
+    def hook_runs(self) -> list[HookRun]:
+        """Return what the hooks of all nodes did, in the order in which they began."""
+        return hook_runs(self.directory)
 
     def zookeeper_leader(self) -> str:
         """Return the node with ZooKeeper's leader; empty while there is none."""
@@ -267,7 +290,7 @@ class Lab:
         self._wait_up()
 
     def wait_settled(self, within_s: float = _SETTLED_WITHIN_S) -> None:
-        """Return once every node is a member and the group has a holder and a heir."""
+        """Return once every node is a member and every group has a holder and an heir."""
         self._wait(lambda: not self._unsettled(), within_s, self._unsettled)
 
     def wait_status(self, wanted: Callable[[dict[str, Any]], bool], what: str,
@@ -299,16 +322,13 @@ class Lab:
         node.start_responder()
 
     def _wait_up(self, say: Say = lambda text: None) -> None:
-        self._wait_zookeeper(self.spec.servers)
+        for name in self.spec.servers:
+            self._node(name).wait_zookeeper()
         if self.spec.agents:
-            say("ZooKeeper serves; waiting for a holder and a heir")
+            say("ZooKeeper serves; waiting for a holder and an heir")
             for node in self.nodes.values():
                 node.wait_agent()
             self.wait_settled()
-
-    def _wait_zookeeper(self, names: Sequence[str]) -> None:
-        for name in names:
-            self._node(name).wait_zookeeper()
 
     @staticmethod
     def _do(action: Callable[[], None]) -> Instant:
@@ -333,7 +353,13 @@ class Lab:
 
     def _unsettled(self) -> str:
         """Return what still keeps the cluster from being ready for anything; empty if nothing."""
-        return settled.obstacle({name: node.status() for name, node in self.nodes.items()})
+        return settled.obstacle({name: node.status() for name, node in self.nodes.items()},
+                                self.spec.group_names)
+
+    def _check_power(self, names: Sequence[str], faults: Faults, on: bool) -> None:
+        for name in names:
+            if (self._node(name).name not in faults.off) is not on:
+                raise LabError(f"{name} has {'no power' if on else 'power'} already")
 
     def _node(self, name: str) -> Node:
         if name not in self.nodes:

@@ -111,7 +111,8 @@ class Node:
         self.cgroup.below(AGENT).signal(self._running("deadman"), signal.SIGKILL)
 
     def kill_zookeeper(self) -> None:
-        """SIGKILL this node's ZooKeeper server."""
+        """SIGKILL this node's ZooKeeper server. Raises LabError if it has none."""
+        self._check_server()
         group = self.cgroup.below(ZOOKEEPER)
         group.kill()
         group.wait_empty()
@@ -124,6 +125,7 @@ class Node:
 
     def wait_zookeeper(self) -> None:
         """Return once this node's ZooKeeper server serves. Raises LabError with its log."""
+        self._check_server()
         self.wait(lambda: zookeeper.mode(self.spec, self.name) != "", _ZOOKEEPER_WITHIN_S,
                   "does not serve", ZOOKEEPER)
 
@@ -157,7 +159,7 @@ class Node:
         """Return once it is so. Raises LabError with the end of the part's log if it is not."""
         end, group = time.monotonic() + within_s, self.cgroup.below(part)
         while not reached():
-            if not group.populated:
+            if not group.populated and not reached():  # its end may be what was waited for
                 raise LabError(f"{self.name}: {part} has ended\n{self.tail(part)}")
             if time.monotonic() > end:
                 raise LabError(f"{self.name}: {part} {what} within {within_s:g} s\n"
@@ -174,6 +176,11 @@ class Node:
         """Empty the run directory, as a reboot does."""
         shutil.rmtree(self.run_dir)
         self.run_dir.mkdir(mode=0o700)
+
+    def _check_server(self) -> None:
+        if self.name not in self.spec.servers:
+            raise LabError(f"{self.name} has no ZooKeeper server; "
+                           f"there are some on {', '.join(self.spec.servers)}")
 
     def _start(self, part: str, argv: Sequence[str]) -> None:
         group = self.cgroup.below(part)

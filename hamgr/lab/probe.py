@@ -7,6 +7,7 @@ they compare with those in the agents' logs.
 import sys
 import time
 from collections.abc import Collection, Iterator
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -54,7 +55,7 @@ class Record(NamedTuple):
     def gaps(self, since: Instant = 0, longer_than: Duration = SHORTEST_GAP) -> list[Gap]:
         """Return the silences that ended after an instant, and every change of the node."""
         return [Gap(one.at, two.at, one.node, two.node)
-                for one, two in zip(self.writes, self.writes[1:], strict=False)
+                for one, two in pairwise(self.in_time)
                 if two.at > since and (two.at - one.at > longer_than or one.node != two.node)]
 
     def outage(self, since: Instant = 0) -> Gap:
@@ -62,10 +63,20 @@ class Record(NamedTuple):
         return max(self.gaps(since, longer_than=0), key=lambda gap: gap.end - gap.start)
 
     @property
+    def in_time(self) -> list[Acknowledged]:
+        """The writes that were acknowledged before any later one.
+
+        A link that comes back may still deliver an old acknowledgement: that tells nothing of who
+        serves now.
+        """
+        newest = accumulate((write.number for write in self.writes), max)
+        return [write for write, number in zip(self.writes, newest, strict=True)
+                if write.number == number]
+
+    @property
     def nodes(self) -> list[str]:
         """Who served, in order, each as often as it took over."""
-        return [write.node for last, write in zip([None, *self.writes], self.writes, strict=False)
-                if last is None or last.node != write.node]
+        return [node for node, _ in groupby(write.node for write in self.in_time)]
 
 
 class Probe:

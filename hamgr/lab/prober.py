@@ -36,6 +36,7 @@ class Prober:
         self.answered = array("Q")
         self.by = array("H")
         self.nodes: list[str] = []
+        self.newest = -1
         self.last = 0
         self.last_by = ""
         self.silent = True
@@ -80,16 +81,20 @@ class Prober:
                 data = self.sock.recv(256)
             except BlockingIOError:
                 return
-            now = time.monotonic_ns()
             number, _ = REQUEST.unpack_from(data)
-            node = data[REQUEST.size:].decode()
-            if node not in self.nodes:
-                self.nodes.append(node)
-            self.answered[number] = now
-            self.by[number] = self.nodes.index(node)
-            if self.silent or node != self.last_by:
-                _tell(served=node, at=now, after=now - self.last if self.last else 0)
-            self.silent, self.last, self.last_by = False, now, node
+            self.note(number, data[REQUEST.size:].decode(), time.monotonic_ns())
+
+    def note(self, number: int, node: str, now: int) -> None:
+        """Take an acknowledgement down. One that comes after its time does not tell who serves."""
+        if node not in self.nodes:
+            self.nodes.append(node)
+        self.answered[number] = now
+        self.by[number] = self.nodes.index(node)
+        if number < self.newest:
+            return
+        if self.silent or node != self.last_by:
+            _tell(served=node, at=now, after=now - self.last if self.last else 0)
+        self.newest, self.silent, self.last, self.last_by = number, False, now, node
 
 
 def _tell(**line: str | int) -> None:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from hamgr.lab import netns, zookeeper
 from hamgr.lab.lab import Lab
-from hamgr.lab.spec import VIP, VIP6, Faults
+from hamgr.lab.spec import Faults
 
 
 class NodeReport(Struct, frozen=True, kw_only=True):
@@ -49,6 +49,7 @@ def faults_in_words(faults: Faults) -> list[str]:
         *(f"{node} is mute" for node in faults.mute if node not in cut_off),
         *(f"nothing passes from {source} to {target}" for source, target in faults.blocked),
         *([f"{faults.loss} % of the frames between nodes are lost"] if faults.loss else []),
+        *(f"{action} {how}s on {node}" for node, action, how in faults.hooks),
     ]
 
 
@@ -60,7 +61,7 @@ def _node(lab: Lab, name: str, power: bool) -> NodeReport:
     return NodeReport(
         name=name, power=power, agent=node.agent_state, zookeeper=serves,
         switch=node.switch_pid() is not None,
-        vips=tuple(vip for vip in (VIP, VIP6) if vip in here))
+        vips=tuple(vip for vip in lab.spec.vips if vip in here))
 
 
 def rows(found: LabReport) -> list[tuple[str, ...]]:

@@ -6,12 +6,13 @@ that has lost the VIP meanwhile cannot send it.
 """
 
 import contextlib
-import gc
 import socket
 import struct
 import sys
 import time
 from pathlib import Path
+
+from hamgr.lab.realtime import prefer
 
 PORT = 7400
 REQUEST = struct.Struct("!IQ")
@@ -23,7 +24,7 @@ _PKTINFO_SPACE = socket.CMSG_SPACE(20)
 
 def serve(node: str, ledger: Path) -> None:
     """Answer until killed; the answer is the request with the node's name behind it."""
-    gc.disable()
+    prefer()
     name = node.encode()
     with open(ledger, "ab", buffering=0) as entries, _listen() as sock:
         while True:

@@ -1,19 +1,17 @@
 """When a cluster is ready for the next fault, judged from what its agents say of themselves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-
-from hamgr.lab.spec import GROUP
 
 Status = dict[str, Any]
 
 
-def obstacle(statuses: Mapping[str, Status | None]) -> str:
+def obstacle(statuses: Mapping[str, Status | None], groups: Collection[str]) -> str:
     """Return the first thing that is missing, in words; empty when nothing is."""
-    return next(_obstacles(statuses), "")
+    return next(_obstacles(statuses, groups), "")
 
 
-def _obstacles(statuses: Mapping[str, Status | None]) -> Iterator[str]:
+def _obstacles(statuses: Mapping[str, Status | None], groups: Collection[str]) -> Iterator[str]:
     snapshots: dict[str, dict[str, Any]] = {}
     for name, status in statuses.items():
         if status is None:
@@ -22,8 +20,10 @@ def _obstacles(statuses: Mapping[str, Status | None]) -> Iterator[str]:
             yield f"{name}: still starting: {status['process']['why']}"
         else:
             snapshots[name] = status["snapshot"]
+            if not status["process"]["switch_alive"]:
+                yield f"{name}: has no dead-man's switch"
             yield from _of_node(name, status["snapshot"])
-    yield from _of_plan(snapshots)
+    yield from _of_plan(snapshots, groups)
 
 
 def _of_node(name: str, snapshot: dict[str, Any]) -> Iterator[str]:
@@ -38,22 +38,23 @@ def _of_node(name: str, snapshot: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {peer['node']} is accused by {', '.join(peer['accused_by'])}"
 
 
-def _of_plan(snapshots: dict[str, dict[str, Any]]) -> Iterator[str]:
-    plans = {name: snapshot["plan"] for name, snapshot in snapshots.items()}
+def _of_plan(snapshots: dict[str, dict[str, Any]], groups: Collection[str]) -> Iterator[str]:
+    plans = {node: snapshot["plan"] for node, snapshot in snapshots.items()}
     if len({plan["revision"] if plan else 0 for plan in plans.values()}) > 1:
         yield "the nodes have read different plans"
-    for name, plan in plans.items():
-        group = (plan or {}).get("groups", {}).get(GROUP)
-        if not group:
-            yield f"{name}: there is no plan for {GROUP}"
-        elif group["holder"] is None or group["heir"] is None:
-            yield f"{name}: {GROUP} has no {'heir' if group['holder'] else 'holder'}"
-        elif group["leaving"] or group["handover"]:
-            yield f"{name}: {GROUP} is on its way"
-        elif not _active(snapshots[group["holder"]["node"]]):
-            yield f"{group['holder']['node']}: holds {GROUP} but is not active"
+    for node, plan in plans.items():
+        for name in groups:
+            group = (plan or {}).get("groups", {}).get(name)
+            if not group:
+                yield f"{node}: there is no plan for {name}"
+            elif group["holder"] is None or group["heir"] is None:
+                yield f"{node}: {name} has no {'heir' if group['holder'] else 'holder'}"
+            elif group["leaving"] or group["handover"]:
+                yield f"{node}: {name} is on its way"
+            elif not _active(snapshots[group["holder"]["node"]], name):
+                yield f"{group['holder']['node']}: holds {name} but is not active"
 
 
-def _active(snapshot: dict[str, Any]) -> bool:
-    return any(group["name"] == GROUP and group["phase"] == "active"
+def _active(snapshot: dict[str, Any], name: str) -> bool:
+    return any(group["name"] == name and group["phase"] == "active"
                for group in snapshot["groups"])

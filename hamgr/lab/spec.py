@@ -15,7 +15,7 @@ STATE_FILE = "lab.json"
 CLIENT = "client"
 SWITCH = "switch"
 GROUP = "app"
-"""The one group of the generated configuration."""
+"""The first group of the generated configuration; further ones are app2, app3 and so on."""
 SERVERS = 3
 """ZooKeeper servers, on the first nodes: as on real clusters of three."""
 
@@ -34,6 +34,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """Between two heartbeats, in nanoseconds."""
     zookeeper: bool = True
     agents: bool = True
+    groups: int = 1
+    """Each with a VIP of its own, and preferring another node than the one before it."""
+    hooks: bool = False
+    """Give the first group a service, whose hooks record themselves (hamgr.lab.hook)."""
 
     def faults(self) -> list[str]:
         """Return what is wrong with it, in words."""
@@ -45,6 +49,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
             found.append(f"nodes {self.nodes}: from {SERVERS} (one ZooKeeper server each) to 16")
         if not 1 <= self.rings <= 4:
             found.append(f"rings {self.rings}: from 1 to 4")
+        if not 1 <= self.groups <= 16:
+            found.append(f"groups {self.groups}: from 1 to 16")
         if self.agents and not self.zookeeper:
             found.append("agents need ZooKeeper")
         return found
@@ -58,6 +64,16 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     def servers(self) -> tuple[str, ...]:
         """The nodes that run a ZooKeeper server."""
         return self.node_names[:SERVERS] if self.zookeeper else ()
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups, in order."""
+        return (GROUP, *(f"{GROUP}{number}" for number in range(2, self.groups + 1)))
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The addresses of all groups."""
+        return tuple(vip for group in self.group_names for vip in vips(group))
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -84,6 +100,8 @@ class Faults(Struct, kw_only=True):
     """(from, to): the switch drops what goes this way."""
     loss: int = 0
     """Percent of the frames between nodes that the switch drops, drawn for each receiver."""
+    hooks: list[tuple[str, str, str]] = field(default_factory=list)
+    """(node, action, how): how a hook goes that does not go well."""
 
     def __bool__(self) -> bool:
         return self != Faults()
@@ -98,7 +116,12 @@ class Owner(Struct, frozen=True):
     @classmethod
     def current(cls) -> "Owner":
         """Return this process."""
-        return cls(os.getpid(), _started(os.getpid()))
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> "Owner":
+        """Return the process that has this pid now."""
+        return cls(pid, _started(pid))
 
     @property
     def alive(self) -> bool:
@@ -145,8 +168,14 @@ def address6(host: str, ring: int) -> str:
     return f"fd77:{ring}::{10 + int(host[1:]) if host != CLIENT else 250}"
 
 
-VIP = "10.77.1.100"
-VIP6 = "fd77:1::100"
+def vips(group: str) -> tuple[str, str]:
+    """Return the VIPs of a group, IPv4 and IPv6."""
+    number = 99 + int(group.removeprefix(GROUP) or 1)
+    return f"10.77.1.{number}", f"fd77:1::{number}"
+
+
+VIP, VIP6 = vips(GROUP)
+"""Those of the first group."""
 
 
 def load(path: Path) -> LabState | None:

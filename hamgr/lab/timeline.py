@@ -8,6 +8,13 @@ failover follow each other without a gap, so they add up to the outage:
     decision      … until the heir starts
     address       … until its kernel has the address
     first reply   … until the client is served
+
+Those of a switchover likewise:
+
+    stop          last reply until the old owner has stopped, verified
+    word          … until the heir has heard `done` and starts
+    address       … until its kernel has the address
+    first reply   … until the client is served
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,15 +49,16 @@ class Passage(Struct, frozen=True, kw_only=True):
     origin: str
     target: str
     phases: dict[str, float]
-    """In milliseconds; empty where nobody was accused (switchover)."""
+    """In milliseconds; empty where the recorders do not tell them."""
     timeline: tuple[Moment, ...]
 
 
-class _Told(Struct, frozen=True):
+class Told(Struct, frozen=True):
     """One line of an agent."""
 
     at: Instant
     node: str
+    group: str
     reason: Reason
     facts: dict[str, Any]
 
@@ -60,7 +68,7 @@ def passage(gap: Gap, tenures: Iterable[Tenure], recorders: Mapping[str, Entries
     """Put together how the VIP passed in this gap; `cause` is what was done, and when."""
     address = next((one for one in tenures if one.node == gap.after and one.end > gap.end
                     and one.begin <= gap.end), None)
-    told = [one for one in _told(recorders) if min(gap.start, cause[0]) <= one.at <= gap.end]
+    told = [one for one in reports(recorders) if min(gap.start, cause[0]) <= one.at <= gap.end]
     moments = [(gap.start, gap.before, "last reply"), (cause[0], "", cause[1]),
                *((one.at, one.node, one.reason.sentence(one.facts)) for one in told),
                *([(address.begin, gap.after, f"{address.address} is on")] if address else []),
@@ -72,24 +80,35 @@ def passage(gap: Gap, tenures: Iterable[Tenure], recorders: Mapping[str, Entries
                        for at, node, what in sorted(moments, key=lambda moment: moment[0])))
 
 
-def _phases(gap: Gap, address: Tenure | None, told: list[_Told]) -> dict[str, float]:
+def _phases(gap: Gap, address: Tenure | None, told: list[Told]) -> dict[str, float]:
+    starts = [one.at for one in told if one.node == gap.after and one.reason is Reason.STARTING]
+    if not starts or address is None:
+        return {}
+    before = _until_start(gap, told, starts[-1])
+    after = {"address": address.begin, "first reply": gap.end}
+    ends = {**before, **after} if before else {}
+    return {name: _ms(one, two)
+            for (name, two), one in zip(ends.items(), [gap.start, *ends.values()], strict=False)}
+
+
+def _until_start(gap: Gap, told: list[Told], start: Instant) -> dict[str, Instant]:
+    """Return when each phase before the heir's start ended: after accusations, or a stop."""
     accused = [one for one in told if one.reason in _ACCUSATIONS
                and gap.before in (one.facts.get("peer"), one.facts.get("accused"))]
-    starts = [one.at for one in told if one.node == gap.after and one.reason is Reason.STARTING]
-    if not accused or not starts or address is None:
-        return {}
-    known = [one.at for one in accused if one.node == gap.after and one.at <= starts[-1]]
-    steps = [gap.start, accused[0].at, max(known, default=accused[0].at), starts[-1],
-             address.begin, gap.end]
-    names = ("detection", "evidence", "decision", "address", "first reply")
-    return {name: _ms(one, two)
-            for name, one, two in zip(names, steps, steps[1:], strict=False)}
+    if accused:
+        known = [one.at for one in accused if one.node == gap.after and one.at <= start]
+        return {"detection": accused[0].at, "evidence": max(known, default=accused[0].at),
+                "decision": start}
+    stopped = [one.at for one in told
+               if one.node == gap.before and one.reason is Reason.STOPPED and one.at <= start]
+    return {"stop": stopped[-1], "word": start} if stopped else {}
 
 
-def _told(recorders: Mapping[str, Entries]) -> list[_Told]:
+def reports(recorders: Mapping[str, Entries]) -> list[Told]:
     """Return the reports of all agents that tell of a failover, in the order of their times."""
     wanted = {reason.value: reason for reason in _TOLD}
-    return sorted((_Told(entry["at"], node, wanted[fields["reason"]], fields["facts"])
+    return sorted((Told(entry["at"], node, fields["group"], wanted[fields["reason"]],
+                        fields["facts"])
                    for node, entries in recorders.items() for entry in entries
                    for name, fields in entry["effects"]
                    if name == "Report" and fields["reason"] in wanted),

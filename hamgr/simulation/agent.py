@@ -107,13 +107,15 @@ class Agent:
         for action, args in mailbox:
             self.in_process(action, *args)
 
-    def receive(self, heartbeat: Heartbeat, ring: int) -> None:
+    def receive(self, datagram: bytes, ring: int) -> None:
         """A datagram lies in the socket."""
         if not self.frozen:
+            heartbeat = self._world.wire.decode(datagram)
+            assert isinstance(heartbeat, Heartbeat), f"dropped as {heartbeat}"
             self.post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
         elif self._datagrams < SOCKET_BUFFER:
             self._datagrams += 1
-            self._mailbox.append((self.receive, (heartbeat, ring)))
+            self._mailbox.append((self.receive, (datagram, ring)))
 
     def in_process(self, action: Action, *args: Any) -> None:
         """Run something that needs this process: now, when it is thawed, or never."""
@@ -226,7 +228,8 @@ class Agent:
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)
-        self._world.network.send(self.host.name, effect.to, effect.heartbeat)
+        datagram = self._world.wire.encode(effect.heartbeat)
+        self._world.network.send(self.host.name, effect.to, datagram)
 
     def _write(self, effect: fx.Write) -> None:
         assert self._session is not None

@@ -211,8 +211,9 @@ def _zk_down(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName)
     return start
 
 
-def _zk_leaderless(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+def _zk_leaderless(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
     turmoil.world.ensemble.lose_leader(fault.duration)
+    return turmoil.world.ensemble.hasten
 
 
 def _zk_isolate(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:

@@ -5,7 +5,6 @@ What belongs to the host outlives the processes, and what lies on its disk outli
 
 from typing import TYPE_CHECKING, Any
 
-from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.agent import Agent
 from hamgr.simulation.clock import Action, Clock
@@ -189,15 +188,15 @@ class Host:
             self.agent.thaw()
         self.world.watch.recheck(self)
 
-    def receive(self, heartbeat: Heartbeat, ring: int) -> None:
+    def receive(self, datagram: bytes, ring: int) -> None:
         """A datagram reached the machine."""
         if self.agent is None or not self.powered:
             return
         if self.paused:
             if len(self._asleep) < RING_BUFFER:
-                self._asleep.append((self.receive, (heartbeat, ring)))
+                self._asleep.append((self.receive, (datagram, ring)))
             return
-        self.agent.receive(heartbeat, ring)
+        self.agent.receive(datagram, ring)
 
     def when_awake(self, action: Action, *args: Any) -> None:
         """Run something of this machine's: now, or when it wakes; never after a power cut."""

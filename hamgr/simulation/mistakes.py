@@ -206,8 +206,8 @@ def _claim_renewed_by_reading(stack: ExitStack) -> None:
     handle = Engine.handle
 
     def handle_and_read(self: Any, event: Any, now: int) -> list[Effect]:
-        if self._seat.standing is seat.Standing.CLAIMED and self._knowledge.connected:
-            self._seat.seat_read(now)
+        if self.seat.standing is seat.Standing.CLAIMED and self.knowledge.connected:
+            self.seat.seat_read(now)
         return handle(self, event, now)
     _put(stack, Engine, "handle", handle_and_read)
 
@@ -259,7 +259,7 @@ def _credits_from_their_arrival(stack: ExitStack) -> None:
     heard = Engine._heard
 
     def hear(self: Any, heartbeat: Any, ring: int, now: int, effects: Any) -> None:
-        self._seat.lease.__dict__["now"] = now
+        self.seat.lease.__dict__["now"] = now
         heard(self, heartbeat, ring, now, effects)
 
     def credit(self: Any, voter: str, sent: int) -> None:
@@ -292,9 +292,9 @@ def _epochs_given_twice(stack: ExitStack) -> None:
 
 
 MISTAKES: dict[str, Mistake] = {
-    "a": Mistake("a heir acts on its own accusation alone", _acts_on_own_accusation),
+    "a": Mistake("an heir acts on its own accusation alone", _acts_on_own_accusation),
     "b": Mistake("one accusation less than the blocking set", _one_accusation_less),
-    "c": Mistake("the leader forgets a heir that may have acted", _forgets_the_heir),
+    "c": Mistake("the leader forgets an heir that may have acted", _forgets_the_heir),
     "d": Mistake("a node is declared dead while its claim is good", _good_claim_overruled),
     "e": Mistake("a healthy heir is replaced without its done, and forgotten (f)",
                  _heir_replaced_without_done, ("heir-replaced-unawares",)),
@@ -315,7 +315,7 @@ MISTAKES: dict[str, Mistake] = {
                  ("lapse-without-accusation",), seeds=200),
     "o": Mistake("a claim dated from its answer", _claim_dated_from_answer,
                  ("claims-answered-late", "late-answers-to-claims"), seeds=200),
-    "p": Mistake("a heir named while the holder lives on a claim", _heir_beside_a_claim,
+    "p": Mistake("an heir named while the holder lives on a claim", _heir_beside_a_claim,
                  ("everybody-on-claims",), seeds=200),
     "q": Mistake("a claim renewed by reading", _claim_renewed_by_reading,
                  ("claim-behind-a-stale-server",), seeds=100),
@@ -330,7 +330,7 @@ MISTAKES: dict[str, Mistake] = {
                  ("voter-never-heard-owner",), breaks=("dark",)),
     "z": Mistake("scars are never healed", _scars_stay, ("scarred-owner-of-two", "swizzle"),
                  breaks=("dark", "scarred")),
-    "aa": Mistake("a heir that has claimed acts on its old round", _acts_on_its_old_round,
+    "aa": Mistake("an heir that has claimed acts on its old round", _acts_on_its_old_round,
                   ("heir-claims-as-owner-dies",), seeds=200),
     "credit": Mistake("a lease dated from the credit's arrival", _credits_from_their_arrival),
     "epoch": Mistake("an epoch given twice", _epochs_given_twice, seeds=5),

@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import MICROSECOND, MILLISECOND, Duration, NodeName
 from hamgr.simulation.clock import Scheduler
 
-Deliver = Callable[[NodeName, Heartbeat, int], None]
+Deliver = Callable[[NodeName, bytes, int], None]
 Link = tuple[int, NodeName, NodeName]
 
 DELAY_MIN = 100 * MICROSECOND
@@ -77,7 +76,7 @@ class Network:
         """Return the directions that are cut, in a fixed order."""
         return sorted(self._cuts)
 
-    def send(self, sender: NodeName, receiver: NodeName, heartbeat: Heartbeat) -> None:
+    def send(self, sender: NodeName, receiver: NodeName, datagram: bytes) -> None:
         """Send one datagram over every ring."""
         for ring in range(self.rings):
             if self._cuts and (ring, sender, receiver) in self._cuts:
@@ -87,11 +86,11 @@ class Network:
             if self._rng.random() < TAIL_SHARE:
                 delay += int(self._rng.random() * TAIL_DELAY)
             if self._weathers:
-                self._storm(sender, receiver, heartbeat, ring, delay)
+                self._storm(sender, receiver, datagram, ring, delay)
             else:
-                self._scheduler.after(delay, self._deliver, receiver, heartbeat, ring)
+                self._scheduler.after(delay, self._deliver, receiver, datagram, ring)
 
-    def _storm(self, sender: NodeName, receiver: NodeName, heartbeat: Heartbeat, ring: int,
+    def _storm(self, sender: NodeName, receiver: NodeName, datagram: bytes, ring: int,
                delay: Duration) -> None:
         copies = 1
         for weather in self._weathers:
@@ -105,7 +104,7 @@ class Network:
                 copies += 1
         for copy in range(copies):
             after = delay + copy * int(self._rng.random() * 200 * MILLISECOND)
-            self._scheduler.after(after, self._deliver, receiver, heartbeat, ring)
+            self._scheduler.after(after, self._deliver, receiver, datagram, ring)
 
     def _links(self, sender: NodeName, receiver: NodeName, ring: int | None) -> list[Link]:
         rings = range(self.rings) if ring is None else (ring,)

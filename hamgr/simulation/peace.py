@@ -7,9 +7,9 @@ ZooKeeper, claims of the dead and of the scarred, warm-up, and a fence that fail
 from typing import TYPE_CHECKING
 
 from hamgr.core.records import REQUESTS, SEATS
-from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.zookeeper import Commit
+from hamgr.snapshot import Snapshot, snapshot
 
 if TYPE_CHECKING:
     from hamgr.simulation.world import World
@@ -107,7 +107,7 @@ class Peace:
                 if peer.accused and peer.heard_ago is not None and peer.heard_ago < detection]
 
     def _snapshots(self) -> list[Snapshot]:
-        return [host.agent.engine.snapshot(host.clock.now())
+        return [snapshot(host.agent.engine, host.clock.now())
                 for host in self._world.hosts.values()
                 if host.agent is not None and host.agent.engine is not None]
 

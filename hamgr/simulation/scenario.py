@@ -37,6 +37,8 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     witnesses: int = 0
     """So many of the nodes, from the end, run no groups."""
     rings: int = 1
+    narrow: bool = False
+    """Datagrams hold next to nothing, so that heartbeats go out in parts, as with many groups."""
     groups: tuple[str, ...] = ("address",)
     """Kinds of groups: address, service (with stop_within) or fenced."""
     ensemble_inside: bool = True

@@ -161,6 +161,7 @@ class Session:
     def read(self, paths: tuple[str, ...]) -> None:
         """Read records again, also when they have not changed."""
         if self._connection is not None:
+            paths = paths or (*self._followed, REQUESTS_FOLDER)
             self._connection.request(self._serve_reads, self._connection, paths, True)
 
     def end(self, flush: bool) -> None:

@@ -71,7 +71,8 @@ def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Sc
         seed=seed, nodes=nodes, rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
         witnesses=1 if nodes > 2 and rng.random() < 0.15 else 0,
         ensemble_inside=rng.random() < 0.6, drift_ppm=rng.choice((0, 100, 80_000)),
-        turmoil=turmoil, stay_dead=rng.choice((0, 1, 1)))
+        turmoil=turmoil, stay_dead=rng.choice((0, 1, 1)),
+        narrow=random.Random(f"{seed}/narrow").random() < 0.08)
 
 
 def _swarm(base: Scenario, rng: random.Random) -> list[Fault]:

@@ -9,6 +9,7 @@ A bar shows the lease by the plain twin's count, in fifths of `lease` (a claim: 
 from hamgr.core.types import MILLISECOND, SECOND, Instant, NodeName
 from hamgr.simulation.scenario import Scenario
 from hamgr.simulation.world import Line, World
+from hamgr.snapshot import snapshot
 
 STORY_LINES = 60
 QUIET_WORDS = ("is heard", "history/", "accuses ")
@@ -65,7 +66,7 @@ def _state(world: World, name: NodeName) -> str:
     if host.agent is None:
         words.append("no agent")
     elif host.agent.engine is not None:
-        seen = host.agent.engine.snapshot(host.clock.now())
+        seen = snapshot(host.agent.engine, host.clock.now())
         words.append(f"{seen.incarnation}.{seen.round} {seen.lease}, "
                      f"{seen.lease_left / MILLISECOND:.0f} ms left")
         if host.agent.frozen:

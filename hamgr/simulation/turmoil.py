@@ -93,8 +93,8 @@ class Turmoil:
         self._dead.append(node)
 
     def request(self, kind: str, group: GroupName = "", node: NodeName = "",
-                confirmed: bool = False) -> None:
-        """An operator asks for something, if ZooKeeper takes it."""
+                confirmed: bool = False) -> bool:
+        """An operator asks for something; tell whether ZooKeeper took it."""
         world = self.world
         self._requests += 1
         name = f"r{self._requests}"
@@ -107,6 +107,7 @@ class Turmoil:
                 server, "operator", (Op(kind="create", path=f"{REQUESTS}/{name}",
                                         record=record),))
         world.note("", f"operator asks {kind} {group} {node}: {outcome.value}")
+        return outcome is Outcome.DONE
 
     def committed(self, commit: Commit) -> None:
         """A transaction was written: faults that wait for such a one strike."""
@@ -156,7 +157,7 @@ class Turmoil:
         return chosen
 
     def _requests_for_peace(self) -> None:
-        # An election may be going on: operators ask when ZooKeeper is certainly up again.
+        # An election may be going on: operators ask again until ZooKeeper takes it.
         for node in self.world.hosts:
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
         for group in self.world.spec.groups:
@@ -164,14 +165,15 @@ class Turmoil:
 
     def _resume(self, node: NodeName) -> None:
         plan = self.plan()
-        if plan is not None and node in plan.standby:
-            self.request("resume", node=node)
+        if plan is not None and node in plan.standby and not self.request("resume", node=node):
+            self.world.scheduler.after(ELECTION_OVER, self._resume, node)
 
     def _end_maintenance(self, group: GroupName) -> None:
         plan = self.plan()
         planned = plan.groups.get(group) if plan is not None else None
-        if planned is not None and planned.maintenance is not Maintenance.OFF:
-            self.request("maintenance-off", group=group, confirmed=True)
+        if planned is not None and planned.maintenance is not Maintenance.OFF and not (
+                self.request("maintenance-off", group=group, confirmed=True)):
+            self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group)
 
 
 def _awaited(fault: Fault, commit: Commit) -> bool:

@@ -3,13 +3,15 @@
 import random
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from msgspec import Struct
 
+from hamgr.core import leadership, parts
 from hamgr.core.effects import Report
 from hamgr.core.engine import Engine
-from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, NodeName
+from hamgr.core.wire import Wire
 from hamgr.simulation.clock import Livelock, Scheduler
 from hamgr.simulation.host import Host
 from hamgr.simulation.invariants import Verdict, Violated, Watch
@@ -20,6 +22,12 @@ from hamgr.simulation.turmoil import Turmoil
 from hamgr.simulation.zookeeper import Commit, Ensemble, Server
 
 MakeEngine = Callable[..., Any]
+
+
+NARROW = 100
+"""Bytes: less than any frame, so that every word goes out alone."""
+HISTORY_KEPT = 10
+"""Plans: so few that every run comes to the end of them."""
 
 
 class Line(Struct, frozen=True):
@@ -47,6 +55,7 @@ class World:
         """How much longer messages between a node and the servers may take."""
         self.zookeeper_cuts: dict[tuple[NodeName, bool], int] = {}
         """(node, towards the server) → by how many faults that direction is cut."""
+        self.wire = Wire(self.spec.name, [b"the key of a simulated cluster.."])
         self.network = Network(self.scheduler, self.rng("network"), scenario.rings,
                                self._deliver)
         names = [node.name for node in self.spec.nodes]
@@ -75,8 +84,10 @@ class World:
             self.scheduler.after(int(starts.random() * 200 * MILLISECOND), host.start_agent)
         self.turmoil.schedule()
         try:
-            self.scheduler.run_until(self.scenario.peace_at)
-            self._make_peace()
+            with patch.object(leadership, "HISTORY_KEPT", HISTORY_KEPT), patch.object(
+                    parts, "BODY_MAX", NARROW if self.scenario.narrow else parts.BODY_MAX):
+                self.scheduler.run_until(self.scenario.peace_at)
+                self._make_peace()
         except Violated:
             pass
         except Livelock as error:
@@ -140,8 +151,8 @@ class World:
         self.watch.committed(commit)
         self.turmoil.committed(commit)
 
-    def _deliver(self, receiver: NodeName, heartbeat: Heartbeat, ring: int) -> None:
-        self.hosts[receiver].receive(heartbeat, ring)
+    def _deliver(self, receiver: NodeName, datagram: bytes, ring: int) -> None:
+        self.hosts[receiver].receive(datagram, ring)
 
 
 def _where(error: BaseException) -> str:

@@ -10,8 +10,9 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from hamgr.coding import decode, encode
 from hamgr.core.effects import Op
-from hamgr.core.records import Record, decode, encode
+from hamgr.core.records import Record
 from hamgr.core.types import MILLISECOND, SECOND, Duration, NodeName, Outcome
 from hamgr.simulation.clock import Scheduler
 
@@ -137,6 +138,11 @@ class Ensemble:
             if server.up:
                 self._scheduler.after(int(self._rng.random() * 400 * MILLISECOND),
                                       self._notice_leaderless, server)
+
+    def hasten(self) -> None:
+        """What kept the servers from electing a leader is over: it takes the usual time now."""
+        if self.leader is None:
+            self._start_election(0)
 
     def set_up(self, server: Server, up: bool) -> None:
         """Start a server, or let it die with its connections."""

@@ -14,12 +14,13 @@ import struct
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from hamgr.adapters.runlock import RunLock
 from hamgr.adapters.switch import SwitchProcess
 
 
-def say(**fields):
+def say(**fields: object) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
@@ -39,8 +40,9 @@ class Feeder:
     def __init__(self, switch: SwitchProcess) -> None:
         self.switch = switch
         self.over = asyncio.Event()
+        self._commands = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
 
-    def do(self, command: str, *rest):
+    def do(self, command: str, *rest: Any) -> Any:
         switch = self.switch
         if command == "deadline":
             ahead_ms, confirm = rest
@@ -63,7 +65,7 @@ class Feeder:
         return getattr(switch, command)(*rest)
 
     def hear(self) -> None:
-        line = sys.stdin.buffer.raw.readline()
+        line = self._commands.readline()
         if not line:
             self.over.set()
             return

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from hamgr import deadman
 from tests.netns import PATIENCE_S, Segment
@@ -81,7 +82,7 @@ class Agent:
             "node", sys.executable, str(FEEDER), str(run_dir), *groups, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
             env={**os.environ, "PYTHONPATH": str(ROOT)})
-        self.heard: list[dict] = []
+        self.heard: list[dict[str, Any]] = []
         self.switch = 0
         self._switches: list[int] = []
 
@@ -89,19 +90,19 @@ class Agent:
         self.adopt(self.wait("ready")["switch"])
         return self
 
-    def wait(self, key: str, of: str = "") -> dict:
-        for index, line in enumerate(self.heard):
-            if key in line and of in str(line[key]):
+    def wait(self, key: str, of: str = "") -> dict[str, Any]:
+        for index, said in enumerate(self.heard):
+            if key in said and of in str(said[key]):
                 return self.heard.pop(index)
         assert self.process.stdout and self.process.stderr
         while text := self.process.stdout.readline():
-            line = json.loads(text)
+            line: dict[str, Any] = json.loads(text)
             if key in line and of in str(line[key]):
                 return line
             self.heard.append(line)
         raise AssertionError(f"the agent ended without {key}: {self.process.stderr.read()}")
 
-    def ask(self, *command):
+    def ask(self, *command: object) -> Any:
         assert self.process.stdin
         self.process.stdin.write(json.dumps(command) + "\n")
         return self.wait("answer")["answer"]

@@ -5,14 +5,19 @@ checkout: what is called hamgr there is the caller's choice; the dead-man's swit
 run by Debian's Python, since ProtectHome= may hide where a virtual environment has its own from.
 """
 
+import functools
 import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from tests.netns import Segment, eventually
 
@@ -20,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("hamgr.service", "hamgr-deadman.socket", "hamgr-deadman@.service")
 CGROUPS = tuple(path for path in (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
                 if path.is_dir()) or (Path("/sys/fs/cgroup"),)
+OURS = dict.fromkeys((ROOT, Path(sys.prefix)))
+"""Shown to the node wherever they are: its /tmp is its own, and other file systems are not seen."""
 SPAWN = ("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
          "--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
          "--console=pipe")
@@ -32,8 +39,8 @@ class SystemdNode(Segment):
         super().__init__("node")
         self.name = f"hgt-{secrets.token_hex(4)}"
         self.root = directory / "root"
-        self.upper = directory / "upper"
-        self._work = directory / "work"
+        self._disk = directory / "disk"
+        self.upper, self._work = self._disk / "upper", self._disk / "work"
         self._console = directory / "console"
         self._supervisor: subprocess.Popen[Any] | None = None
         self._leader = 0
@@ -45,26 +52,37 @@ class SystemdNode(Segment):
     def __exit__(self, *_: object) -> None:
         try:
             self.power_off()
-            if os.path.ismount(self.root):
-                subprocess.run(["umount", str(self.root)], check=True)
+            for mounted in filter(os.path.ismount, (self.root, self._disk)):
+                subprocess.run(["umount", str(mounted)], check=True)
             for leftover in ("propagate", "unix-export"):
                 shutil.rmtree(f"/run/systemd/nspawn/{leftover}/{self.name}", ignore_errors=True)
         finally:
             super().__exit__()
 
+    def lay_out(self) -> None:
+        """Make the disk of the node: this machine's root, and changes on top, in memory."""
+        self._disk.mkdir()
+        # An overlay's upper layer cannot be on another overlay, as a container's root often is.
+        _mount("tmpfs", "tmpfs", self._disk, "mode=0755")
+        for directory in (self.root, self._work, self.upper / "etc/systemd/system"):
+            directory.mkdir(parents=True)
+        (self.upper / "etc/systemd/system/default.target").symlink_to(
+            "/lib/systemd/system/basic.target")
+        (self.upper / "etc/machine-id").write_text("")
+        (self.upper / "etc/hostname").write_text("node\n")
+        _mount("overlay", "overlay", self.root,
+               f"lowerdir=/,upperdir={self.upper},workdir={self._work}")
+
     def install(self, command: Path | str, drop_in: str = "") -> None:
         """Lay the disk of the node out: units as shipped, and a program to be hamgr."""
-        units = self.upper / "etc/systemd/system"
-        units.mkdir(parents=True)
-        (units / "default.target").symlink_to("/lib/systemd/system/basic.target")
+        self.lay_out()
+        units = self.root / "etc/systemd/system"
         for name in UNITS:
             shutil.copy(ROOT / "systemd" / name, units / name)
         if drop_in:
             (units / "hamgr.service.d").mkdir()
             (units / "hamgr.service.d/test.conf").write_text(drop_in)
-        (self.upper / "etc/machine-id").write_text("")
-        (self.upper / "etc/hostname").write_text("node\n")
-        programs = self.upper / "opt/hamgr"
+        programs = self.root / "opt/hamgr"
         (programs / "bin").mkdir(parents=True)
         (programs / "libexec/hamgr").mkdir(parents=True)
         (programs / "bin/python3").symlink_to("/usr/bin/python3")
@@ -72,11 +90,6 @@ class SystemdNode(Segment):
         hamgr = programs / "bin/hamgr"
         hamgr.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {command} \"$@\"\n")
         hamgr.chmod(0o755)
-        for directory in (self.root, self._work):
-            directory.mkdir()
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
-                        f"lowerdir=/,upperdir={self.upper},workdir={self._work}", str(self.root)],
-                       check=True)
 
     def boot(self) -> None:
         """Start systemd in the node and wait until it has booted."""
@@ -86,7 +99,7 @@ class SystemdNode(Segment):
                             for tree in CGROUPS)
         self._supervisor = subprocess.Popen(
             ["sh", "-c", f'{enter} && exec "$@"', "sh", *SPAWN, f"--directory={self.root}",
-             f"--machine={self.name}",
+             f"--machine={self.name}", *(f"--bind-ro={path}" for path in OURS),
              f"--network-namespace-path=/run/netns/{self.namespace('node')}"],
             env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
             stdin=subprocess.DEVNULL, stdout=self._console.open("ab"), stderr=subprocess.STDOUT,
@@ -122,7 +135,7 @@ class SystemdNode(Segment):
         self._supervisor.wait()
         self._supervisor = None
         for tree in CGROUPS:
-            eventually(lambda tree=tree: _removed(tree / self.name))
+            eventually(partial(_removed, tree / self.name))
 
     def _booted(self) -> bool:
         assert self._supervisor
@@ -133,6 +146,36 @@ class SystemdNode(Segment):
                 self._leader = int(child)
                 return True
         return False
+
+
+@functools.cache
+def why_not() -> str:
+    """Return why systemd cannot run in a container here, "" if it can: an empty one was booted."""
+    if not shutil.which("systemd-nspawn"):
+        return "systemd-nspawn is not installed (Debian: systemd-container)"
+    if os.geteuid():
+        return "only root can start systemd in a container"
+    with tempfile.TemporaryDirectory(prefix="hgt-") as directory:
+        try:
+            with SystemdNode(Path(directory)) as node:
+                node.lay_out()
+                node.boot()
+        except (AssertionError, OSError, subprocess.CalledProcessError) as error:
+            return f"systemd does not boot in a container here: {error}"
+    return ""
+
+
+def skip_unless_it_runs() -> None:
+    """Skip a test where there can be no systemd in a container, and say why."""
+    if why_not():
+        pytest.skip(why_not())
+
+
+def _mount(kind: str, what: str, where: Path, options: str) -> None:
+    done = subprocess.run(["mount", "-t", kind, what, "-o", options, str(where)],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.strip())
 
 
 def _removed(cgroup: Path) -> bool:

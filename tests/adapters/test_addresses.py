@@ -187,6 +187,33 @@ def test_maintenance_makes_lifetimes_unlimited_and_ends_with_what_is_there(lan):
     assert lan.ip("a", "address show dev eth0").count("valid_lft 2sec") == 2
 
 
+def unlimited(lan: Segment, vip: tuple) -> bool:
+    return "valid_lft forever" in lan.ip("a", f"address show to {vip[0]}")
+
+
+def test_maintenance_begins_although_the_kernels_socket_fails_once(lan):
+    a = VipHost(lan, "a", g=[V4, V6])
+    a.claim()
+    a.tell("break_socket")
+    assert a.tell("loosen", "g") is None
+    eventually(lambda: unlimited(lan, V4) and unlimited(lan, V6))
+
+
+def test_maintenance_begins_when_the_kernel_lets_it_and_not_after_its_end(lan):
+    a = VipHost(lan, "a", g=[V4], h=[V6])
+    for group in "gh":
+        a.claim(group)
+    a.tell("may_change_addresses", False)
+    for group in "gh":
+        assert a.tell("loosen", group) is None
+        assert not unlimited(lan, V4) and not unlimited(lan, V6)
+    a.tell("may_change_addresses", True)
+    a.tell("tighten", "h", 1)
+    a.event("AddressesClaimed", group="h", ok=True)
+    eventually(lambda: unlimited(lan, V4))
+    assert a.silent(within_s=0.6) and not unlimited(lan, V6)
+
+
 def test_maintenance_cannot_end_with_an_address_that_is_gone(lan):
     a = VipHost(lan, "a", g=[V4, V6])
     a.claim()

@@ -6,7 +6,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -183,28 +183,6 @@ def test_it_inherits_no_descriptor() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-
-
-@pytest.fixture
-def real_time() -> Iterator[None]:
-    """Be an agent with real-time priority for a while."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        pytest.skip("needs real-time priority")
-    yield
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-
-
-@pytest.mark.real
-@pytest.mark.usefixtures("real_time")
-def test_it_runs_with_ordinary_priority() -> None:
-    assert once("chrt -p $$ | head -1").why.endswith("SCHED_OTHER")
-
-
-def test_signals_are_as_usual() -> None:
-    told = once("grep SigIgn /proc/$$/status")
-    assert int(told.why.split()[1], 16) & (1 << signal.SIGTERM - 1 | 1 << signal.SIGPIPE - 1) == 0
 
 
 def test_it_leads_a_session_of_its_own() -> None:

@@ -1,5 +1,6 @@
 """Conflicts, rivals, links and interfaces: what is said and heard on a real wire in namespaces."""
 
+import ipaddress
 import json
 import os
 import signal
@@ -7,8 +8,9 @@ import time
 
 import pytest
 
-from hamgr.adapters.net.nics import interface_of
-from hamgr.adapters.net.probe import wire_owner, wire_owners
+from hamgr.adapters.net.neighbours import neighbours
+from hamgr.adapters.net.nics import Sighting, look
+from hamgr.adapters.net.probe import wire_owners
 from hamgr.adapters.net.vip import Vip
 from tests.adapters.vips import V4, V6, VipHost
 from tests.netns import Segment, eventually
@@ -221,12 +223,30 @@ def test_frames_carry_the_mac_that_the_interface_has_now(lan, vip):
 
 
 def test_the_wire_says_who_answers(lan, vip):
-    assert lan.call("client", wire_owner, vip[0], "eth0") is None
+    assert lan.call("client", all_owners, vip[0]) == []
     squat(lan, "b", vip)
-    assert lan.call("client", wire_owner, vip[0], "eth0") == lan.mac("b")
+    assert lan.call("client", all_owners, vip[0]) == [lan.mac("b")]
     squat(lan, "a", vip)
     assert lan.call("client", all_owners, vip[0]) == sorted([lan.mac("a"), lan.mac("b")])
-    assert lan.call("client", interface_of, Vip(*vip)) == "eth0"
+    assert lan.call("client", look, [Vip(*vip)]) == [Sighting("eth0", False)]
+    assert lan.call("b", look, [Vip(*vip)]) == [Sighting("eth0", True)]
+
+
+def test_who_has_no_agent_to_ask_sees_where_each_vip_is_and_for_how_long(lan):
+    lan.ip("a", "address add 10.0.0.100/32 dev eth0 valid_lft 7777 preferred_lft 7777")
+    vips = [Vip("10.0.0.100", 24), Vip("2001:db8::100", 64), Vip("192.0.2.9", 24)]
+    there, absent, elsewhere = lan.call("a", look, vips)
+    assert there.present and there.interface == "eth0" and 7000 < there.lifetime_s <= 7777
+    assert absent == Sighting("eth0", False)
+    assert elsewhere == Sighting("", False)
+
+
+def test_the_kernel_tells_whose_a_mac_is(lan, vip):
+    version = 6 if ":" in vip[0] else 4
+    packed = ipaddress.ip_address(lan.address("b", version)).packed
+    assert packed not in lan.call("a", neighbours)
+    lan.run("a", "ping", "-c1", "-W3", lan.address("b", version))
+    assert lan.call("a", neighbours)[packed] == lan.mac("b")
 
 
 def all_owners(address):
@@ -236,7 +256,7 @@ def all_owners(address):
 def test_who_asks_the_wire_leaves_no_trace_in_caches(lan):
     squat(lan, "b", V4)
     before = lan.ip("b", "neigh show dev eth0")
-    lan.call("client", wire_owner, V4[0], "eth0")
+    lan.call("client", all_owners, V4[0])
     assert lan.ip("b", "neigh show dev eth0") == before
 
 

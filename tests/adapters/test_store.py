@@ -44,6 +44,21 @@ def test_facts_and_maintenance_outlive_the_agent(tmp_path):
     assert again.maintenance() == {"web": 9}
 
 
+def test_with_a_maintenance_the_addresses_are_kept_that_the_group_had(tmp_path):
+    DirectoryStore(tmp_path, {"crm": ("10.0.0.100",)}).keep_maintenance("crm", 4, True)
+    store = DirectoryStore(tmp_path, {"crm": ("10.0.0.101",), "web": ("10.0.0.102",)})
+    assert store.kept_vips() == {"crm": ("10.0.0.100",)}
+    store.keep_maintenance("web", 5, True)
+    store.keep_maintenance("crm", 4, False)
+    assert DirectoryStore(tmp_path).kept_vips() == {"web": ("10.0.0.102",)}
+
+
+def test_a_maintenance_that_was_kept_without_addresses_is_read(tmp_path):
+    (tmp_path / "maintenance.json").write_text('{"groups": {"crm": 4}}')
+    store = DirectoryStore(tmp_path)
+    assert store.maintenance() == {"crm": 4} and store.kept_vips() == {"crm": ()}
+
+
 @pytest.mark.parametrize("name", ["incarnation.json", "facts.json", "maintenance.json"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b'{"incarnation": "x"}', b"[1"])
 def test_garbage_is_refused_with_its_path_and_a_remedy(tmp_path, name, content):

@@ -8,6 +8,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from tests.netns import PATIENCE_S
 
 pytestmark = pytest.mark.real
 
+DEBIANS = "/usr/bin/python3"
+UNIT = Path(deadman.__file__).parents[1] / "systemd/hamgr-deadman@.service"
 V4, V6 = "10.99.0.100/24", "fd00:99::100/64"
 
 
@@ -69,6 +72,15 @@ def status_kib(process: int, field: str) -> int:
     found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found
     return int(found[1])
+
+
+def act_is_over(agent: Agent) -> None:
+    """Return when the switch has verified its act and said so; until then it deletes what it finds.
+
+    It answers for a new deadline only afterwards, over the same socket.
+    """
+    agent.ask("deadline", 60_000, True)
+    agent.wait("event", "DeadlineSet")
 
 
 def ran(process: int) -> tuple[int, int]:
@@ -141,11 +153,12 @@ def test_nothing_is_confirmed_while_the_switch_does_not_run(armed):
 
 def test_it_acts_again_for_the_next_deadline_of_an_agent_that_lives(node, armed):
     node.removed_at(V4)
-    armed.ask("deadline", 60_000, False)
+    act_is_over(armed)
     node.add(V4)
     again = armed.ask("deadline", 200, False)
     assert node.removed_at(V4) >= again
-    assert armed.ask("facts")["acts"] >= 2
+    act_is_over(armed)
+    assert armed.ask("facts")["acts"] == 2
 
 
 def test_an_address_that_comes_back_past_the_deadline_goes_again(node, armed):
@@ -300,11 +313,46 @@ def test_it_is_small_and_locked_and_knows_nothing_of_hamgr(armed):
     if facts["memory"] == "locked":
         assert status_kib(armed.switch, "VmLck") > 8 * 1024
     modules = subprocess.run(
-        [sys.executable, "-I", "-S", "-c",
+        [sys.executable, *deadman.OPTIONS, "-c",
          f"import sys, runpy; runpy.run_path({deadman.__file__!r}); print(*sys.modules)"],
-        check=True, capture_output=True, text=True).stdout.split()
+        check=True, capture_output=True, text=True, env=deadman.ENVIRONMENT).stdout.split()
     assert "asyncio" not in modules
     assert not [name for name in modules if name.startswith(("hamgr", "msgspec", "site"))]
+
+
+@pytest.fixture
+def as_the_unit_does(tmp_path):
+    """The switch with Debian's Python, by the command of its unit; its process and its word."""
+    if not Path(DEBIANS).exists():
+        pytest.skip(f"{DEBIANS}: there is none")
+    [command] = re.findall(r"^ExecStart=(.+)", UNIT.read_text(), re.MULTILINE)
+    command = command.replace("/opt/hamgr/bin/python3", DEBIANS)
+    command = command.replace("/opt/hamgr/libexec/hamgr/deadman.py", deadman.__file__)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(PATIENCE_S)
+    with ours, (tmp_path / "page").open("wb+") as page, (tmp_path / "lock").open("wb") as lock:
+        page.truncate(deadman.PAGE)
+        with theirs:
+            process = subprocess.Popen(command.split(), stdin=theirs,
+                                       env={**os.environ, "PYTHONPATH": "/nowhere"})
+        try:
+            socket.send_fds(ours, [deadman.HELLO], [page.fileno(), lock.fileno()])
+            yield process.pid, ours.recv(deadman.LARGEST).decode()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_as_its_unit_starts_it_with_debians_python_it_is_smaller_still(as_the_unit_does):
+    """16 MiB is what is promised; the rest is room for other builds of Python and libc."""
+    process, word = as_the_unit_does
+    if not word.endswith("\tlocked"):
+        pytest.skip(f"memory cannot be locked here: {word}")
+    assert status_kib(process, "VmLck") > 8 * 1024
+    assert status_kib(process, "VmRSS") <= 14.5 * 1024
+    began_with = dict(line.split("=", 1) for line in
+                      Path(f"/proc/{process}/environ").read_text().split("\0") if line)
+    assert began_with == deadman.ENVIRONMENT
 
 
 def test_it_runs_above_the_agent_where_that_is_allowed(armed):

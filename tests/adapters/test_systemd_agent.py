@@ -7,11 +7,12 @@ import json
 
 import pytest
 
-from tests.adapters.systemd_node import SystemdNode
+from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
 from tests.agent.machine import zookeeper
 from tests.netns import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = pytest.mark.real
+slow = pytest.mark.slow
 
 VIP = "10.0.0.100"
 CONFIG = f"""\
@@ -38,9 +39,10 @@ BOOT_S = 60
 
 @pytest.fixture
 def node(tmp_path):
+    skip_unless_it_runs()
     with SystemdNode(tmp_path) as made, zookeeper(made, "node", tmp_path / "zookeeper"):
         made.install("-m hamgr", FASTER)
-        settings = made.upper / "etc/hamgr"
+        settings = made.root / "etc/hamgr"
         settings.mkdir(exist_ok=True)
         (settings / "hamgr.toml").write_text(CONFIG)
         (settings / "cluster.key").write_text("00" * 32 + "\n")
@@ -75,6 +77,7 @@ def test_it_is_ready_with_its_switch_in_a_unit_of_its_own(node):
     assert started["HAMGR_EPOCH"].isdigit()
 
 
+@slow
 def test_a_hook_has_neither_the_managers_socket_nor_more_capabilities_than_the_unit(node):
     promoted = node.do("cat", "/run/promoted")
     assert "HAMGR_GROUP=crm" in promoted
@@ -82,15 +85,17 @@ def test_a_hook_has_neither_the_managers_socket_nor_more_capabilities_than_the_u
     assert f"CapBnd:\t{1 << 12 | 1 << 13:016x}" in promoted
 
 
-@pytest.mark.parametrize("whom", ["main", "all"])
+@pytest.mark.parametrize("whom", ["main", pytest.param("all", marks=slow)])
 def test_killed_it_loses_its_address_to_the_switch_and_comes_back(node, whom):
     before = show(node, "MainPID")
     node.do("systemctl", "kill", f"--kill-whom={whom}", "--signal=KILL", "hamgr.service")
     eventually(lambda: "verified" in log(node, "-u", "hamgr-deadman@*"))
     eventually(lambda: show(node, "MainPID") not in ("0", before), within_s=BOOT_S)
+    assert "nothing of cluster solo is left" in log(node, "-u", "hamgr.service"), "ExecStopPost="
     until_active(node)
 
 
+@slow
 def test_frozen_it_loses_its_address_and_is_replaced_by_the_watchdog(node):
     before = show(node, "MainPID")
     node.do("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "hamgr.service")
@@ -106,6 +111,7 @@ def test_a_restart_is_an_orderly_stop_and_a_start(node):
     until_active(node)
 
 
+@slow
 def test_a_reload_says_so_and_ends(node):
     node.do("systemctl", "reload", "hamgr.service")
     eventually(lambda: "has not changed" in log(node, "-u", "hamgr.service"))
@@ -127,3 +133,25 @@ def test_in_maintenance_a_restart_and_a_crash_leave_the_address_alone(node, how)
     watched.kill()
     assert "Deleted" not in watched.communicate()[0]
     assert node.has("node", VIP)
+
+
+@slow
+def test_the_last_words_of_an_agent_that_was_killed(node):
+    node.do("sh", "-c", "mkdir -p /run/systemd/system/hamgr.service.d && printf "
+            "'[Service]\\nRestart=no\\nExecStopPost=\\n' "
+            ">/run/systemd/system/hamgr.service.d/z.conf && systemctl daemon-reload")
+    node.do("logger", "--tag=hamgr", "--priority=user.err", "a disk\nis on fire")
+    node.do("setpriv", "--reuid=65534", "logger", "--tag=hamgr", "--priority=user.err", "not root")
+    node.do("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "hamgr.service")
+    eventually(lambda: show(node, "ActiveState") == "failed")
+    eventually(lambda: "Failed with result" in log(node, "-u", "hamgr.service"))
+    text = node.do("/opt/hamgr/bin/hamgr", "status", check=False)
+    assert "last words of the agent here" in text
+    survey = json.loads(node.do("/opt/hamgr/bin/hamgr", "status", "--json", check=False))
+    words = [(word["level"], word["by"], word["text"]) for word in survey["last_words"]]
+    assert words[-1] == ("warning", "systemd", "hamgr.service: Failed with result 'signal'.")
+    assert ("error", "hamgr", "a disk\nis on fire") in words
+    assert all(word[2] != "not root" for word in words) and len(words) <= 6
+    assert all(word["time"] in text for word in survey["last_words"])
+    verdict = text.index(f"{survey['verdict']}:\n")
+    assert text.index("a disk") < text.index("Failed with result") < verdict

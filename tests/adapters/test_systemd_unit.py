@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hamgr.adapters.switch import SOCKET_NAME
-from tests.adapters.systemd_node import ROOT, SystemdNode
+from tests.adapters.systemd_node import ROOT, SystemdNode, skip_unless_it_runs
 from tests.netns import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = pytest.mark.real
+slow = pytest.mark.slow
 
 STANDIN = Path(__file__).with_name("standin.py")
 VIP = "10.99.0.100"
@@ -20,6 +21,7 @@ UNITS = sorted((ROOT / "systemd").glob("*.service")) + sorted((ROOT / "systemd")
 
 @pytest.fixture
 def node(tmp_path):
+    skip_unless_it_runs()
     with SystemdNode(tmp_path) as made:
         made.install(STANDIN, FASTER)
         made.boot()
@@ -59,6 +61,7 @@ def test_ready_arrives_and_the_switch_has_a_control_group_of_its_own(node):
     assert node.has("node", VIP)
 
 
+@slow
 def test_what_a_hook_mounts_is_mounted_on_the_machine(node):
     mounts = "readlink /proc/{}/ns/mnt"
     agent = show(node, "MainPID")
@@ -82,6 +85,7 @@ def test_the_switch_outlives_a_kill_of_the_agent_or_of_its_whole_group(node, who
     assert switches(node)
 
 
+@slow
 def test_a_frozen_agent_loses_its_address_first_and_is_restarted_by_the_watchdog(node):
     before = show(node, "MainPID")
     node.do("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "hamgr.service")
@@ -102,6 +106,7 @@ def test_a_stop_ends_the_switch_too_and_the_next_start_finds_its_socket(node):
     assert show(node, "StatusText") == "switch in its own unit"
 
 
+@slow
 def test_at_shutdown_the_switch_goes_after_the_agent(node):
     journal = node.root / "var/log/journal"
     node.do("mkdir", "-p", "/var/log/journal")
@@ -123,6 +128,7 @@ def restart_without(node, *how_to_break: str) -> None:
     node.do("systemctl", "start", "hamgr.service")
 
 
+@slow
 @pytest.mark.parametrize("how_to_break", [
     NO_SOCKET, ("rm", "/opt/hamgr/bin/python3")], ids=["no socket", "broken unit"])
 def test_without_its_unit_the_switch_is_the_agents_child(node, how_to_break):
@@ -131,6 +137,7 @@ def test_without_its_unit_the_switch_is_the_agents_child(node, how_to_break):
     assert "no dead-man's switch at" in log(node, "hamgr.service") or how_to_break is NO_SOCKET
 
 
+@slow
 @pytest.mark.parametrize("whom", ["main", "all"])
 def test_a_child_dies_with_the_agent_so_the_cleanup_finds_the_address(node, whom):
     """Why the switch has a unit of its own: what is left of this one's group systemd kills."""
@@ -140,6 +147,7 @@ def test_a_child_dies_with_the_agent_so_the_cleanup_finds_the_address(node, whom
     assert "the address: True" in cleanup_said(node, 2)
 
 
+@slow
 def test_reports_are_found_in_the_journal_by_their_fields(node):
     entry = json.loads(node.do("journalctl", "-o", "json", "HAMGR_GROUP=crm"))
     assert (entry["MESSAGE"], entry["HAMGR_EPOCH"], entry["HAMGR_REASON"]) == (

@@ -6,15 +6,18 @@ import os
 import random
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from hamgr.adapters.udp import DRAINED_MAX, UdpTransport
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.types import SECOND
 from hamgr.core.wire import Wire
 
 WIRE = Wire("crm", [bytes(32)])
@@ -122,6 +125,48 @@ def test_what_is_not_ours_is_counted_by_reason() -> None:
             assert both.node["n2"].counters() == {
                 "dropped.source": 1, "dropped.foreign": 2, "dropped.mac": 1, "dropped.cluster": 1,
                 "received": 1}
+            assert both.node["n2"].dropped_lately() == {
+                "source": 1, "foreign.n1": 2, "mac.n1": 1, "cluster.n1": 1}
+    asyncio.run(story())
+
+
+def test_a_replay_is_counted_and_the_copy_over_another_ring_is_none() -> None:
+    async def story() -> None:
+        async with pair(rings=2) as both:
+            first, second = (replace(heartbeat("n1"), sequence=number) for number in (1, 2))
+            for said in (first, second):
+                both.node["n1"].send("n2", said)
+                for _ in range(2):
+                    await both.inbox["n2"].next()
+            assert both.node["n2"].counters() == {"received": 4}
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.bind((both.addresses["n1"][1], 0))
+                for said in (second, first, replace(second, incarnation=0, sequence=9)):
+                    sock.sendto(WIRE.encode(said), (both.addresses["n2"][1], both.port))
+                    await both.inbox["n2"].next()
+            assert both.node["n2"].counters() == {"received": 7, "repeated": 3}
+            assert both.node["n2"].dropped_lately() == {"repeated.n1": 3}
+    asyncio.run(story())
+
+
+def test_what_was_dropped_is_told_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is wound on: nobody waits for a minute."""
+    async def story() -> None:
+        async with pair(rings=1) as both:
+            (target,), (source,) = both.addresses["n2"], both.addresses["n1"]
+            clock = time.monotonic_ns()
+            monkeypatch.setattr("hamgr.adapters.udp.time.monotonic_ns", lambda: clock)
+            for told in (1, 2, 1):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.bind((source, 0))
+                    sock.sendto(b"noise", (target, both.port))
+                both.node["n1"].send("n2", heartbeat("n1"))
+                await both.inbox["n2"].next()
+                assert both.node["n2"].dropped_lately().get("foreign.n1") == told
+                clock += 31 * SECOND if told == 1 else 60 * SECOND
+            clock += 60 * SECOND
+            assert both.node["n2"].dropped_lately() == {}
+            assert both.node["n2"].counters()["dropped.foreign"] == 3
     asyncio.run(story())
 
 

@@ -10,10 +10,13 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.security import make_acl
 
-from hamgr.adapters.zookeeper import NotSent, ZooKeeper, connected
+from hamgr.adapters.zookeeper import NotSent, ZooKeeper, connected, deadline_for
+from hamgr.coding import encode
 from hamgr.core.effects import Op
 from hamgr.core.events import RecordRead, ZooKeeperChanged
-from hamgr.core.records import History, Leader, Request, Root, encode
+from hamgr.core.records import History, Leader, Request, Root
+from hamgr.core.timing import Timing
+from hamgr.core.types import MILLISECOND
 from tests.coordinator import (
     CONFLICT,
     DONE,
@@ -167,7 +170,13 @@ async def test_what_cannot_be_read_is_logged_once_and_counts_as_unread(server: S
     cluster = uuid.uuid4().hex
     logged: list[str] = []
     handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    found = asyncio.Event()
+
+    def note(record: logging.LogRecord) -> None:
+        logged.append(record.getMessage())
+        found.set()
+
+    handler.emit = note  # type: ignore[method-assign]
     logging.getLogger("hamgr.adapters.zookeeper").addHandler(handler)
     try:
         async with nodes([server], cluster=cluster) as (n1,):
@@ -178,6 +187,7 @@ async def test_what_cannot_be_read_is_logged_once_and_counts_as_unread(server: S
             await submit(lambda zk: zk.set_async(n1.zk.tree.at("leader"), b'{"term": "one"}'))
             n1.zk.read(("leader", "plan"))
             await n1.until(lambda e: len(n1.reads("plan")) == 2)
+            await asyncio.wait_for(found.wait(), 10)
             assert n1.reads("leader")[-1].version == 0
             assert len(logged) == 1 and "'leader'" in logged[0]
             repaired = await submit(
@@ -224,6 +234,12 @@ def test_a_command_is_told_when_no_server_is_there() -> None:
         asyncio.run(look())
 
 
+def test_a_call_takes_half_a_claim_at_most() -> None:
+    """A renewal that hangs in one server must leave time for another (rule 6)."""
+    assert deadline_for(Timing()) == 1.0
+    assert deadline_for(Timing(claim=400 * MILLISECOND)) == 0.2
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "."])
 def test_a_cluster_name_that_is_no_path_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="named"):
@@ -265,3 +281,29 @@ async def test_the_session_record_of_an_earlier_life_is_replaced(server: Server)
     finally:
         await asyncio.to_thread(earlier.stop)
         await asyncio.to_thread(earlier.close)
+
+
+@story
+async def test_the_session_record_tells_the_macs_that_the_node_has_now(server: Server) -> None:
+    macs: list[str] = []
+    async with nodes([server], macs=lambda: macs) as (n1,):
+        async def told() -> object:
+            return (await n1.zk.tree.sessions()).get("n1", {}).get("macs")
+
+        async def until_told(wanted: list[str]) -> None:
+            async with asyncio.timeout(TIMEOUT_S):
+                while await told() != wanted:
+                    pass
+
+        await until_told([])
+        macs.append("02:00:00:00:00:01")
+        n1.zk.announce_again()
+        await until_told(["02:00:00:00:00:01"])
+        session = n1.zk._current()
+        path = n1.zk.tree.at("sessions/n1")
+        before = await session.submit(lambda zk: zk.exists_async(path))
+        n1.zk.announce_again()
+        assert n1.zk._announcing is not None
+        await n1.zk._announcing
+        after = await session.submit(lambda zk: zk.exists_async(path))
+        assert after.version == before.version, "written although nothing had changed"

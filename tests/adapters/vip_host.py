@@ -6,26 +6,56 @@ lines of their own. A real agent would need a cluster to have a right to any add
 """
 
 import asyncio
+import ctypes
 import json
+import os
+import signal
+import struct
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from hamgr.adapters.net.addresses import Addresses
+from hamgr.adapters.net.rtnetlink import Rtnetlink
 from hamgr.adapters.net.vip import Vip
+from hamgr.core.events import Event
 
 
-def say(**fields):
+def say(**fields: object) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 
-def post(event):
+def post(event: Event) -> None:
     say(event=type(event).__name__, at=time.monotonic(), **msgspec.to_builtins(event))
 
 
-async def obey(addresses, method, *arguments):
+def freeze_before_netlink(netlink: Rtnetlink) -> None:
+    """Be frozen (SIGSTOP) at the next change of addresses, after it was decided on."""
+    apply = netlink.apply
+
+    def frozen(messages: Sequence[bytes]) -> list[int]:
+        vars(netlink).pop("apply")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return apply(messages)
+
+    vars(netlink)["apply"] = frozen
+
+
+def set_net_admin(wanted: bool) -> None:
+    """Put CAP_NET_ADMIN into this thread's effective set, or take it out (capget(2))."""
+    libc, header = ctypes.CDLL(None, use_errno=True), struct.pack("=Ii", 0x20080522, 0)
+    sets = ctypes.create_string_buffer(24)
+    assert libc.capget(header, sets) == 0
+    words = list(struct.unpack("=6I", sets.raw))
+    words[0] = words[0] | 1 << 12 if wanted else words[0] & ~(1 << 12)
+    assert libc.capset(header, struct.pack("=6I", *words)) == 0, ctypes.get_errno()
+
+
+async def obey(addresses: Addresses, method: str, *arguments: Any) -> Any:
     if method == "modules":
         return sorted(name for name in sys.modules if name.partition(".")[0] == "scapy")
     if method == "clean":
@@ -33,18 +63,24 @@ async def obey(addresses, method, *arguments):
     if method == "withdrawal_messages":
         return {group: [message.hex() for message in messages]
                 for group, messages in addresses.withdrawal_messages().items()}
+    if method == "freeze_before_netlink":
+        return freeze_before_netlink(addresses._kernel._netlink)
+    if method == "break_socket":
+        return addresses._kernel._netlink._socket.close()
+    if method == "may_change_addresses":
+        return set_net_admin(*arguments)
     if method == "reclaim":
         addresses.withdraw(arguments[0], 1)
         return addresses.claim(arguments[0], 2, "none")
     return getattr(addresses, method)(*arguments)
 
 
-async def main():
+async def main() -> None:
     groups = {group: tuple(Vip(*vip) for vip in vips)
               for group, vips in json.loads(sys.argv[1]).items()}
-    told = []
+    told: list[bool] = []
 
-    def interfaces_changed():
+    def interfaces_changed() -> None:
         told.append(True)
         if len(told) > 1:
             say(event="interfaces")

@@ -2,13 +2,14 @@
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from tests.netns import PATIENCE_S, Segment
+from tests.netns import PATIENCE_S, Segment, eventually
 
 HOST = Path(__file__).with_name("vip_host.py")
 V4, V6 = ("10.0.0.100", 24, None), ("2001:db8::100", 64, None)
@@ -28,10 +29,32 @@ class VipHost:
 
     def tell(self, method: str, *arguments: Any) -> Any:
         """Call a method of Addresses and return its result."""
+        self.begin(method, *arguments)
+        return self.result()
+
+    def begin(self, method: str, *arguments: Any) -> None:
+        """Call a method of Addresses that may take long."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([method, *arguments]) + "\n")
         self.process.stdin.flush()
+
+    def result(self) -> Any:
+        """Wait for the result of what was begun."""
         return self._answers.get(timeout=PATIENCE_S)["answer"]
+
+    def frozen(self) -> bool:
+        """Whether the process is stopped (SIGSTOP)."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    def freeze(self) -> None:
+        """Stop the process now."""
+        self.process.send_signal(signal.SIGSTOP)
+        eventually(self.frozen)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def event(self, name: str, **facts: Any) -> dict[str, Any]:
         """Wait for the next event; it must be this one."""

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,18 @@ promote = ["/bin/sh", "-c", "echo promote $HAMGR_EPOCH >> {folder}/hooks"]
 demote = ["{folder}/demote"]
 """
 
+SERVER = f"""
+import socket
+listener = socket.create_server(("0.0.0.0", 5000))
+client = socket.create_connection(("{VIP}", 5000), source_address=("10.0.0.1", 0))
+served = listener.accept()[0]
+print("connected")
+try:
+    served.recv(1)
+except OSError as error:
+    print(error)
+"""
+
 
 class Machine:
     """One node, the only one of its cluster: what it holds, it holds by its own vote."""
@@ -52,6 +64,7 @@ class Machine:
         self.told.bind(str(folder / "notify"))
         self.heard: list[str] = []
         self.agent: subprocess.Popen[Any] | None = None
+        self._server: subprocess.Popen[Any] | None = None
 
     @property
     def cluster(self) -> str:
@@ -86,6 +99,12 @@ class Machine:
             ["ip", "netns", "exec", self.lan.namespace("n1"), sys.executable, "-m", "hamgr", *argv],
             capture_output=True, text=True, check=False)
 
+    def enter_maintenance(self) -> None:
+        """Have everything in maintenance, and wait until its addresses have no end."""
+        done = self.hamgr("maintenance", "on", "--yes", "--run-dir", str(self.run_dir))
+        assert done.returncode == 0, done.stdout + done.stderr
+        eventually(lambda: self.status()["addresses"][0]["lifetime_s"] is None)
+
     def until_told(self, wanted: str) -> None:
         """Wait until the service manager is told something that begins so."""
         while not any(line.startswith(wanted) for line in self.heard):
@@ -108,6 +127,19 @@ class Machine:
 
     def has_vip(self) -> bool:
         return self.lan.has("n1", VIP)
+
+    def serve_a_client(self) -> Callable[[], str]:
+        """Have a connection to the VIP, both ends here; return what waits for the server's word."""
+        self._server = self.lan.start("n1", sys.executable, "-uc", SERVER,
+                                      stdout=subprocess.PIPE, text=True)
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline() == "connected\n"
+        return self._server.stdout.readline
+
+    def connections(self) -> int:
+        """How many TCP connections the kernel has whose own end is the VIP."""
+        return len(self.lan.run("n1", "ss", "-Htn", "state", "established", "src",
+                                VIP).splitlines())
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = client.first(self.run_dir, {"do": "status"})["status"]
@@ -144,6 +176,9 @@ class Machine:
     def close(self) -> None:
         if self.agent is not None and self.agent.poll() is None:
             self.kill_all()
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
         self.told.close()
 
 

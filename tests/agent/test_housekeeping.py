@@ -10,7 +10,7 @@ from hamgr.agent.disk import Disk
 from hamgr.agent.housekeeping import COLLECTION, QUIET, ROOM, Housekeeping
 from hamgr.agent.recorder import Recorder, read
 from hamgr.core.effects import Effect, Report, SetDeadline, Write
-from hamgr.core.events import Tick
+from hamgr.core.events import StopAsked, Tick
 from hamgr.core.reasons import Reason
 from hamgr.core.types import MILLISECOND, SECOND, Instant
 
@@ -26,7 +26,8 @@ class House:
         self.recorder, self.disk = Recorder(directory), Disk()
         self.house = Housekeeping(
             self.recorder, self.disk, collect=lambda: self.collected.append(self.now),
-            notify=self.told.append, status=lambda now: self.line, watchdog=watchdog)
+            notify=self.told.append, status=lambda now: self.line, watchdog=watchdog,
+            stop_takes=300 * SECOND)
         self.house.flush = lambda now: None  # type: ignore[method-assign]
 
     def tick(self, after: int, *effects: Effect, room: int = 100 * MILLISECOND) -> None:
@@ -81,6 +82,18 @@ def test_without_a_watchdog_nothing_is_fed() -> None:
     house = House()
     house.tick(100 * MILLISECOND)
     assert "WATCHDOG=1" not in house.told
+
+
+def test_a_stop_is_given_the_time_that_its_services_may_take_and_no_more() -> None:
+    """systemd would kill it at TimeoutStopSec, in the middle of a demote (sd_notify(3))."""
+    house = House()
+    house.tick(10 * SECOND)
+    assert house.told == ["STATUS=member in round 1"]
+    house.house.record(house.now, StopAsked(why="asked to"), [])
+    for _ in range(600):
+        house.tick(SECOND)
+    extensions = [line for line in house.told if line == "EXTEND_TIMEOUT_USEC=10000000"]
+    assert len(extensions) == 60
 
 
 def test_the_status_is_told_when_it_changes() -> None:

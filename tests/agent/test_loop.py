@@ -17,8 +17,8 @@ from hamgr.core.events import (
     ZooKeeperChanged,
 )
 from hamgr.core.records import Request
-from hamgr.core.snapshot import Snapshot
 from hamgr.core.types import MILLISECOND, NEVER, Instant, Outcome
+from hamgr.snapshot import Snapshot
 
 
 class Timer:

@@ -7,16 +7,16 @@ from msgspec.structs import replace
 from hamgr.agent.facts import AgentStatus, KernelAddress, Process
 from hamgr.core.heartbeat import GroupWord
 from hamgr.core.records import GroupPlan, Leader, Plan, Right, Seat, Voters
-from hamgr.core.snapshot import GroupView, PeerView, Snapshot
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing
-from hamgr.core.types import MILLISECOND, SECOND, SeatState
+from hamgr.core.types import MILLISECOND, SECOND, Maintenance, SeatState
+from hamgr.snapshot import GroupView, PeerView, Snapshot
 
 SPEC = ClusterSpec(
     name="crm",
     nodes=(NodeSpec(name="n1"), NodeSpec(name="n2"), NodeSpec(name="n3", witness=True)),
     groups=(GroupSpec(name="crm", nodes=("n1", "n2")),))
-RINGS = {f"n{n}": (f"10.0.0.{n}", f"10.1.0.{n}") for n in (1, 2, 3)}
+RINGS: dict[str, tuple[str, ...]] = {f"n{n}": (f"10.0.0.{n}", f"10.1.0.{n}") for n in (1, 2, 3)}
 VIPS = (
     KernelAddress(group="crm", address="10.0.0.100/24", interface="eth0", present=False),
     KernelAddress(group="crm", address="2001:db8::100/64", interface="eth0", present=False),
@@ -69,16 +69,16 @@ def status(view: Snapshot | None = None, **changes: Any) -> AgentStatus:
     return replace(answer, **changes)
 
 
-def on_the_owner(**group_changes: Any) -> AgentStatus:
+def on_the_owner(maintenance: Maintenance = Maintenance.OFF) -> AgentStatus:
     """The same with n2 active: a failover that the leader has recorded already."""
     holder = Right(node="n2", incarnation=2, round=1, epoch=8)
     view = snapshot(
-        plan=plan(holder=holder, heir=None, why="n2 took over"), leading=True,
-        leader=Leader(term=4, node="n2", incarnation=2),
+        plan=plan(holder=holder, heir=None, why="n2 took over", maintenance=maintenance),
+        leading=True, leader=Leader(term=4, node="n2", incarnation=2),
         seats={"n1": seat(SeatState.DEAD), "n2": seat(), "n3": seat()},
         peers=(peer("n1", heard_ago=42 * SECOND, accused=True, accused_by=("n2", "n3"),
                     blocked=True, rings_ago=(42 * SECOND, 42 * SECOND)), peer("n3")),
         groups=(group(role="holder", phase="active", epoch=8, armed=True,
-                      active_for=41 * SECOND, why="n1 is out", **group_changes),))
+                      active_for=41 * SECOND, why="n1 is out"),))
     return status(view, addresses=tuple(replace(vip, present=True, lifetime_s=2) for vip in VIPS),
                   layers={"crm": ("deadline", "switch", "lifetime")})

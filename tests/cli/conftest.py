@@ -1,6 +1,7 @@
 """An agent's control socket that gives a canned answer: what a command makes of answers is tested
 here; a real agent's answers are tested with a real agent."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ def agent(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, contextlib.suppress(ConnectionError):  # killed while it was told
                 (tmp_path / "asked").write_bytes(connection.recv(65536))
                 connection.sendall(answer)
 

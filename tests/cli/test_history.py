@@ -71,3 +71,9 @@ def test_nothing_recorded_is_said(tmp_path: Path) -> None:
     result = CliRunner().invoke(history, ["--local", "--state-dir", str(tmp_path)])
     assert result.exit_code == 3
     assert "no agent has recorded anything" in result.output
+
+
+def test_all_without_local_is_refused_with_the_remedy() -> None:
+    result = CliRunner().invoke(history, ["--all"])
+    assert result.exit_code != 0
+    assert "add --local" in result.output

@@ -72,7 +72,9 @@ def test_a_missing_module_spoils_neither_help_nor_other_commands_but_is_not_hidd
                        "gone": Entry("hamgr.cli.gone:gone", "Is not there.")}, help="")
     assert CliRunner().invoke(group, ["--help"]).exit_code == 0
     assert CliRunner().invoke(group, ["config", "check", str(SAMPLE)]).exit_code == 0
-    assert isinstance(CliRunner().invoke(group, ["gone"]).exception, ModuleNotFoundError)
+    gone = CliRunner().invoke(group, ["gone"])
+    assert gone.exit_code == 70
+    assert "ModuleNotFoundError" in gone.output
 
 
 def test_version() -> None:
@@ -83,8 +85,51 @@ def test_version() -> None:
     ("swichover", "did you mean 'switchover'?"), ("xyzzy", "No such command 'xyzzy'")])
 def test_a_wrong_command_is_refused_with_the_nearest_right_one(wrong: str, words: str) -> None:
     result = CliRunner().invoke(main, [wrong])
-    assert result.exit_code == 2
+    assert result.exit_code == 64
     assert words in result.output
+
+
+@pytest.mark.parametrize("argv", [
+    [], ["--bogus"], ["status", "--bogus"], ["switchover"], ["maintenance", "perhaps"],
+    ["config"], ["config", "chek"], ["lab", "fault", "crash"], ["lab", "up", "--nodes", "many"],
+    ["history", "--last", "0"]], ids=" ".join)
+def test_a_wrong_command_line_looks_like_no_state_of_the_cluster(argv: list[str]) -> None:
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 64, result.output
+    assert "Usage: " in result.output
+
+
+def test_a_bug_looks_like_no_state_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bug is planted: none is known."""
+    def survey(*_: object) -> None:
+        raise AssertionError("planted")
+
+    monkeypatch.setattr("hamgr.cli.status.take", survey)
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 70
+    assert "AssertionError: planted" in result.output
+    assert "this is a bug of hamgr" in result.output
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "config"])
+def test_help_says_what_the_exit_status_means_and_which_variables_are_read(name: str) -> None:
+    shown = " ".join(CliRunner().invoke(main, [name, "--help"]).output.split())
+    assert "Exit status: 0 " in shown
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    for option in command.params:
+        if isinstance(option.envvar, str):
+            assert f"env var: {option.envvar}" in shown
+
+
+def test_a_reader_that_goes_away_is_no_bug() -> None:
+    command = [sys.executable, "-m", "hamgr", "config", "show", str(SAMPLE)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    with process.stderr as said:
+        assert b"bug" not in said.read()
+    assert process.wait() == 1
 
 
 def test_python_m_hamgr_is_the_same_command() -> None:

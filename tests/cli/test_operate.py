@@ -118,6 +118,25 @@ def test_what_can_hurt_is_not_done_unasked(
     assert not (run_dir / "asked").exists()
 
 
+def test_json_is_one_object_also_when_nobody_can_be_asked(agent: Agent) -> None:
+    run_dir = agent(lines(DONE))
+    result = CliRunner().invoke(switchover, ["crm", "--json", "--run-dir", str(run_dir)])
+    assert result.exit_code == 1
+    assert "crm is stopped where it runs" in result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["state"], answer["source"]) == ("refused", "nothing")
+    assert "give --yes" in answer["why"]
+    assert not (run_dir / "asked").exists()
+
+
+def test_an_option_that_would_mean_nothing_is_refused(agent: Agent) -> None:
+    run_dir = agent(lines(DONE))
+    code, output = run(maintenance, run_dir, "on", "--owner-is-down", "--yes")
+    assert code != 0
+    assert "--owner-is-down goes with `maintenance off` alone: leave it out" in output
+    assert not (run_dir / "asked").exists()
+
+
 @pytest.mark.parametrize(("command", "argv"), [(resume, ["n2"]), (maintenance, ["off"])])
 def test_what_cannot_hurt_is_done_unasked(
         agent: Agent, command: click.Command, argv: list[str]) -> None:

@@ -1,31 +1,31 @@
 """`hamgr status`: what it says of a cluster, word for word, and which exit status that is."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from msgspec.structs import replace
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.cli import client, from_agent, from_records, probing, render
-from hamgr.cli.status import status as command
-from hamgr.cli.survey import EXIT, Survey, Wire
+from hamgr.cli import from_agent, from_records, probing, render
+from hamgr.cli.from_records import Here
+from hamgr.cli.survey import EXIT, Answer, Survey, VipRow, Wire
 from hamgr.core.heartbeat import GroupWord
 from hamgr.core.records import Leader, Request, Root
 from hamgr.core.types import SECOND, Maintenance, SeatState
+from hamgr.snapshot import ServiceView
 from tests.cli import cluster
 from tests.cli.cluster import group, on_the_owner, peer, plan, seat, snapshot
 
-FROM_N1 = {vip.address: Wire(asked=True, mac="02:00:00:00:00:01", node="n1")
-           for vip in cluster.VIPS}
+
+def heard(*answers: tuple[str, str]) -> dict[str, Wire]:
+    """These answered for each address: MAC and node."""
+    every = tuple(Answer(mac=mac, node=node) for mac, node in answers)
+    return {vip.address: Wire(asked=True, mac=every[0].mac, node=every[0].node, answers=every)
+            for vip in cluster.VIPS}
+
+
+FROM_N1 = heard(("02:00:00:00:00:01", "n1"))
 SILENT = {vip.address: Wire(asked=True) for vip in cluster.VIPS}
 
 HEALTHY = """\
@@ -127,7 +127,8 @@ def test_the_json_keeps_its_schema() -> None:
         "asked": "the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)",
         "cluster": "crm", "cluster_id": "5f3a", "node": "n2", "leader": "n1", "term": 3,
         "plan_revision": 31, "zookeeper": "connected", "voters_heard": 3, "voters": 3,
-        "survives": 1, "requests": (), "problems": (), "verdict": "healthy",
+        "survives": 1, "requests": (), "last_words": (), "problems": (), "verdict": "healthy",
+        "notes": (), "counters": {},
         "nodes": ({
             "name": "n1", "state": "member", "alive": True, "voter": True, "witness": False,
             "standby": False, "leads": True, "heard_ms": 31.0, "incarnation": 4, "round": 1,
@@ -140,12 +141,14 @@ def test_the_json_keeps_its_schema() -> None:
             "accused_by": (), "version": "0.1.0", "note": "witness"}),
         "groups": ({
             "name": "crm", "holder": "n1", "heir": "n2", "epoch": 7, "active": ("n1",),
-            "phase": "inactive", "active_for_s": None, "maintenance": "off", "handover": False,
+            "moving": (), "phase": "inactive", "active_for_s": None, "maintenance": "off",
+            "handover": False,
             "guarded_by": ("switch",), "why": "n2 is heir, epoch 8",
             "vips": tuple({
                 "address": address, "plan": "n1", "kernel": False, "interface": "eth0",
                 "lifetime_s": None,
-                "wire": {"asked": True, "mac": "02:00:00:00:00:01", "node": "n1", "why": ""},
+                "wire": {"asked": True, "mac": "02:00:00:00:00:01", "node": "n1", "why": "",
+                         "answers": ({"mac": "02:00:00:00:00:01", "node": "n1"},)},
             } for address in ("10.0.0.100/24", "2001:db8::100/64"))},),
     }
 
@@ -158,6 +161,7 @@ def with_vips(answer: AgentStatus, **changes: Any) -> AgentStatus:
     return replace(answer, addresses=tuple(replace(vip, **changes) for vip in answer.addresses))
 
 
+IDLE = peer("n1", words=())
 WORD = GroupWord("crm", 8, 0, True, True)
 
 
@@ -166,6 +170,10 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "crm is active nowhere (the plan has it on n1)"),
     (other(peers=(peer("n1"), peer("n3", words=(WORD,)))), {}, "failed",
      "crm is active on n1 and n3"),
+    (other(peers=(peer("n1"), peer("n3", words=(WORD._replace(up=False),)))), {}, "failed",
+     "crm is active on n1 and n3"),
+    (other(peers=(peer("n1", words=(WORD._replace(up=False),)), peer("n3"))), {}, "failed",
+     "crm is active nowhere: it is on its way up or down on n1"),
     (other(peers=(peer("n1", words=()), peer("n3", words=(WORD,)))), {}, "failed",
      "crm is active on n3, but the plan has it on n1"),
     (with_vips(cluster.status(), present=True), {}, "failed",
@@ -174,8 +182,18 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "crm is active on n2, but 10.0.0.100/24 is not there"),
     (on_the_owner(), FROM_N1, "failed", "n1 answers for 10.0.0.100/24 too"),
     (cluster.status(), SILENT, "failed", "nobody answers for 10.0.0.100/24 on the wire"),
-    (cluster.status(), {address: replace(wire, node="n3") for address, wire in FROM_N1.items()},
-     "failed", "n3 answers for 10.0.0.100/24, but crm is active on n1"),
+    (cluster.status(), heard(("02:00:00:00:00:03", "n3")), "failed",
+     "n3 answers for 10.0.0.100/24, but crm is active on n1"),
+    (cluster.status(), heard(("02:00:00:00:00:01", "n1"), ("02:00:00:00:00:03", "n3")), "failed",
+     "n1 and n3 answer for 10.0.0.100/24: only one may"),
+    (cluster.status(), heard(("02:00:00:00:00:01", "n1"), ("de:ad:be:ef:00:01", "")), "failed",
+     "n1 and de:ad:be:ef:00:01 answer for 10.0.0.100/24: only one may"),
+    (cluster.status(), heard(("de:ad:be:ef:00:01", "")), "degraded",
+     "de:ad:be:ef:00:01 answers for 10.0.0.100/24, and no node is known to have this MAC (crm is "
+     "active on n1): find that machine"),
+    (cluster.status(), {vip.address: Wire(asked=False, why="cannot ask on eth0: Operation not "
+                                          "permitted") for vip in cluster.VIPS}, "degraded",
+     "nobody knows who answers for 10.0.0.100/24: cannot ask on eth0: Operation not permitted"),
     (other(zookeeper=False, zookeeper_why="not connected"), FROM_N1, "degraded",
      "ZooKeeper cannot be reached from here: nothing stops for that, and the heir can take over "
      "once, but nothing can be planned"),
@@ -185,6 +203,8 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "crm has no heir: nobody can take over at once"),
     (other(plan=plan(maintenance=Maintenance.ON)), FROM_N1, "degraded",
      "crm is in maintenance (on): nothing takes over"),
+    (cluster.on_the_owner(maintenance=Maintenance.ON), SILENT, "degraded",
+     "10.0.0.100/24 still expires, although crm is in maintenance: the journal says why"),
     (other(lease="lapsed"), FROM_N1, "degraded", "n2 has no lease"),
     (other(peers=(peer("n1", accused_by=("n3",)), peer("n3"))), FROM_N1, "degraded",
      "n1 is heard, but accused by n3: one more accuser ends its lease"),
@@ -194,6 +214,12 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "n3 runs with another configuration"),
     (other(groups=(group(fit=False, unfit_why="eth0 has no carrier"),)), FROM_N1, "degraded",
      "n2 cannot run crm: eth0 has no carrier"),
+    (other(peers=(IDLE, peer("n3")), groups=(group(phase="stopping", services=(ServiceView(
+        name="db", state="demoting", why="no answer in 30 s"),)),)), {}, "failed",
+     "db of crm is demoting on n2: no answer in 30 s"),
+    (other(peers=(IDLE, peer("n3")), groups=(group(phase="starting", services=(ServiceView(
+        name="db", state="stopped", failures=4),)),)), {}, "failed",
+     "db of crm is stopped on n2, failed 4 times"),
     (replace(on_the_owner(), layers={"crm": ("deadline",)}), {}, "degraded",
      "crm is not guarded by the dead-man's switch"),
     (cluster.status(process=replace(cluster.status().process, switch_alive=False)), FROM_N1,
@@ -204,6 +230,16 @@ def test_what_is_wrong_is_said(
     survey = from_agent.survey(answer, wire)
     assert text in texts(survey)
     assert survey.verdict == verdict
+
+
+@pytest.mark.parametrize(("answer", "wire"), [
+    (cluster.status(), heard(("02:00:00:00:00:01", "n1"), ("02:00:00:00:01:01", "n1"))),
+    (on_the_owner(), heard(("02:00:00:00:01:02", "n2"))),
+    (cluster.status(addresses=tuple(replace(vip, interface="") for vip in cluster.VIPS)),
+     {vip.address: Wire(asked=False, why=probing.NO_INTERFACE) for vip in cluster.VIPS}),
+], ids=["two-interfaces-of-the-owner", "our-own-other-interface", "a-node-beside-the-network"])
+def test_what_is_no_disagreement_on_the_wire(answer: AgentStatus, wire: dict[str, Wire]) -> None:
+    assert [text for text in texts(from_agent.survey(answer, wire)) if "answer" in text] == []
 
 
 def test_a_heir_that_took_over_before_the_leader_wrote_it_down_is_no_disagreement() -> None:
@@ -255,69 +291,61 @@ def test_zookeeper_alone_shows_a_holder_that_looks_dead() -> None:
     assert survey.verdict == "failed"
 
 
+def here(present: bool, *, deserted: bool = True, lifetime_s: int | None = 2,
+         answers: tuple[Answer, ...] = ()) -> Here:
+    row = VipRow(address="10.0.0.100/24", plan="", kernel=present, interface="eth0",
+                 lifetime_s=lifetime_s, wire=Wire(asked=True, answers=answers))
+    return Here(node="n2", deserted=deserted, vips={row.address: row}).told({"m1": "n1"})
+
+
+ANSWER = Answer(mac="m1")
+
+
+@pytest.mark.parametrize(("survey", "verdict", "text"), [
+    (from_zookeeper(here=here(True)), "failed",
+     "10.0.0.100/24 is on n2, where no agent answers: nothing guards it; it expires in 2 s unless "
+     "something renews it"),
+    (from_zookeeper(here=here(True, lifetime_s=None)), "failed",
+     "10.0.0.100/24 is on n2, where no agent answers: nothing guards it, and it does not expire; "
+     "unless this is maintenance, start the agent, or run hamgr agent --cleanup"),
+    (from_zookeeper(here=here(True, lifetime_s=None), plan=plan(maintenance=Maintenance.ON)),
+     "degraded",
+     "10.0.0.100/24 is on n2, where no agent answers: left there for crm's maintenance"),
+    (from_zookeeper(here=here(True, answers=(ANSWER,))), "failed",
+     "n1 answers for 10.0.0.100/24 too"),
+    (from_zookeeper(here=here(False)), "failed", "nobody answers for 10.0.0.100/24 on the wire"),
+    (from_zookeeper(here=here(False, answers=(Answer(mac="m9"),))), "degraded",
+     "m9 answers for 10.0.0.100/24, and no node is known to have this MAC (crm is active on n1): "
+     "find that machine"),
+    (from_records.nothing("crm", ["?"], {"crm": ("10.0.0.100/24",)}, here(True)), "failed",
+     "10.0.0.100/24 is on n2, where no agent answers: nothing guards it; it expires in 2 s unless "
+     "something renews it"),
+    (from_records.nothing("crm", ["?"], {"crm": ("10.0.0.100/24",)},
+                          here(False, answers=(ANSWER, Answer(mac="m9")))), "failed",
+     "n1 and m9 answer for 10.0.0.100/24: only one may"),
+])
+def test_without_an_agent_kernel_and_wire_are_compared_too(
+        survey: Survey, verdict: str, text: str) -> None:
+    assert text in texts(survey)
+    assert survey.verdict == verdict
+
+
+def test_without_an_agent_kernel_and_wire_are_shown() -> None:
+    shown = render.text(from_zookeeper(here=here(False, answers=(ANSWER,))))
+    assert "10.0.0.100/24  not on n2  n1    -" in shown
+    alone = from_records.nothing("crm", ["no agent runs here"], {"crm": ("10.0.0.100/24",)},
+                                 here(False, answers=(ANSWER,)))
+    assert alone.verdict == "unknown"
+    assert "crm    ?     ?       -     -      10.0.0.100/24  not on n2  n1" in render.text(alone)
+
+
+def test_an_agent_that_this_user_may_not_ask_is_not_called_down() -> None:
+    survey = from_zookeeper(here=here(True, deserted=False))
+    assert [text for text in texts(survey) if "no agent answers" in text] == []
+
+
 @pytest.mark.parametrize(("seconds", "words"), [
     (None, "-"), (0.0314, "31 ms"), (4.21, "4.2 s"), (725, "12m05s"), (11220, "3h07m"),
     (187300, "2d04h")])
 def test_lengths_of_time(seconds: float | None, words: str) -> None:
     assert render.span(seconds) == words
-
-
-def test_neighbours_tell_whose_a_mac_is() -> None:
-    table = ("IP address       HW type     Flags       HW address            Mask     Device\n"
-             "10.0.0.1         0x1         0x2         02:00:00:00:00:01     *        eth0\n"
-             "10.0.0.3         0x1         0x0         00:00:00:00:00:00     *        eth0\n"
-             "10.0.0.254       0x1         0x2         02:00:00:00:00:fe     *        eth0\n")
-    assert probing.mac_owners(cluster.RINGS, table) == {"02:00:00:00:00:01": "n1"}
-
-
-def canned(answer: AgentStatus) -> bytes:
-    return msgspec.json.encode({"status": answer}) + b"\n"
-
-
-@pytest.mark.parametrize(("answer", "code"), [
-    (cluster.status(), 0), (on_the_owner(), 1),
-    (other(peers=(peer("n1", words=()), peer("n3"))), 2),
-    (replace(cluster.status(), snapshot=None), 3)])
-def test_the_exit_status(agent: Callable[[bytes], Path], answer: AgentStatus, code: int) -> None:
-    run_dir = agent(canned(answer))  # its network namespace is another: the wire is not asked
-    result = CliRunner().invoke(command, ["--run-dir", str(run_dir), "--json"])
-    assert result.exit_code == code, result.output
-    assert json.loads(result.output)["source"] == "agent"
-
-
-def test_without_agent_and_configuration_it_says_what_can_be_said(tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, ["--run-dir", str(tmp_path), "--config",
-                                          str(tmp_path / "none.toml")])
-    assert result.exit_code == 3
-    assert "no agent runs here" in result.output
-    assert "ZooKeeper cannot be asked" in result.output
-
-
-def test_an_agent_that_died_is_told_from_none(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(tmp_path / client.SOCKET))
-    with pytest.raises(client.AgentDown, match="the agent here is dead"):
-        client.first(tmp_path, {"do": "status"})
-
-
-def test_an_agent_that_hangs_is_told_within_bounds(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as hung:
-        hung.bind(str(tmp_path / client.SOCKET))
-        hung.listen()
-        with pytest.raises(client.AgentDown, match="does not answer within"):
-            list(client.ask(tmp_path, {"do": "status"}, answer_s=0.05))
-
-
-def test_status_imports_nothing_heavy_when_the_agent_answers(
-        agent: Callable[[bytes], Path]) -> None:
-    run_dir = agent(canned(cluster.status()))
-    code = (f"import sys; sys.argv = ['hamgr', 'status', '--run-dir', {str(run_dir)!r}]\n"
-            "from hamgr.cli.main import main\n"
-            "try: main()\n"
-            "except SystemExit as end: assert end.code == 0, end.code\n"
-            "heavy = {'kazoo', 'pyroute2', 'scapy', 'asyncio'} & set(sys.modules)\n"
-            "assert not heavy, heavy\n")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=False, env=dict(os.environ))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "healthy" in done.stdout

@@ -69,7 +69,7 @@ TIMES = [
     (INTERVAL, 'interval = "0s"', 7, "heartbeat.interval", "at least 5ms"),
     (INTERVAL, 'lease = "150ms"', 7, "heartbeat.lease", "at least two intervals (200ms)"),
     (INTERVAL, 'lease = "0s"', 7, "heartbeat.lease", "at least two intervals"),
-    (INTERVAL, 'detection = "345ms"', 7, "heartbeat.detection", "because a heir acts when"),
+    (INTERVAL, 'detection = "345ms"', 7, "heartbeat.detection", "because an heir acts when"),
     (INTERVAL, 'lease = "400ms"', 6, "heartbeat.detection", "at least 1.2 x lease + 10ms (490ms)"),
     ("[address]", '[zookeeper]\nclaim = "1s"\n[address]', 10, "zookeeper.claim",
      "five times detection"),
@@ -168,6 +168,8 @@ def without_services(text: str) -> str:
 WARNINGS = [
     (SERVERS, 'zookeeper = ["zk1:2181"]', 3, "cluster.zookeeper", "an ensemble of three"),
     (SERVERS, 'zookeeper = ["zk1:2181", "zk2:2181"]', 3, "cluster.zookeeper", "odd number"),
+    (INTERVAL, 'lease = "200ms"\ndetection = "300ms"', 8, "heartbeat.detection",
+     'just 3 intervals, so a heartbeat that comes a little late counts as lost; write "350ms"'),
     (N3, "", 12, "node", "two voters: when one dies"),
     (N3, N3 + '\n[node.n4]\naddresses = ["10.0.0.14", "10.1.0.14"]', 12, "node",
      "4 voters survive no more losses than 3"),
@@ -221,6 +223,18 @@ def test_at_most_seven_vote() -> None:
         (N3, ""), ('"10.1.0.11"]\n', '"10.1.0.11"]\nvoter = false\n'),
         ('"10.1.0.12"]\n', '"10.1.0.12"]\nvoter = false\n'))).faults]
     assert "no node votes" in fault.text
+
+
+def test_nodes_whose_names_fill_a_heartbeat_are_refused() -> None:
+    def nodes(count: int, length: int) -> str:
+        return "".join(f'[node.{"m" * (length - 2)}{at:02}]\nvoter = false\n'
+                       f'addresses = ["10.0.0.{at + 50}", "10.1.0.{at + 50}"]\n'
+                       for at in range(count))
+
+    assert parse(changed((N3, N3 + "\n" + nodes(12, 20)))).faults == ()
+    (fault,) = parse(changed((N3, N3 + "\n" + nodes(24, 32)))).faults
+    assert fault.key == "node"
+    assert "27 nodes do not fit into one heartbeat; use shorter names" in fault.text
 
 
 def test_two_groups_cannot_have_one_vip() -> None:

@@ -2,6 +2,8 @@
 
 import heapq
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from hamgr.core import effects as fx
 from hamgr.core.engine import Engine
@@ -25,16 +27,35 @@ from hamgr.core.events import (
 )
 from hamgr.core.reasons import Reason
 from hamgr.core.records import LEADER, PLAN, REQUESTS, ROOT, Record, Request, seat_path
-from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import MICROSECOND, MILLISECOND, NEVER, Duration, Instant, Outcome
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
+from hamgr.core.types import (
+    MICROSECOND,
+    MILLISECOND,
+    NEVER,
+    SECOND,
+    Duration,
+    Instant,
+    Outcome,
+)
+from hamgr.core.wire import Wire
+from hamgr.snapshot import snapshot
 
 HEARTBEAT_TAKES = 200 * MICROSECOND
 WRITE_TAKES = 2 * MILLISECOND
 ANSWER_TAKES = 1 * MILLISECOND
 ADDRESS_TAKES = 300 * MICROSECOND
 ACTION_TAKES = 5 * MILLISECOND
+C = TypeVar("C", bound="Cluster")
+
+WIRE = Wire("t", [b"k" * 32])
 QUIET = (Reason.HEARD, Reason.ACCUSED_BY, Reason.ZOOKEEPER_UP)
 """Reports that would drown a story."""
+
+
+NODES = ("n1", "n2", "n3")
+SPEC = ClusterSpec(name="t", nodes=tuple(NodeSpec(name=node) for node in NODES),
+                   groups=(GroupSpec(name="crm", nodes=NODES),))
+"""Three voters and a group, preferred on n1."""
 
 
 class Cluster:
@@ -58,6 +79,8 @@ class Cluster:
         self.armed: dict[str, set[str]] = {node.name: set() for node in spec.nodes}
         self.lines: list[str] = []
         self.writes = 0
+        self.write_takes = WRITE_TAKES
+        self.action_takes = ACTION_TAKES
         self._queue: list[tuple[Instant, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -102,15 +125,18 @@ class Cluster:
         """Let a node reach ZooKeeper and read everything."""
         self.offline.discard(node)
         self.hand(node, ZooKeeperChanged(connected=True))
-        seats = [seat_path(one.name) for one in self.spec.nodes]
-        requests = [path for path in self.tree if path.startswith(REQUESTS)]
-        for path in (ROOT, LEADER, *seats, PLAN, *requests):
+        for path in self._paths():
             self.hand(node, self._read(path))
 
     def disconnect(self, node: str) -> None:
         """Cut a node off from ZooKeeper."""
         self.offline.add(node)
         self.hand(node, ZooKeeperChanged(connected=False))
+
+    def _paths(self) -> tuple[str, ...]:
+        seats = [seat_path(one.name) for one in self.spec.nodes]
+        requests = [path for path in self.tree if path.startswith(REQUESTS)]
+        return (ROOT, LEADER, *seats, PLAN, *requests)
 
     def _read(self, path: str) -> RecordRead:
         record, version = self.tree.get(path, (None, -1))
@@ -160,12 +186,15 @@ class Cluster:
         match effect:
             case fx.SendHeartbeat(to=to, heartbeat=heartbeat):
                 if (node, to) not in self.cuts:
+                    heard = WIRE.decode(WIRE.encode(heartbeat))
+                    assert heard == heartbeat, f"{node} says {heartbeat}, {to} hears {heard}"
                     event = HeartbeatReceived(heartbeat=heartbeat)
                     self._after(HEARTBEAT_TAKES, lambda: self.hand(to, event))
             case fx.Write():
-                self._after(WRITE_TAKES, lambda: self._write(node, engine, effect))
+                assert all(op.version >= 0 for op in effect.ops if op.kind != "create"), effect
+                self._after(self.write_takes, lambda: self._write(node, engine, effect))
             case fx.Read(paths=paths):
-                for path in paths:
+                for path in paths or self._paths():
                     later(ANSWER_TAKES, self._read(path))
             case fx.SetDeadline(serial=serial, confirm=True):
                 later(100 * MICROSECOND, DeadlineSet(serial=serial))
@@ -223,7 +252,7 @@ class Cluster:
         if effect.action != "monitor":
             self.say(node, f"RUN {effect.action} {effect.service} epoch {effect.epoch}")
         ok = not self._fails(node, effect.action)
-        later(ACTION_TAKES, ServiceAnswered(
+        later(self.action_takes, ServiceAnswered(
             run=effect.run, group=effect.group, service=effect.service, action=effect.action,
             ok=ok, why="" if ok else "exit status 1"))
 
@@ -242,7 +271,7 @@ class Cluster:
             self._answer(node, engine, effect, Outcome.CONFLICT)
             for op in effect.ops:
                 event = self._read(op.path)
-                self._after(ANSWER_TAKES, lambda event=event: self._hand_to(engine, node, event))
+                self._after(ANSWER_TAKES, partial(self._hand_to, engine, node, event))
             return
         self.writes += 1
         versions = tuple(self._apply(op) for op in effect.ops)
@@ -276,7 +305,7 @@ class Cluster:
         event = self._read(path)
         for node in list(self.engines):
             if node not in self.offline:
-                self._after(ANSWER_TAKES, lambda node=node: self.hand(node, event))
+                self._after(ANSWER_TAKES, partial(self.hand, node, event))
 
     # -- operators ----------------------------------------------------------------------------
 
@@ -297,3 +326,17 @@ class Cluster:
     def rebuild(self, node: str, down: tuple[str, ...]) -> None:
         """An operator has ZooKeeper's data written anew from this node (rule 25)."""
         self.hand(node, RebuildAsked(cluster_id="c2", down=down))
+
+
+def settled(cluster: C) -> C:
+    """Boot every node of a cluster, and wait until it has a holder and an heir."""
+    for node in cluster.spec.nodes:
+        cluster.boot(node.name)
+    cluster.advance(3 * SECOND)
+    return cluster
+
+
+def active(cluster: Cluster) -> list[str]:
+    """Return the nodes on which the first group is, wholly or on its way."""
+    return [node for node, engine in cluster.engines.items()
+            if snapshot(engine, cluster.now).groups[0].phase != "inactive"]

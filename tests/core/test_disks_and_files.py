@@ -1,6 +1,7 @@
 """What a node brings along from outside of ZooKeeper: an empty disk, a slow disk, an older file."""
 
 import pytest
+from msgspec.structs import replace
 
 from hamgr.core.effects import Effect, KeepMaintenance, Report
 from hamgr.core.engine import Engine
@@ -21,26 +22,10 @@ from hamgr.core.records import (
     Voters,
     seat_path,
 )
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing, detection_for
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, SeatState
-from tests.core.cluster import Cluster
-
-NODES = ("n1", "n2", "n3")
-SPEC = ClusterSpec(name="t", nodes=tuple(NodeSpec(name=node) for node in NODES),
-                   groups=(GroupSpec(name="crm", nodes=NODES),))
-
-
-def settled(cluster: Cluster) -> Cluster:
-    for node in NODES:
-        cluster.boot(node)
-    cluster.advance(3 * SECOND)
-    return cluster
-
-
-def active(cluster: Cluster) -> list[str]:
-    return [node for node, engine in cluster.engines.items()
-            if engine.snapshot(cluster.now).groups[0].phase != "inactive"]
+from hamgr.snapshot import snapshot
+from tests.core.cluster import NODES, SPEC, Cluster, active, settled
 
 
 def test_an_empty_disk_founds_no_second_cluster_beside_a_running_one() -> None:
@@ -120,3 +105,31 @@ def _accused_at(engine: Engine, node: str) -> Instant:
                     effect.facts["peer"] == node):
                 return now
     raise AssertionError(f"{node} was never accused")
+
+
+def test_another_clusters_data_in_zookeeper_counts_as_if_it_were_down() -> None:
+    """Even if its plan names a life of ours: nothing of it is believed (rule 25)."""
+    cluster = settled(Cluster(SPEC))
+    cluster.advance(SECOND)
+    for node in NODES:
+        cluster.disconnect(node)
+    plan, version = cluster.tree[PLAN]
+    root, root_version = cluster.tree[ROOT]
+    assert isinstance(plan, Plan)
+    assert isinstance(root, Root)
+    ours = dict(cluster.tree)
+    right = Right(node="n2", incarnation=1, round=1, epoch=50)
+    cluster.tree[ROOT] = (replace(root, cluster_id="c9"), root_version)
+    cluster.tree[PLAN] = (replace(plan, revision=900, groups={"crm": GroupPlan(holder=right)}),
+                          version + 10)
+    cluster.connect("n2")
+    cluster.advance(SECOND)
+    assert active(cluster) == ["n1"]
+    assert "cluster id c9" in snapshot(cluster.engines["n2"], cluster.now).zookeeper_why
+    cluster.disconnect("n2")
+    cluster.tree = ours
+    for node in NODES:
+        cluster.connect(node)
+    cluster.ask(Request(id="r1", kind="switchover", group="crm", node="n2"))
+    cluster.advance(2 * SECOND)
+    assert active(cluster) == ["n2"]

@@ -15,13 +15,11 @@ from hamgr.core.effects import ClaimAddresses, Effect, WithdrawAddresses, Write
 from hamgr.core.engine import Engine
 from hamgr.core.events import WriteAnswered
 from hamgr.core.records import PLAN, Plan, Seat, seat_path
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
+from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, SECOND, Outcome
-from tests.core.cluster import Cluster
+from hamgr.snapshot import snapshot
+from tests.core.cluster import NODES, SPEC, Cluster
 
-NODES = ("n1", "n2", "n3")
-SPEC = ClusterSpec(name="t", nodes=tuple(NodeSpec(name=node) for node in NODES),
-                   groups=(GroupSpec(name="crm", nodes=NODES),))
 LATE = 300 * MILLISECOND
 FIRST_WRITES = 6
 
@@ -153,7 +151,7 @@ def peace(cluster: Unreliable) -> None:
     cluster.fates.clear()
     cluster.advance(7 * SECOND)
     for node, engine in cluster.engines.items():
-        own = engine.snapshot(cluster.now)
+        own = snapshot(engine, cluster.now)
         seat = cluster.tree[seat_path(node)][0]
         assert isinstance(seat, Seat)
         assert (own.lease, own.incarnation, own.round) == (
@@ -163,7 +161,7 @@ def peace(cluster: Unreliable) -> None:
     assert isinstance(plan, Plan)
     group = plan.groups["crm"]
     assert group.holder is not None and group.heir is not None and not group.leaving
-    shown = cluster.engines[group.holder.node].snapshot(cluster.now).groups[0]
+    shown = snapshot(cluster.engines[group.holder.node], cluster.now).groups[0]
     assert (shown.phase, shown.epoch) == ("active", group.holder.epoch)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hamgr import coding
 from hamgr.core import records
 from hamgr.core.effects import Write
 from hamgr.core.electorate import Electorate, majority
@@ -16,15 +17,12 @@ from hamgr.core.heartbeat import Accusation, Echo, Heartbeat
 from hamgr.core.lease import Lease
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import LEADER, PLAN, ROOT, Leader, Plan, Right, Root, Seat, Voters
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing, detection_for, times_for, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND, Life, Outcome, SeatState
-from tests.core.cluster import Cluster
+from hamgr.snapshot import snapshot
+from tests.core.cluster import NODES, SPEC, Cluster, active, settled
 
 TIMING = Timing()
-NODES = ("n1", "n2", "n3")
-SPEC = ClusterSpec(name="t", nodes=tuple(NodeSpec(name=node) for node in NODES),
-                   groups=(GroupSpec(name="crm", nodes=NODES),))
 
 
 def beat(sender: str, sequence: int, *, incarnation: int = 1, round_: int = 1,
@@ -172,11 +170,11 @@ PLANNED = Plan(revision=7, by="n1", voters=Voters(number=1, names=NODES), times=
 
 
 def test_what_a_newer_version_wrote_is_kept() -> None:
-    raw = msgspec.json.decode(records.encode(PLANNED))
+    raw = msgspec.json.decode(coding.encode(PLANNED))
     raw["mood"] = {"today": "good"}
     raw["groups"]["crm"]["colour"] = "blue"
-    plan = records.decode(PLAN, msgspec.json.encode(raw))
-    again = msgspec.json.decode(records.encode(plan))
+    plan = coding.decode(PLAN, msgspec.json.encode(raw))
+    again = msgspec.json.decode(coding.encode(plan))
     assert again["mood"] == {"today": "good"}
     assert again["groups"]["crm"]["colour"] == "blue"
     assert "extra" not in again
@@ -185,13 +183,13 @@ def test_what_a_newer_version_wrote_is_kept() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"revision": "x"}', b'{"term": 1}'])
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        records.decode(PLAN, data)
+        coding.decode(PLAN, data)
 
 
 def test_paths_have_their_records() -> None:
-    assert records.record_type("seats/n1") is Seat
-    assert records.record_type("seats") is None
-    assert records.record_type("sessions/n1") is None
+    assert coding.record_type("seats/n1") is Seat
+    assert coding.record_type("seats") is None
+    assert coding.record_type("sessions/n1") is None
 
 
 # -- the seat (rules 5, 6, 7) ------------------------------------------------------------------
@@ -222,7 +220,7 @@ class Joined:
 
     @property
     def standing(self) -> str:
-        return self.engine.snapshot(self.now).lease
+        return snapshot(self.engine, self.now).lease
 
 
 def test_rule_5_a_claim_whose_answer_was_lost_holds_nothing() -> None:
@@ -240,7 +238,7 @@ def test_rule_5_a_claim_whose_answer_was_lost_holds_nothing() -> None:
     joined.answer(Outcome.DONE, 1)
     assert joined.standing == "claimed"
     joined.hand(WriteAnswered(write=first.write, outcome=Outcome.DONE, versions=(0,)))
-    assert joined.engine.snapshot(joined.now).round == again.round
+    assert snapshot(joined.engine, joined.now).round == again.round
 
 
 def test_rule_6_a_claim_counts_from_the_request_and_reads_do_not_extend_it() -> None:
@@ -250,7 +248,7 @@ def test_rule_6_a_claim_counts_from_the_request_and_reads_do_not_extend_it() -> 
     seat = joined.claim.ops[0].record
     for version in range(1, 5):
         joined.hand(RecordRead(path="seats/n1", record=seat, version=version))
-    left = joined.engine.snapshot(joined.now).lease_left
+    left = snapshot(joined.engine, joined.now).lease_left
     assert left == TIMING.claim_good - 300 * MILLISECOND
 
 
@@ -274,21 +272,8 @@ def test_a_seat_that_was_declared_dead_ends_the_life() -> None:
 # -- rights and plans (rules 11, 16) -----------------------------------------------------------
 
 
-def running() -> Cluster:
-    cluster = Cluster(SPEC)
-    for node in NODES:
-        cluster.boot(node)
-    cluster.advance(3 * SECOND)
-    return cluster
-
-
-def active(cluster: Cluster) -> list[str]:
-    return [node for node, engine in cluster.engines.items()
-            if engine.snapshot(cluster.now).groups[0].phase != "inactive"]
-
-
 def test_rule_11_an_owner_stops_when_a_higher_epoch_is_in_use() -> None:
-    cluster = running()
+    cluster = settled(Cluster(SPEC))
     assert active(cluster) == ["n1"]
     heard = msgspec.structs.replace(beat("n2", 10**6), epochs=(("crm", 9),))
     cluster.hand("n1", HeartbeatReceived(heartbeat=heard))
@@ -298,7 +283,7 @@ def test_rule_11_an_owner_stops_when_a_higher_epoch_is_in_use() -> None:
 
 
 def test_rule_11_an_owner_stops_when_the_plan_names_its_right_no_more() -> None:
-    cluster = running()
+    cluster = settled(Cluster(SPEC))
     plan, version = cluster.tree[PLAN]
     assert isinstance(plan, Plan)
     later = msgspec.structs.replace(plan, revision=plan.revision + 1, groups={})
@@ -331,7 +316,7 @@ def test_rule_16_every_plan_is_written_under_leader_and_plan_version() -> None:
 
 
 def test_a_plan_under_another_leader_is_not_written() -> None:
-    cluster = running()
+    cluster = settled(Cluster(SPEC))
     leader, version = cluster.tree[LEADER]
     cluster.tree[LEADER] = (leader, version + 1)
     plan = cluster.tree[PLAN]

@@ -11,11 +11,13 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from hamgr.core.records import LEADER, PLAN, Plan, Request, Seat
+from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND, SECOND, Duration
+from hamgr.snapshot import snapshot
 from tests.core.cluster import Cluster
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
@@ -36,6 +38,7 @@ class Story:
     def __init__(self) -> None:
         self.cluster: Cluster | None = None
         self._requests = 0
+        self._copy: dict[str, tuple[Record, int]] = {}
 
     def run(self, command: str) -> list[str]:
         """Carry out one command and return the lines that came of it."""
@@ -54,11 +57,11 @@ class Story:
 
     def do_cluster(self, nodes: str = "3", groups: str = "crm", witness: str = "",
                    services: str = "", stop_within: str = "0ms", fencing: str = "lease",
-                   voters: str = "") -> None:
-        """Make a cluster and boot all of it."""
+                   voters: str = "", run: str = "") -> None:
+        """Make a cluster and boot all of it. `run`: the nodes that may run groups, if not all."""
         names = [f"n{number}" for number in range(1, int(nodes) + 1)]
         voting = voters.split(",") if voters else names
-        running = tuple(name for name in names if name != witness)
+        running = tuple(run.split(",") if run else (name for name in names if name != witness))
         spec = ClusterSpec(
             name="t", timing=times_for(100 * MILLISECOND),
             nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
@@ -73,11 +76,24 @@ class Story:
         for name in names:
             self.cluster.boot(name)
 
+    def do_groups(self, *names: str) -> None:
+        """Every file has only these groups from now on: agents read it when they start."""
+        spec = self._there.spec
+        self._there.spec = replace(spec, groups=tuple(
+            group for group in spec.groups if group.name in names))
+
     def do_advance(self, time: str) -> None:
         self._there.advance(duration(time))
 
     def do_boot(self, node: str) -> None:
         self._there.boot(node)
+
+    def do_wipe(self, node: str) -> None:
+        """A node without power gets an empty disk."""
+        cluster = self._there
+        cluster.lives.pop(node)
+        cluster.facts.pop(node, None)
+        cluster.kept[node].clear()
 
     def do_crash(self, *nodes: str) -> None:
         for node in nodes:
@@ -108,6 +124,14 @@ class Story:
             else:
                 self._there.disconnect(node)
 
+    def do_writes(self, time: str) -> None:
+        """From now on ZooKeeper takes so long to write."""
+        self._there.write_takes = duration(time)
+
+    def do_actions(self, time: str) -> None:
+        """From now on services take so long to answer."""
+        self._there.action_takes = duration(time)
+
     def do_lose(self, *paths: str) -> None:
         """ZooKeeper's data is lost, or some of it."""
         cluster = self._there
@@ -115,6 +139,14 @@ class Story:
             if not paths or path in paths:
                 del cluster.tree[path]
                 cluster.publish(path)
+
+    def do_backup(self) -> None:
+        """Keep a copy of ZooKeeper's data."""
+        self._copy = dict(self._there.tree)
+
+    def do_restore(self) -> None:
+        """Put the copy in the place of ZooKeeper's data; nobody must be connected."""
+        self._there.tree = dict(self._copy)
 
     def do_rebuild(self, node: str, down: str = "") -> None:
         self._there.rebuild(node, tuple(one for one in down.split(",") if one))
@@ -179,7 +211,7 @@ class Story:
         return [f"{node}: {view.name} {view.phase} epoch {view.epoch}"
                 f"{' in maintenance' if view.maintenance else ''}"
                 for node, engine in sorted(cluster.engines.items())
-                for view in engine.snapshot(cluster.now).groups if view.phase != "inactive"]
+                for view in snapshot(engine, cluster.now).groups if view.phase != "inactive"]
 
     def _show_writes(self) -> list[str]:
         written, self._there.writes = self._there.writes, 0

@@ -72,6 +72,21 @@ def test_bytes_of_others_are_foreign(noise: bytes) -> None:
     assert WIRE.decode(noise) is Drop.FOREIGN
 
 
+def test_what_is_not_ours_costs_the_same_whatever_its_length(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first bytes tell: neither hash nor decoder ever looks at the rest."""
+    ours = WIRE.encode(heartbeat())
+    strange = {
+        Drop.FOREIGN: (b"x" * 20, b"x" * DATAGRAM_MAX, b"hamg", ours + bytes(2 * DATAGRAM_MAX)),
+        Drop.FORMAT: (ours[:4] + b"\x09" + ours[5:],),
+        Drop.CLUSTER: (ours[:5] + b"none" + ours[9:],),
+        Drop.KEY: (ours[:9] + b"none" + ours[13:],)}
+    monkeypatch.setattr(Wire, "_mac", lambda *_: pytest.fail("hashed"))
+    monkeypatch.setattr(WIRE, "_decoder", None)
+    assert {drop: {WIRE.decode(one) for one in some} for drop, some in strange.items()} == {
+        drop: {drop} for drop in strange}
+
+
 @given(st.binary(min_size=1, max_size=1100))
 def test_an_authentic_body_of_any_bytes_never_raises(body: bytes) -> None:
     assert WIRE.decode(signed(body)) is Drop.MALFORMED

@@ -1,4 +1,4 @@
-"""The lab itself, without agents: its network and faults, its client, and that nothing is left."""
+"""The lab itself: its network and faults, its client, and that nothing is left of it."""
 
 import json
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.lab import responder, sweep, watch
+from hamgr.lab import network, responder, sweep, watch
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.lab import Lab
+from hamgr.lab.node import EXEC, Node
 from hamgr.lab.report import report
-from hamgr.lab.spec import VIP, LabError, LabSpec, address, directory
-from tests.lab.traces import traces
+from hamgr.lab.spec import CLIENT, VIP, LabError, LabSpec, Owner, address, directory
+from tests.lab.traces import inhabitants, traces
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -82,6 +83,34 @@ def test_nodes_and_client_reach_each_other(lab: Lab) -> None:
         share, _ = share_answered(lab, source, target)
         assert share > 0.9
     assert lab.exec("n1", ["true"]) == 0 and lab.exec("n1", ["false"]) == 1
+
+
+def test_in_a_crash_everything_stands_still_before_the_first_link_goes(
+        lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner would see it go, and hand over by the second one."""
+    events, unplug = lab.nodes["n2"].cgroup.path / "cgroup.events", network.unplug
+    seen: list[str] = []
+
+    def seen_unplug(spec: LabSpec, host: str) -> None:
+        seen.append(events.read_text())
+        unplug(spec, host)
+
+    monkeypatch.setattr(network, "unplug", seen_unplug)
+    lab.crash("n2")
+    assert len(seen) == 1 and "frozen 1" in seen[0]
+    lab.heal()
+
+
+def test_a_command_of_the_lab_decides_itself_what_an_interrupt_means(lab: Lab) -> None:
+    program = ("import os, sys; from hamgr.lab.lab import Lab; "
+               f"sys.exit(Lab.find({lab.spec.name!r}).exec('n1', ['sh', '-c', "
+               "'trap \"exit 7\" INT; echo up; while :; do sleep 0.1; done']))")
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) == 7
 
 
 def test_a_crash_takes_links_processes_and_addresses_and_a_boot_brings_the_disk_back(
@@ -221,28 +250,35 @@ MOMENTS: dict[str, Callable[[str], bool]] = {
     "namespaces are being made": lambda name: bool(traces(name).get("namespaces")),
     "the network is there": lambda name: (directory(name) / "hamgr.toml").exists(),
     "ZooKeeper is starting": lambda name: Cgroup.of_lab(name).below("n1", "zookeeper").populated,
-    "the last node is starting": lambda name: Cgroup.of_lab(name).below("n3").populated,
+    "the agents are starting": lambda name: runs(name, "n1", Node.agent_pid),
+    "the switches are there": lambda name: runs(name, "n3", Node.switch_pid),
 }
 
 
-def start_up(name: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "hamgr", "lab", "up", "--no-agents",
-                             "--name", name], stdout=subprocess.DEVNULL)
+def runs(name: str, host: str, process: Callable[[Node], int | None]) -> bool:
+    return process(Node(LabSpec(name=name), host)) is not None
+
+
+def start(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "hamgr", "lab", *words],
+                            stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
 def test_nothing_is_left_after_lab_up_was_killed(moment: str) -> None:
     name = name_of("killed")
-    process = start_up(name)
+    process = start("up", "--name", name)
     try:
         wait(lambda: MOMENTS[moment](name))
         process.kill()
         process.wait()
         assert traces(name), "killed too early to show anything"
+        left = inhabitants(name)
         done = subprocess.run([sys.executable, "-m", "hamgr", "lab", "down", "--name", name],
                               check=False, capture_output=True)
         assert done.returncode == 0, done.stderr
         assert traces(name) == {}
+        assert [one for one in left if one.alive] == []
     finally:
         process.kill()
         process.wait()
@@ -250,24 +286,34 @@ def test_nothing_is_left_after_lab_up_was_killed(moment: str) -> None:
             sweep.remove(name)
 
 
-def test_the_next_lab_sweeps_what_a_killed_one_left() -> None:
-    killed, following = name_of("gone"), name_of("next")
-    process = start_up(killed)
+def test_the_next_lab_sweeps_what_a_killed_command_left_of_a_whole_one() -> None:
+    """The demonstration: agents, switches, ZooKeeper, a client that writes, an eye on addresses."""
+    process, following = start("demo"), name_of("next")
+    killed = f"demo{process.pid}"
     try:
-        wait(lambda: Cgroup.of_lab(killed).below("n2").populated)
+        wait(lambda: Cgroup.of_lab(killed).below(CLIENT, EXEC).populated)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
+    left = inhabitants(killed)
+    parts = {kind: sum(kind in word for one in left for word in command_line(one))
+             for kind in ("agent", "deadman", "QuorumPeerMain", "responder")}
+    assert set(parts.values()) == {3}, parts
     with Lab.raised(LabSpec(name=following, zookeeper=False, agents=False)):
         assert traces(killed) == {}
+        assert [one for one in left if one.alive] == []
         assert traces(following)["namespaces"] != []
     assert traces(following) == {}
+
+
+def command_line(process: Owner) -> list[str]:
+    return Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
 
 
 def test_a_lab_that_is_up_outlives_its_command_and_a_sweep(tmp_path: Path) -> None:
     name = name_of("kept")
     try:
-        assert start_up(name).wait(60) == 0
+        assert start("up", "--no-agents", "--name", name).wait(60) == 0
         with sweep.registry():
             assert name not in sweep.sweep()
         found = subprocess.run([sys.executable, "-m", "hamgr", "lab", "status", "--json",

@@ -1,5 +1,6 @@
 """What the lab makes of what it saw: gaps, tenures, obstacles, rules of the switch. No root."""
 
+import json
 import socket
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ from hamgr.core.types import MILLISECOND, NEVER
 from hamgr.lab import probe, prober, settled, watch, watcher
 from hamgr.lab.network import ruleset
 from hamgr.lab.probe import Acknowledged, Gap, Record
-from hamgr.lab.spec import Faults, LabSpec, LabState, Owner, load, save
+from hamgr.lab.spec import GROUP, Faults, LabSpec, LabState, Owner, load, save
 from hamgr.lab.sweep import abandoned
 from hamgr.lab.timeline import lines, passage
 
@@ -32,6 +33,22 @@ def test_a_gap_is_a_long_silence_or_a_change_of_the_node() -> None:
     assert seen.nodes == ["n1", "n2", "n1"]
     with pytest.raises(ValueError):
         record().outage()
+
+
+def test_an_acknowledgement_that_comes_after_its_time_does_not_tell_who_serves(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    client = prober.Prober("127.0.0.1")
+    client.sock.close()
+    for instants in (client.sent, client.answered, client.by):
+        instants.extend([0] * 4)
+    replies = [(0, "n1", 5), (2, "n2", 30), (1, "n1", 1000), (3, "n2", 1001)]
+    for number, node, at in replies:
+        client.note(number, node, at)
+    told = [json.loads(line)["served"] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["n1", "n2"]
+    seen = Record(4, [Acknowledged(number, 0, at, node) for number, node, at in replies])
+    assert seen.nodes == ["n1", "n2"]
+    assert seen.gaps(longer_than=100) == [Gap(5, 30, "n1", "n2"), Gap(30, 1001, "n2", "n2")]
 
 
 def test_a_record_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -78,18 +95,19 @@ def test_netlink_messages_are_read(address: str) -> None:
     assert list(watcher.messages(link + message + done)) == [(20, address), (3, "")]
 
 
-def snapshot(**changes: object) -> dict[str, object]:
+def snapshot(*, switch: bool = True, **changes: object) -> dict[str, object]:
     group = {"holder": {"node": "n1"}, "heir": {"node": "n2"}, "leaving": [], "handover": False}
     whole: dict[str, object] = {
         "zookeeper": True, "zookeeper_why": "", "lease": "member", "warm": True, "peers": [],
         "plan": {"revision": 3, "groups": {"app": group | dict(changes.pop("app", {}))}},
         "groups": [{"name": "app", "phase": "active"}]}
-    return {"process": {"why": ""}, "snapshot": whole | changes}
+    return {"process": {"why": "", "switch_alive": switch}, "snapshot": whole | changes}
 
 
 @pytest.mark.parametrize("statuses, obstacle", [
     ({"n1": snapshot(), "n2": snapshot()}, ""),
     ({"n1": None, "n2": snapshot()}, "n1: the agent does not answer"),
+    ({"n1": snapshot(switch=False)}, "n1: has no dead-man's switch"),
     ({"n1": snapshot(lease="claimed")}, "n1: lives on no credits, but is claimed"),
     ({"n1": snapshot(zookeeper=False, zookeeper_why="refused")},
      "n1: not connected to ZooKeeper: refused"),
@@ -105,7 +123,7 @@ def snapshot(**changes: object) -> dict[str, object]:
 ])
 def test_what_keeps_a_cluster_from_being_settled(statuses: dict[str, settled.Status | None],
                                                  obstacle: str) -> None:
-    assert settled.obstacle(statuses) == obstacle
+    assert settled.obstacle(statuses, [GROUP]) == obstacle
 
 
 def test_the_rules_of_the_switch_follow_from_the_faults() -> None:
@@ -121,7 +139,7 @@ def test_the_rules_of_the_switch_follow_from_the_faults() -> None:
 @pytest.mark.parametrize("spec, word", [
     (LabSpec(name="Up"), "lower-case"), (LabSpec(name="a-b"), "lower-case"),
     (LabSpec(nodes=2), "nodes"), (LabSpec(rings=0), "rings"),
-    (LabSpec(zookeeper=False), "ZooKeeper"),
+    (LabSpec(zookeeper=False), "ZooKeeper"), (LabSpec(groups=0), "groups"),
 ])
 def test_a_lab_that_cannot_be_is_refused_in_words(spec: LabSpec, word: str) -> None:
     assert len(spec.faults()) == 1 and word in spec.faults()[0]
@@ -167,9 +185,15 @@ def test_a_timeline_and_its_phases_add_up_to_the_outage() -> None:
     assert any("detection 285.0" in line for line in lines(passed))
 
 
-def test_a_switchover_has_a_timeline_but_nobody_is_accused() -> None:
+def test_a_switchover_has_a_timeline_and_phases_of_its_own() -> None:
     gap = Gap(1000 * MILLISECOND, 1004 * MILLISECOND, "n1", "n2")
-    passed = passage(gap, [], {"n1": [told(1001, Reason.STOPPING, epoch=1, why="handover")]},
-                     (995 * MILLISECOND, "asked for"))
+    tenure = watch.Tenure("n2", "10.77.1.100", 1003 * MILLISECOND, NEVER)
+    leaves = [told(1001, Reason.STOPPING, epoch=1, why="handover")]
+    asked = (995 * MILLISECOND, "asked for")
+    passed = passage(gap, [], {"n1": leaves}, asked)
     assert passed.phases == {}
     assert [moment.ms for moment in passed.timeline] == [-5, 0, 1, 4]
+    passed = passage(gap, [tenure], {
+        "n1": [*leaves, told(1001, Reason.STOPPED, epoch=1)],
+        "n2": [told(1002, Reason.STARTING, epoch=2, why="n1 said done")]}, asked)
+    assert passed.phases == {"stop": 1, "word": 1, "address": 1, "first reply": 1}

@@ -1,10 +1,12 @@
 """What of a lab is on this machine: counted before and after, so that nothing is left behind."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.netns import NETNS
-from hamgr.lab.spec import directory
+from hamgr.lab.spec import Owner, directory
 
 
 def traces(name: str) -> dict[str, list[str]]:
@@ -14,19 +16,30 @@ def traces(name: str) -> dict[str, list[str]]:
     found = {
         "namespaces": [path.name for path in NETNS.glob(f"hamgrlab-{name}-*")],
         "mounts": [line for line in mounts if any(word in line for word in words)],
-        "processes": [text for text in command_lines() if any(word in text for word in words)],
+        "processes": [str(process) for process in Path("/proc").glob("[0-9]*")
+                      if any(word in text for text in marks(process) for word in words)],
         "groups": [str(path) for path in [Cgroup.of_lab(name).path] if path.exists()],
         "files": [str(path) for path in [directory(name)] if path.exists()],
     }
     return {kind: things for kind, things in found.items() if things}
 
 
-def command_lines() -> list[str]:
-    """Return the command line of every process; that of a zombie is empty."""
-    texts = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            texts.append(path.read_text(errors="replace").replace("\0", " "))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return texts
+def marks(process: Path) -> Iterator[str]:
+    """Yield what gives a process away: its command line and open files. A zombie has neither.
+
+    The command line of a dead-man's switch names no lab, but its log is in the lab's directory.
+    """
+    try:
+        yield (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+        for link in (process / "fd").iterdir():
+            yield os.readlink(link)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return
+    except PermissionError:  # not even root may look into it: no lab has such processes
+        return
+
+
+def inhabitants(name: str) -> list[Owner]:
+    """Return every process of a lab, so that it can be told later whether it still runs."""
+    found = [Owner.of(pid) for pid in Cgroup.of_lab(name).pids()]
+    return [process for process in found if process.alive]

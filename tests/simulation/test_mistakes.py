@@ -34,7 +34,7 @@ class DeafEngine(Engine):
 
     def handle(self, event, now):  # type: ignore[no-untyped-def]
         effects = super().handle(event, now)
-        assert not any(peer.is_accused for peer in self._knowledge.liveness.peers.values())
+        assert not any(peer.is_accused for peer in self.knowledge.liveness.peers.values())
         return effects
 
 

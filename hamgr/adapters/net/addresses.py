@@ -4,14 +4,15 @@ Theory. Four things could put an address back that this node has no right to any
 end of a probe, a renewal, and the restoring of what somebody else removed. A process that was
 frozen wakes with all of them due, and an event loop runs its readers before its timers, so none
 may trust that the engine has spoken first. Therefore each looks at the lease deadline itself
-(hold_until): nothing is ever added or renewed after it. What the kernel still holds then expires
-by its lifetime.
+(hold_until): nothing is ever added, renewed or announced after it. What the kernel still holds then
+expires by its lifetime. A process can be frozen even between that look and the kernel's work, so it
+looks again afterwards, and takes back what came too late before anybody is told of it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from hamgr.adapters.net.announcer import Announcer
@@ -79,8 +80,8 @@ class Addresses:
     ) -> None:
         """valid_lft_s: whole seconds, for so the kernel counts. Raises OSError.
 
-        interfaces_changed: called once withdrawal_messages() is ready, at start(), and whenever it
-        gives others than before.
+        interfaces_changed: called once withdrawal_messages() and macs() are ready, at start(), and
+        whenever they give others than before.
         """
         self._groups = {name: _Group(name, vips) for name, vips in groups.items()}
         self._owner = {vip: group for group in self._groups.values() for vip in group.vips}
@@ -170,10 +171,13 @@ class Addresses:
         self._post(AddressesWithdrawn(group=group, epoch=epoch, ok=not fault, why=fault))
 
     def loosen(self, group: GroupName) -> None:
-        """Make the lifetimes of what is there unlimited, and leave it alone. Raises OSError."""
+        """Make the lifetimes of what is there unlimited, and leave it alone.
+
+        What the kernel refuses is tried again at the pace of renewals, and logged.
+        """
         loosened = self._groups[group]
         self._let_go(loosened, _State.LOOSE)
-        self._kernel.loosen(loosened.vips)
+        self._loosen(loosened, "")
 
     def tighten(self, group: GroupName, epoch: Epoch) -> None:
         """Give lifetimes again to what is there; AddressesClaimed follows."""
@@ -209,15 +213,39 @@ class Addresses:
         """Return the name of the interface that each VIP belongs on, by its address."""
         return {vip.address: place.nic.name for vip, place in self._places.items()}
 
+    def macs(self) -> tuple[str, ...]:
+        """Return the MACs of those interfaces, sorted: it is they that answer for the VIPs."""
+        nics = {place.nic for place in self._places.values()}
+        return tuple(sorted({nic.mac.hex(":") for nic in nics if nic.mac}))
+
     def _may_hold(self) -> bool:
         return time.monotonic_ns() < self._deadline
+
+    def _hold(self, vips: Sequence[Vip]) -> str:
+        """Add or renew, only under the lease. Returns why not, or ""."""
+        if not self._may_hold():
+            return "the lease had run out before the address was added"
+        fault = self._kernel.hold(vips)
+        if self._may_hold():
+            return fault
+        left = self._kernel.remove(vips, reset=False)
+        return "; ".join(filter(None, ("the lease ran out while the address was added", left)))
+
+    def _loosen(self, group: _Group, said: str) -> None:
+        fault = self._kernel.loosen(group.vips)
+        if fault and fault != said:
+            logger.error("%s: lifetimes cannot be made unlimited for maintenance, trying again: %s",
+                         group.name, fault)
+        elif said and not fault:
+            logger.info("%s: lifetimes are unlimited now", group.name)
+        if fault:
+            group.timers.append(asyncio.get_running_loop().call_later(
+                self._renewal_s, self._loosen, group, fault))
 
     def _take(self, group: _Group) -> None:
         if group.missing:
             self._fail(group, group.missing)
-        elif not self._may_hold():
-            self._fail(group, "the lease had run out before the address was added")
-        elif fault := self._kernel.hold(group.vips):
+        elif fault := self._hold(group.vips):
             self._fail(group, fault)
         else:
             group.enter(_State.HELD)
@@ -239,6 +267,8 @@ class Addresses:
             self._lan.ask(vip)
 
     def _say(self, name: GroupName, first: bool) -> None:
+        if not self._may_hold():
+            return
         for vip in self._groups[name].vips:
             self._lan.announce(vip)
         if not first:
@@ -260,7 +290,7 @@ class Addresses:
         self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
         held = [vip for vip, group in self._owner.items() if group.state is _State.HELD]
         if held and self._may_hold():
-            self._note(self._kernel.hold(held))
+            self._note(self._hold(held))
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
@@ -304,13 +334,13 @@ class Addresses:
             self._guard.removed(vip)
 
     def _look_again(self, why: str) -> None:
-        before = self.withdrawal_messages()
+        before = self.withdrawal_messages(), self.macs()
         try:
             self._look()
         except OSError as error:
             logger.error("%s, and the interfaces cannot be read: %s", why, error)
             self._look_soon(why)
-        if self.withdrawal_messages() != before:
+        if (self.withdrawal_messages(), self.macs()) != before:
             self._interfaces_changed()
 
     def _look(self) -> None:
@@ -322,7 +352,7 @@ class Addresses:
         self._lan.follow(self._places, self._nics)
         held = [vip for vip in moved if self._holder(vip) is not None]
         if held:
-            self._note(self._kernel.hold(held))
+            self._note(self._hold(held))
             self._kernel.remove_strays(held)
 
     def _place(self, group: _Group, own: list[Presence]) -> list[Vip]:

@@ -75,6 +75,11 @@ class Guard:
         except OSError as error:
             logger.error("%s was removed and cannot be put back: %s", vip.address, error.strerror)
             return
-        if was_missing:
+        if self._holder(vip) is None:
+            # Frozen between the look at the lease and the kernel's work: it came too late.
+            left = self._kernel.remove([vip], reset=False)
+            logger.error("%s was put back too late, and is removed%s", vip.address,
+                         f": {left}" if left else "")
+        elif was_missing:
             self._lan.announce(vip)
             self._post(AddressesDisturbed(group=group, what="removed", detail=vip.address))

@@ -67,8 +67,7 @@ class Kernel:
             answers = self._netlink.apply([self._messages[vip].hold for vip in placed])
         except OSError as error:
             return f"netlink: {error}"
-        faults = [f"{vip.address} on {self._places[vip].nic.name}: {os.strerror(answer)}"
-                  for vip, answer in zip(placed, answers, strict=True) if answer]
+        faults = self._faults(placed, answers)
         return "; ".join(faults + [f"{vip.address} has no interface" for vip in vips
                                    if vip not in self._messages])
 
@@ -81,10 +80,15 @@ class Kernel:
             raise OSError(answer, os.strerror(answer))
         return answer == 0
 
-    def loosen(self, vips: Sequence[Vip]) -> None:
-        """Make the lifetimes of those that are there unlimited. Raises OSError."""
-        there = [vip for vip in vips if self._is_right(vip, self.found([vip]))]
-        self._netlink.apply([self._messages[vip].loosen for vip in there])
+    def loosen(self, vips: Sequence[Vip]) -> str:
+        """Make the lifetimes of those that are there unlimited. Returns why not, or ""."""
+        try:
+            found = self.found(vips)
+            there = [vip for vip in vips if self._is_right(vip, found)]
+            answers = self._netlink.apply([self._messages[vip].loosen for vip in there])
+        except OSError as error:
+            return f"netlink: {error}"
+        return "; ".join(self._faults(there, answers))
 
     def missing(self, vips: Sequence[Vip]) -> str:
         """Say which VIPs are not where they belong, "" if none. Raises OSError."""
@@ -143,6 +147,10 @@ class Kernel:
         place = self._places.get(vip)
         return (place is not None and presence.nic == place.nic.index
                 and presence.prefix == place.prefix)
+
+    def _faults(self, vips: Sequence[Vip], answers: Sequence[int]) -> list[str]:
+        return [f"{vip.address} on {self._places[vip].nic.name}: {os.strerror(answer)}"
+                for vip, answer in zip(vips, answers, strict=True) if answer]
 
     @staticmethod
     def _is_right(vip: Vip, found: Sequence[Found]) -> bool:

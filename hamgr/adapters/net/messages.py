@@ -6,20 +6,18 @@ and 165 us for a link, and a busy host has hundreds of them, in the agent's loop
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELADDR, RTM_NEWADDR
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ifaddrmsg
 
+from hamgr.adapters.net.netlink import HEADER, attributes
 from hamgr.adapters.net.vip import Nic, Place, Vip
 
 UNLIMITED = 0xFFFFFFFF
 """The lifetime of an address that does not expire."""
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-HEADER = struct.Struct("=IHHII")
-"""struct nlmsghdr: length, type, flags, sequence number, port."""
 IFINFO = struct.Struct("=BxHiII")
 IFADDR = struct.Struct("=BBBBi")
 _IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
@@ -99,30 +97,6 @@ def _encode(kind: int, flags: int, family: int, prefix: int, index: int,
     message["attrs"] = list(attributes)
     message.encode()
     return bytes(message.data)
-
-
-def split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (type, message with its header) for each message of one datagram."""
-    offset = 0
-    while offset + HEADER.size <= len(data):
-        length, kind, *_ = HEADER.unpack_from(data, offset)
-        yield kind, data[offset:offset + length]
-        offset += (length + 3) & ~3
-
-
-def error_number(message: bytes) -> int:
-    """Return the errno in an NLMSG_ERROR message; 0 in an acknowledgement."""
-    return -int(struct.unpack_from("=i", message, HEADER.size)[0])
-
-
-def attributes(message: bytes, offset: int) -> dict[int, bytes]:
-    """Return the attributes of a message, from the offset on."""
-    found = {}
-    while offset + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, offset)
-        found[kind] = message[offset + 4:offset + length]
-        offset += (length + 3) & ~3
-    return found
 
 
 def parse_address(message: bytes) -> Presence:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from pyroute2.netlink.rtnl import RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK
 
-from hamgr.adapters.net.messages import Presence, parse_address, parse_link, split
+from hamgr.adapters.net.messages import Presence, parse_address, parse_link
+from hamgr.adapters.net.netlink import split
 from hamgr.adapters.net.vip import Nic
 
 _GROUPS = 0x1 | 0x10 | 0x100

@@ -1,10 +1,21 @@
 """Which interface of this node a VIP belongs on."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from hamgr.adapters.net.messages import Presence
 from hamgr.adapters.net.rtnetlink import Rtnetlink
 from hamgr.adapters.net.vip import Nic, Place, Vip
+
+
+class Sighting(NamedTuple):
+    """Where one VIP is, or belongs, on this node."""
+
+    interface: str
+    """Empty when no interface fits."""
+    present: bool
+    lifetime_s: int | None = None
+    """What is left of its lifetime when present; None: it does not expire."""
 
 
 def place_for(
@@ -49,19 +60,26 @@ def settle(old: Place | None, found: Place | str, nics: Mapping[int, Nic],
     return None if isinstance(found, str) else found
 
 
-def interface_of(vip: Vip, vips: Sequence[Vip] = ()) -> str:
-    """Return the name of the interface that a VIP belongs on, for who has no agent to ask.
+def look(vips: Sequence[Vip]) -> list[Sighting]:
+    """Return where this node's kernel has each VIP, or would have it: for who has no agent to ask.
 
-    `vips`: all that are configured, none of which counts as the node's own address.
-    Raises LookupError, with the remedy, if there is none; OSError.
+    `vips`: all that are configured, none of which counts as the node's own address. Raises OSError.
     """
     netlink = Rtnetlink()
     try:
-        virtual = frozenset(other.packed for other in (vip, *vips))
-        own = [one for one in netlink.addresses() if one.packed not in virtual]
-        place = place_for(vip, {nic.index: nic for nic in netlink.links()}, own)
+        nics = {nic.index: nic for nic in netlink.links()}
+        addresses = netlink.addresses()
     finally:
         netlink.close()
-    if isinstance(place, str):
-        raise LookupError(place)
-    return place.nic.name
+    virtual = {vip.packed for vip in vips}
+    own = [one for one in addresses if one.packed not in virtual]
+    return [_sighting(vip, nics, own, addresses) for vip in vips]
+
+
+def _sighting(vip: Vip, nics: Mapping[int, Nic], own: Sequence[Presence],
+              addresses: Sequence[Presence]) -> Sighting:
+    for one in addresses:
+        if one.packed == vip.packed and one.nic in nics:
+            return Sighting(nics[one.nic].name, True, one.lifetime_s)
+    place = place_for(vip, nics, own)
+    return Sighting("" if isinstance(place, str) else place.nic.name, False)

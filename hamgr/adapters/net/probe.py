@@ -22,16 +22,11 @@ _MAC_OPTION, _SOURCE_LINK_ADDRESS = b"\x02\x01", b"\x01\x01"
 _Hear = Callable[[bytes], bytes | None]
 
 
-def wire_owner(address: str, interface: str, within_s: float = 0.2) -> str | None:
-    """Return the MAC of the first other machine that answers for an address, None if none does.
+def wire_owners(address: str, interface: str, within_s: float = 0.2) -> Iterator[str]:
+    """Yield the MAC of every other machine that answers for an address, as they answer.
 
     This node's own kernel is not asked. Needs CAP_NET_RAW. Raises OSError, ValueError.
     """
-    return next(wire_owners(address, interface, within_s), None)
-
-
-def wire_owners(address: str, interface: str, within_s: float = 0.2) -> Iterator[str]:
-    """Yield the MAC of every other machine that answers, as they answer. As wire_owner()."""
     target = ipaddress.ip_address(address)
     with _packet_socket(interface) as arp:
         mac: bytes = arp.getsockname()[4]

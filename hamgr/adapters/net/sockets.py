@@ -15,7 +15,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from hamgr.adapters.net.messages import HEADER, NLMSG_DONE, NLMSG_ERROR, error_number, split
+from hamgr.adapters.net.netlink import HEADER, NLMSG_DONE, NLMSG_ERROR, error_number, split
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ may leave processes behind: services are started that way.
 import contextlib
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -35,6 +36,9 @@ PACKET_MAX = 256 * 1024
 """Bytes. More than a socket takes at once, so no packet is cut."""
 NOT_STARTED = 127
 """Exit status of a child that could not become the hook, as of a shell."""
+_SOFT_LIMITS = {resource.RLIMIT_RTPRIO: 0, resource.RLIMIT_MEMLOCK: 8 << 20,
+                resource.RLIMIT_NOFILE: 1024}
+"""At most; what the agent has more of, it has for itself."""
 _OWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Ignored here: the agent says when to end, also while it shuts down and still needs hooks."""
 
@@ -197,7 +201,7 @@ def _become(argv: list[str], env: dict[str, str], output: int) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        for number in (*_OWN_SIGNALS, signal.SIGPIPE):
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
             adjust.write("0")  # the agent and this runner may be spared, a hook is not
@@ -211,15 +215,23 @@ def _become(argv: list[str], env: dict[str, str], output: int) -> None:
 
 
 def _settle_down() -> None:
-    """Give up what was inherited from the agent, so that no hook has it.
+    """Give up what was inherited from the agent or its unit, so that a hook is run as an ordinary
+    service is (systemd.exec(5), systemd-system.conf(5)).
 
-    Locked memory is not inherited (mlockall(2)).
+    Locked memory is not inherited (mlockall(2)). Hard limits stay: a command that needs more than
+    is usual may ask for it.
     """
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     if os.getpriority(os.PRIO_PROCESS, 0) < 0:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+    for limit, most in _SOFT_LIMITS.items():
+        soft, hard = resource.getrlimit(limit)
+        if soft == resource.RLIM_INFINITY or soft > most:
+            resource.setrlimit(limit, (most, hard))
     for number in _OWN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
     os.chdir("/")
 
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ import hamgr
 from hamgr.adapters.zookeeper.session import DEADLINE_S, NotAnswered, Session
 from hamgr.adapters.zookeeper.tamed import NotSent
 from hamgr.adapters.zookeeper.tree import BASE, SESSIONS, Happened, Tree, read_of
+from hamgr.coding import encode
 from hamgr.core.effects import Op, Write
 from hamgr.core.events import RecordRead, WriteAnswered, ZooKeeperChanged
 from hamgr.core.records import (
@@ -45,7 +46,6 @@ from hamgr.core.records import (
     REQUESTS,
     ROOT,
     SEATS,
-    encode,
     seat_path,
 )
 from hamgr.core.types import NodeName, Outcome
@@ -72,8 +72,11 @@ class ZooKeeper:
     def __init__(self, node: NodeName, nodes: Sequence[NodeName], cluster: str,
                  hosts: Sequence[str], post: Post, *,
                  session_timeout_s: float = SESSION_TIMEOUT_S, deadline_s: float = DEADLINE_S,
-                 connection_options: Mapping[str, Any] | None = None) -> None:
+                 connection_options: Mapping[str, Any] | None = None,
+                 macs: Callable[[], Sequence[str]] = tuple) -> None:
         """`nodes` are those whose seats are told of even while they are missing.
+
+        `macs` gives the MACs with which this node answers for VIPs, for the record of its session.
 
         `hosts` are "host:port". `connection_options` go to the kazoo client as they are: TLS,
         SASL and access lists. Raises ValueError if the cluster's name cannot be a path.
@@ -81,6 +84,7 @@ class ZooKeeper:
         self._node = node
         self._seats = tuple(seat_path(name) for name in nodes)
         self._post = post
+        self._macs = macs
         self._session_timeout_s = session_timeout_s
         self._new_session = functools.partial(
             Session, hosts, timeout_s=session_timeout_s, deadline_s=deadline_s,
@@ -105,13 +109,21 @@ class ZooKeeper:
         future.add_done_callback(functools.partial(self._wrote, write))
 
     def read(self, paths: tuple[str, ...]) -> None:
-        """Read these records again; RecordRead follows for each that can be read."""
+        """Read these records again, all for none; RecordRead follows for each that can be read."""
+        if not paths:
+            self._known.clear()
+            self._follow()
         for path in paths:
             self._read(path, tell_all=True)
 
     async def history(self, limit: int) -> list[Happened]:
         """Return the last entries of the history, the oldest first. Raises as Tree does."""
         return await self._tree.history(limit)
+
+    def announce_again(self) -> None:
+        """Write the record of the session again, if what it says of this node has changed."""
+        if self._session is not None and self._connected:
+            self._begin_announcing(self._session)
 
     @property
     def tree(self) -> Tree:
@@ -166,7 +178,7 @@ class ZooKeeper:
         self._known.clear()
         self._post(ZooKeeperChanged(connected=True))
         self._make_folders()
-        self._announcing = asyncio.create_task(self._announce(session))
+        self._begin_announcing(session)
         self._follow()
 
     def _lost(self) -> None:
@@ -195,15 +207,24 @@ class ZooKeeper:
             made = self._submit(functools.partial(_create_folder, path))
             made.add_done_callback(_folder_made)
 
+    def _begin_announcing(self, session: Session) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+        self._announcing = asyncio.create_task(self._announce(session))
+
     async def _announce(self, session: Session) -> None:
         """Put up the ephemeral record of this session, in place of one that an earlier one left."""
         path = self._tree.at(f"{SESSIONS}/{self._node}")
         said = msgspec.json.encode(
-            {"format": FORMAT, "node": self._node, "version": hamgr.__version__})
+            {"format": FORMAT, "node": self._node, "version": hamgr.__version__,
+             "macs": self._macs()})
         try:
             while await _other_owner(session, path):
                 with contextlib.suppress(NodeExistsError):
                     await session.submit(lambda zk: zk.create_async(path, said, ephemeral=True))
+            data, stat = await session.submit(lambda zk: zk.get_async(path))
+            if data != said:
+                await session.submit(lambda zk: zk.set_async(path, said, stat.version))
         except (KazooException, NotSent, NotAnswered) as error:
             log.warning("%s is not announced in ZooKeeper: %r", self._node, error)
 

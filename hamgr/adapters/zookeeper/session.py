@@ -27,13 +27,15 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from hamgr.adapters.zookeeper.tamed import LoopHandler, NotSent, TamedClient
+from hamgr.core.timing import Timing
+from hamgr.core.types import SECOND
 
 log = logging.getLogger(__name__)
 kazoo_log = logging.getLogger("hamgr.kazoo")
 kazoo_log.setLevel(logging.ERROR)  # else a line for every attempt, all through an outage
 
 DEADLINE_S = 1.0
-"""Half the claim time: a renewal that hangs leaves time for another through another server."""
+"""Of a call, at most."""
 IN_FLIGHT_MAX = 200
 """Calls without an answer. kazoo wakes its thread through a socket pair that holds some 270 bytes
 of one call each; beyond that the loop itself would wait for a stuck thread."""
@@ -42,6 +44,14 @@ SESSION_MIN_S = 1.0
 
 _LOST = (AuthFailedError, CancelledError, ConnectionClosedError, ConnectionLoss,
          OperationTimeoutError, SessionExpiredError, SessionMovedError)
+
+
+def deadline_for(timing: Timing) -> float:
+    """Return the seconds that a call may take.
+
+    Half the claim at most: a renewal that hangs leaves time for another through another server.
+    """
+    return min(DEADLINE_S, timing.claim / SECOND / 2)
 
 
 class NotAnswered(TimeoutError):

@@ -10,8 +10,9 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from hamgr.adapters.zookeeper.session import Session
 from hamgr.adapters.zookeeper.tamed import NotSent
+from hamgr.coding import decode, encode
 from hamgr.core.events import RecordRead
-from hamgr.core.records import HISTORY, ROOT, Record, decode, encode
+from hamgr.core.records import HISTORY, ROOT, Record
 from hamgr.core.records import History as HistoryRecord
 
 BASE = "/hamgr"

@@ -1,0 +1,75 @@
+"""The records as they lie in ZooKeeper: JSON, whose unknown fields are kept.
+
+So that nodes of several versions can run together: what a newer one wrote is not lost when an older
+one writes the record again.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hamgr.core.records import (
+    CONFIG,
+    HISTORY,
+    LEADER,
+    PLAN,
+    REQUESTS,
+    ROOT,
+    SEATS,
+    Config,
+    GroupPlan,
+    History,
+    Leader,
+    Plan,
+    Record,
+    Request,
+    Root,
+    Seat,
+)
+
+_FIXED: dict[str, type[Record]] = {ROOT: Root, LEADER: Leader, PLAN: Plan, CONFIG: Config}
+_LISTED: dict[str, type[Record]] = {SEATS: Seat, REQUESTS: Request, HISTORY: History}
+
+
+def record_type(path: str) -> type[Record] | None:
+    """Return the type of the record that lives at a path, or None for other nodes of the tree."""
+    if path in _FIXED:
+        return _FIXED[path]
+    folder, slash, name = path.partition("/")
+    return _LISTED.get(folder) if slash and name and "/" not in name else None
+
+
+def encode(record: Record) -> bytes:
+    """Return the record as JSON, with the fields of other versions that it was read with."""
+    return msgspec.json.encode(_with_extra(msgspec.to_builtins(record)))
+
+
+def decode(path: str, data: bytes) -> Record:
+    """Return the record that a path holds.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError when the data is not such a record, and
+    LookupError when no record lives at that path.
+    """
+    kind = record_type(path)
+    if kind is None:
+        raise LookupError(f"no record lives at {path!r}")
+    raw = msgspec.json.decode(data, type=dict[str, Any])
+    if kind is Plan and isinstance(raw.get("groups"), dict):
+        raw["groups"] = {name: _split_extra(GroupPlan, group)
+                         for name, group in raw["groups"].items() if isinstance(group, dict)}
+    return msgspec.convert(_split_extra(kind, raw), type=kind)
+
+
+def _split_extra(kind: type[Struct], raw: dict[str, Any]) -> dict[str, Any]:
+    known = set(kind.__struct_fields__) - {"extra"}
+    extra = {key: value for key, value in raw.items() if key not in known}
+    return {**{key: raw[key] for key in raw if key in known}, "extra": extra}
+
+
+def _with_extra(value: Any) -> Any:
+    if isinstance(value, dict):
+        extra = value.pop("extra", None)
+        plain = {key: _with_extra(item) for key, item in value.items()}
+        return {**(extra or {}), **plain}
+    return value
