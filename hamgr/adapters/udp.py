@@ -47,6 +47,7 @@ class UdpTransport:
 
         Raises KeyError if this node has none, ValueError if one is not a numeric address.
         """
+        self._node = node
         own = addresses[node]
         self._own = [_endpoint(address, port) for address in own]
         self._peers = {name: [_endpoint(address, port) for address in theirs[:len(own)]]
@@ -79,7 +80,7 @@ class UdpTransport:
 
     def send(self, to: NodeName, heartbeat: Heartbeat) -> None:
         """Send at once over every ring; what cannot be sent is counted by peer, ring and error."""
-        datagram = self._wire.encode(heartbeat)
+        datagram = self._wire.encode(heartbeat, to)
         for ring, (_, end) in enumerate(self._peers.get(to, ())):
             sock = self._sockets[ring]
             if sock is None:
@@ -158,7 +159,7 @@ class UdpTransport:
                 self._lately.count("source")
 
     def _take(self, datagram: bytes, ring: int, peer: NodeName) -> None:
-        heartbeat = self._wire.decode(datagram)
+        heartbeat = self._wire.decode(datagram, self._node)
         if isinstance(heartbeat, Drop):
             self._counters[f"dropped.{heartbeat.value}"] += 1
             self._lately.count(f"{heartbeat.value}.{peer}")

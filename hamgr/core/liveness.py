@@ -173,4 +173,4 @@ class Liveness:
     def is_fresh(self, peer: Peer, now: Instant) -> bool:
         """Tell whether the newest word of a peer echoes a heartbeat sent within detection."""
         echo = peer.echoes(self.incarnation)
-        return echo is not None and now - echo.sent <= self.timing.detection
+        return echo is not None and 0 <= now - echo.sent <= self.timing.detection

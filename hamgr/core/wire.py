@@ -2,10 +2,12 @@
 
     magic 4 | format 1 | cluster 4 | key 4 | MAC 16 | body: a msgpack array, at most 1,171 bytes
 
-The MAC (BLAKE2b in its keyed mode, RFC 7693 section 2.9) covers everything else. Its key is derived
-from the key file's and the cluster's name, so that two clusters with one key file do not mix. `key`
-and `cluster` are short hashes that say *which* key and cluster were meant: they spare a MAC that
-cannot match, and tell a wrong key file from a flood.
+The MAC (BLAKE2b in its keyed mode, RFC 7693 section 2.9) covers everything else, and the name of the
+receiver, which is not sent: the echo in a heartbeat is a credit to one node, and must be none to
+another to whom somebody on the wire has readdressed it. Its key is derived from the key file's and
+the cluster's name, so that two clusters with one key file do not mix. `key` and `cluster` are short
+hashes that say *which* key and cluster were meant: they spare a MAC that cannot match, and tell a
+wrong key file from a flood.
 
 What is not ours is told by its first bytes and its size, before anything is computed. The body is
 decoded only after the MAC is right, and then every number is checked for its range, so that an
@@ -25,7 +27,7 @@ import msgspec
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.parts import BODY_MAX
 from hamgr.core.seat import Standing
-from hamgr.core.types import NEVER
+from hamgr.core.types import NEVER, NodeName
 
 MAGIC = b"hamg"
 FORMAT = 1
@@ -54,7 +56,7 @@ class Drop(str, Enum):
     KEY = "key"
     """Signed with a key that is not in this node's key file."""
     MAC = "mac"
-    """Damaged or forged."""
+    """Damaged, forged, or meant for another node."""
     MALFORMED = "malformed"
     """Authentic, but no heartbeat: its sender is broken, or not compatible."""
 
@@ -79,14 +81,20 @@ class Wire:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Heartbeat)
 
-    def encode(self, heartbeat: Heartbeat) -> bytes:
-        """Return the signed datagram. `parts` sees to it that it fits: never truncated here."""
+    def encode(self, heartbeat: Heartbeat, to: NodeName) -> bytes:
+        """Return the datagram, signed for its receiver.
+
+        `parts` sees to it that it fits: never truncated here.
+        """
         body = self._encoder.encode(heartbeat)
         assert len(body) <= BODY_MAX, f"a heartbeat of {len(body)} bytes"
-        return self._head + self._mac(self._head, body) + body
+        return self._head + self._mac(self._head, to, body) + body
 
-    def decode(self, datagram: bytes) -> Heartbeat | Drop:
-        """Return the heartbeat, or why there is none. Never raises, whatever the bytes are."""
+    def decode(self, datagram: bytes, to: NodeName) -> Heartbeat | Drop:
+        """Return the heartbeat to this node, or why there is none.
+
+        Never raises, whatever the bytes are.
+        """
         if not (_BODY_AT < len(datagram) <= DATAGRAM_MAX and datagram.startswith(MAGIC)):
             return Drop.FOREIGN
         _, form, cluster, key = _HEADER.unpack_from(datagram)
@@ -97,7 +105,7 @@ class Wire:
         if key not in self._macs:
             return Drop.KEY
         head, body = datagram[:_HEADER.size], datagram[_BODY_AT:]
-        if not hmac.compare_digest(self._mac(head, body), datagram[_HEADER.size:_BODY_AT]):
+        if not hmac.compare_digest(self._mac(head, to, body), datagram[_HEADER.size:_BODY_AT]):
             return Drop.MAC
         try:
             heartbeat = self._decoder.decode(body)
@@ -105,9 +113,10 @@ class Wire:
             return Drop.MALFORMED
         return heartbeat if _in_range(heartbeat) else Drop.MALFORMED
 
-    def _mac(self, head: bytes, body: bytes) -> bytes:
+    def _mac(self, head: bytes, to: NodeName, body: bytes) -> bytes:
         mac = self._macs[head[-4:]].copy()
         mac.update(head)
+        mac.update(to.encode() + b"\0")  # no name has a zero byte: nothing can move between the two
         mac.update(body)
         return mac.digest()
 

@@ -110,7 +110,7 @@ class Agent:
     def receive(self, datagram: bytes, ring: int) -> None:
         """A datagram lies in the socket."""
         if not self.frozen:
-            heartbeat = self._world.wire.decode(datagram)
+            heartbeat = self._world.wire.decode(datagram, self.host.name)
             assert isinstance(heartbeat, Heartbeat), f"dropped as {heartbeat}"
             self.post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
         elif self._datagrams < SOCKET_BUFFER:
@@ -228,7 +228,7 @@ class Agent:
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)
-        datagram = self._world.wire.encode(effect.heartbeat)
+        datagram = self._world.wire.encode(effect.heartbeat, effect.to)
         self._world.network.send(self.host.name, effect.to, datagram)
 
     def _write(self, effect: fx.Write) -> None:

@@ -111,10 +111,10 @@ def test_what_is_not_ours_is_counted_by_reason() -> None:
     async def story() -> None:
         async with pair(rings=1) as both:
             (target,), (source,) = both.addresses["n2"], both.addresses["n1"]
-            good = WIRE.encode(heartbeat("n1"))
+            good = WIRE.encode(heartbeat("n1"), "n2")
             sends = [(loopback(), good), (source, b"noise"), (source, good[:-1] + b"\xff"),
-                     (source, Wire("other", [bytes(32)]).encode(heartbeat("n1"))),
-                     (source, b"x" * 3000)]
+                     (source, Wire("other", [bytes(32)]).encode(heartbeat("n1"), "n2")),
+                     (source, WIRE.encode(heartbeat("n1"), "n3")), (source, b"x" * 3000)]
             for address, datagram in sends:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                     sock.bind((address, 0))
@@ -123,10 +123,10 @@ def test_what_is_not_ours_is_counted_by_reason() -> None:
             await both.inbox["n2"].next()
             assert both.inbox["n2"].events.empty()
             assert both.node["n2"].counters() == {
-                "dropped.source": 1, "dropped.foreign": 2, "dropped.mac": 1, "dropped.cluster": 1,
+                "dropped.source": 1, "dropped.foreign": 2, "dropped.mac": 2, "dropped.cluster": 1,
                 "received": 1}
             assert both.node["n2"].dropped_lately() == {
-                "source": 1, "foreign.n1": 2, "mac.n1": 1, "cluster.n1": 1}
+                "source": 1, "foreign.n1": 2, "mac.n1": 2, "cluster.n1": 1}
     asyncio.run(story())
 
 
@@ -142,7 +142,7 @@ def test_a_replay_is_counted_and_the_copy_over_another_ring_is_none() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.bind((both.addresses["n1"][1], 0))
                 for said in (second, first, replace(second, incarnation=0, sequence=9)):
-                    sock.sendto(WIRE.encode(said), (both.addresses["n2"][1], both.port))
+                    sock.sendto(WIRE.encode(said, "n2"), (both.addresses["n2"][1], both.port))
                     await both.inbox["n2"].next()
             assert both.node["n2"].counters() == {"received": 7, "repeated": 3}
             assert both.node["n2"].dropped_lately() == {"repeated.n1": 3}

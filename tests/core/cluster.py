@@ -186,7 +186,7 @@ class Cluster:
         match effect:
             case fx.SendHeartbeat(to=to, heartbeat=heartbeat):
                 if (node, to) not in self.cuts:
-                    heard = WIRE.decode(WIRE.encode(heartbeat))
+                    heard = WIRE.decode(WIRE.encode(heartbeat, to), to)
                     assert heard == heartbeat, f"{node} says {heartbeat}, {to} hears {heard}"
                     event = HeartbeatReceived(heartbeat=heartbeat)
                     self._after(HEARTBEAT_TAKES, lambda: self.hand(to, event))

@@ -190,8 +190,8 @@ class Guarded:
                 self.armed.discard(group)
             case ClaimAddresses(group=group) | RunService(group=group, action="promote"):
                 assert group in self.armed, "the switch is armed before anything starts (rule 14)"
-            case SendHeartbeat(heartbeat=heartbeat):
-                assert WIRE.decode(WIRE.encode(heartbeat)) == heartbeat
+            case SendHeartbeat(to=to, heartbeat=heartbeat):
+                assert WIRE.decode(WIRE.encode(heartbeat, to), to) == heartbeat
 
 
 @pytest.mark.parametrize("zookeeper", (True, False), ids=("zookeeper", "no-zookeeper"))

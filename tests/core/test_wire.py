@@ -43,39 +43,39 @@ def signed(body: bytes) -> bytes:
     """Sign any body with the right key, as a broken peer might."""
     wire = Wire("crm", [KEY])
     wire._encoder = type("Raw", (), {"encode": staticmethod(lambda raw: raw)})()  # type: ignore
-    return wire.encode(body)  # type: ignore
+    return wire.encode(body, "n2")  # type: ignore
 
 
 @given(heartbeats)
 def test_what_is_sent_arrives(sent: Heartbeat) -> None:
-    assert WIRE.decode(WIRE.encode(sent)) == sent
+    assert WIRE.decode(WIRE.encode(sent, "n2"), "n2") == sent
 
 
 @given(heartbeats, st.data())
 def test_a_datagram_with_any_byte_changed_is_dropped(sent: Heartbeat, data: st.DataObject) -> None:
-    datagram = bytearray(WIRE.encode(sent))
+    datagram = bytearray(WIRE.encode(sent, "n2"))
     at = data.draw(st.integers(0, len(datagram) - 1))
     datagram[at] ^= data.draw(st.integers(1, 255))
-    assert isinstance(WIRE.decode(bytes(datagram)), Drop)
+    assert isinstance(WIRE.decode(bytes(datagram), "n2"), Drop)
 
 
 @given(heartbeats, st.integers(0, DATAGRAM_MAX), st.binary(max_size=40))
 def test_a_datagram_cut_short_or_with_a_tail_is_dropped(
         sent: Heartbeat, kept: int, tail: bytes) -> None:
-    datagram = WIRE.encode(sent)
+    datagram = WIRE.encode(sent, "n2")
     changed = datagram[:kept] + tail
-    assert changed == datagram or isinstance(WIRE.decode(changed), Drop)
+    assert changed == datagram or isinstance(WIRE.decode(changed, "n2"), Drop)
 
 
 @given(st.binary(max_size=1600))
 def test_bytes_of_others_are_foreign(noise: bytes) -> None:
-    assert WIRE.decode(noise) is Drop.FOREIGN
+    assert WIRE.decode(noise, "n2") is Drop.FOREIGN
 
 
 def test_what_is_not_ours_costs_the_same_whatever_its_length(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first bytes tell: neither hash nor decoder ever looks at the rest."""
-    ours = WIRE.encode(heartbeat())
+    ours = WIRE.encode(heartbeat(), "n2")
     strange = {
         Drop.FOREIGN: (b"x" * 20, b"x" * DATAGRAM_MAX, b"hamg", ours + bytes(2 * DATAGRAM_MAX)),
         Drop.FORMAT: (ours[:4] + b"\x09" + ours[5:],),
@@ -83,13 +83,13 @@ def test_what_is_not_ours_costs_the_same_whatever_its_length(
         Drop.KEY: (ours[:9] + b"none" + ours[13:],)}
     monkeypatch.setattr(Wire, "_mac", lambda *_: pytest.fail("hashed"))
     monkeypatch.setattr(WIRE, "_decoder", None)
-    assert {drop: {WIRE.decode(one) for one in some} for drop, some in strange.items()} == {
+    assert {drop: {WIRE.decode(one, "n2") for one in some} for drop, some in strange.items()} == {
         drop: {drop} for drop in strange}
 
 
 @given(st.binary(min_size=1, max_size=1100))
 def test_an_authentic_body_of_any_bytes_never_raises(body: bytes) -> None:
-    assert WIRE.decode(signed(body)) is Drop.MALFORMED
+    assert WIRE.decode(signed(body), "n2") is Drop.MALFORMED
 
 
 _shape = msgspec.to_builtins(heartbeat(
@@ -105,7 +105,7 @@ def test_an_authentic_heartbeat_is_well_formed_or_dropped(at: int, odd: object) 
         body = msgspec.msgpack.encode([*_shape[:at], odd, *_shape[at + 1:]])
     except OverflowError:
         return
-    decoded = WIRE.decode(signed(body))
+    decoded = WIRE.decode(signed(body), "n2")
     if isinstance(decoded, Heartbeat):
         assert decoded.sender and decoded.seat in ("", *(state.value for state in Standing))
         assert 0 <= decoded.incarnation < NEVER and 0 <= decoded.sent < NEVER
@@ -121,58 +121,65 @@ def test_an_authentic_heartbeat_is_well_formed_or_dropped(at: int, odd: object) 
     {"relays": (Relay("n", 1, "g", -1),)}, {"epochs": (("g", -1),)},
 ], ids=str)
 def test_every_number_is_checked_for_its_range(changes: dict[str, object]) -> None:
-    assert WIRE.decode(WIRE.encode(heartbeat(**changes))) is Drop.MALFORMED
+    assert WIRE.decode(WIRE.encode(heartbeat(**changes), "n2"), "n2") is Drop.MALFORMED
 
 
 def test_nesting_that_would_exhaust_the_stack_is_dropped() -> None:
     flat = msgspec.msgpack.encode(msgspec.to_builtins(heartbeat()))
     deep = b"\xdc\x00" + bytes([len(_shape) + 1]) + flat[3:] + b"\x91" * 1100 + b"\x00"
-    assert WIRE.decode(signed(deep)) is Drop.MALFORMED
+    assert WIRE.decode(signed(deep), "n2") is Drop.MALFORMED
 
 
 def test_a_name_that_is_not_utf8_is_dropped() -> None:
     body = msgspec.msgpack.encode(heartbeat(sender="zz")).replace(b"zz", b"\xff\xfe")
-    assert WIRE.decode(signed(body)) is Drop.MALFORMED
+    assert WIRE.decode(signed(body), "n2") is Drop.MALFORMED
 
 
 def test_fields_of_a_later_version_are_skipped() -> None:
     later = msgspec.msgpack.encode([*_shape, "new field", {"and": ["another"]}])
-    decoded = WIRE.decode(signed(later))
+    decoded = WIRE.decode(signed(later), "n2")
     assert isinstance(decoded, Heartbeat) and decoded.epochs == (("g", 1),)
 
 
 def test_fields_that_an_earlier_version_lacks_take_their_default() -> None:
-    decoded = WIRE.decode(signed(msgspec.msgpack.encode(_shape[:14])))
+    decoded = WIRE.decode(signed(msgspec.msgpack.encode(_shape[:14])), "n2")
     assert isinstance(decoded, Heartbeat) and decoded.groups == () and decoded.version == ""
 
 
 def test_another_format_is_told_apart() -> None:
-    datagram = bytearray(WIRE.encode(heartbeat()))
+    datagram = bytearray(WIRE.encode(heartbeat(), "n2"))
     datagram[4] += 1
-    assert WIRE.decode(bytes(datagram)) is Drop.FORMAT
+    assert WIRE.decode(bytes(datagram), "n2") is Drop.FORMAT
 
 
 def test_two_clusters_with_one_key_do_not_mix() -> None:
-    assert Wire("crm2", [KEY]).decode(WIRE.encode(heartbeat())) is Drop.CLUSTER
+    assert Wire("crm2", [KEY]).decode(WIRE.encode(heartbeat(), "n2"), "n2") is Drop.CLUSTER
 
 
 def test_the_cluster_name_is_bound_into_the_mac() -> None:
     """The short hash of the name may collide, the key may not."""
     theirs = Wire("crm2", [KEY])
     theirs._head = WIRE._head
-    assert WIRE.decode(theirs.encode(heartbeat())) is Drop.MAC
+    assert WIRE.decode(theirs.encode(heartbeat(), "n2"), "n2") is Drop.MAC
+
+
+@given(heartbeats, names)
+def test_a_heartbeat_to_one_node_is_none_to_another(sent: Heartbeat, other: str) -> None:
+    """Rule 2: its echo is a credit to that one alone, whoever on the wire readdresses it."""
+    datagram = WIRE.encode(sent, "n2")
+    assert other == "n2" or WIRE.decode(datagram, other) is Drop.MAC
 
 
 def test_another_key_is_told_apart() -> None:
-    assert Wire("crm", [OTHER_KEY]).decode(WIRE.encode(heartbeat())) is Drop.KEY
+    assert Wire("crm", [OTHER_KEY]).decode(WIRE.encode(heartbeat(), "n2"), "n2") is Drop.KEY
 
 
 def test_keys_change_without_a_heartbeat_lost() -> None:
     stages = [[KEY], [KEY, OTHER_KEY], [OTHER_KEY, KEY], [OTHER_KEY]]
     for before, after in zip(stages, stages[1:], strict=False):
         old, new = Wire("crm", before), Wire("crm", after)
-        assert old.decode(new.encode(heartbeat())) == heartbeat()
-        assert new.decode(old.encode(heartbeat())) == heartbeat()
+        assert old.decode(new.encode(heartbeat(), "n2"), "n2") == heartbeat()
+        assert new.decode(old.encode(heartbeat(), "n2"), "n2") == heartbeat()
 
 
 @pytest.mark.parametrize("keys", [[], [b"short"], [KEY, bytes(31)]], ids=["none", "short", "one"])
@@ -190,11 +197,11 @@ def test_sixteen_nodes_with_ten_groups_fit() -> None:
         accusations=tuple(Accusation(name, 10**4, 10**4) for name in nodes[1:8]),
         credits=tuple(nodes[:8]), config="0" * 32, version="0.1.0",
         epochs=tuple((f"group-{n}", big) for n in range(10)))
-    datagram = WIRE.encode(full)
+    datagram = WIRE.encode(full, "n2")
     assert len(datagram) <= DATAGRAM_MAX
-    assert WIRE.decode(datagram) == full
+    assert WIRE.decode(datagram, "n2") == full
 
 
 def test_a_heartbeat_that_does_not_fit_is_never_cut() -> None:
     with pytest.raises(AssertionError):
-        WIRE.encode(heartbeat(credits=("n" * 100,) * 20))
+        WIRE.encode(heartbeat(credits=("n" * 100,) * 20), "n2")

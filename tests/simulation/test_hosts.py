@@ -92,7 +92,7 @@ def test_a_frozen_agent_wakes_late_says_so_and_ticks_before_it_reads_its_mail() 
     agent.engine.events.clear()
     agent.engine.wanted = 2**62
     host.stall(switch=False)
-    world.scheduler.after(20 * MILLISECOND, host.receive, world.wire.encode(HEARTBEAT), 0)
+    world.scheduler.after(20 * MILLISECOND, host.receive, world.wire.encode(HEARTBEAT, "n1"), 0)
     world.scheduler.run_until(world.now + 500 * MILLISECOND)
     assert agent.engine.events == []
     host.thaw()
