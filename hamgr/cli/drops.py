@@ -17,7 +17,7 @@ _WRONG: Mapping[str, str] = {
 """What one of two nodes does wrong, and goes on doing."""
 _STRANGE: Mapping[str, str] = {
     "foreign": "not in hamgr's format",
-    "mac": "damaged or forged",
+    "mac": "damaged, forged, or meant for another node",
     "repeated": "came again, or late, on the same ring: duplicated on the way, or replayed",
 }
 """What happens, or what somebody else does."""

@@ -7,6 +7,7 @@ a new leader can go on with it.
 from msgspec.structs import replace
 
 from hamgr.core.electorate import Electorate
+from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.planner import Draft
 from hamgr.core.records import GroupPlan, Request, Right, Voters
@@ -31,9 +32,26 @@ def scarred_owner(draft: Draft) -> NodeName:
         heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
         if heartbeat is None or seen is None or seen.seat.life != holder.life:
             continue
-        if heartbeat.scars and heartbeat.life == holder.life and not heartbeat.lapsed:
+        if heartbeat.life == holder.life and not heartbeat.lapsed and _is_weak(draft, heartbeat):
             return holder.node
     return ""
+
+
+def _is_weak(draft: Draft, owner: Heartbeat) -> bool:
+    """Tell whether an owner needs a claim for a while: it has a scar, or leans on one who has.
+
+    A voter without which the owner's credits make no majority may not end its own scarred round
+    (see `scars`), unless the owner does without credits meanwhile.
+    """
+    return bool(owner.scars) or (owner.seat != "claimed" and any(
+        _is_scarred_standby(draft, name) and not draft.knowledge.electorate.is_majority(
+            {owner.sender, *owner.credits} - {name})
+        for name in owner.credits))
+
+
+def _is_scarred_standby(draft: Draft, node: NodeName) -> bool:
+    said = draft.says(node)
+    return said is not None and bool(said.scars) and not any(word.epoch for word in said.groups)
 
 
 def renew_round(draft: Draft, node: NodeName) -> None:
@@ -46,7 +64,9 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     owned = {name: group for name, group in draft.plan.groups.items()
              if any(right.node == node for right in group.rights())}
     gone = seen is None or seen.seat.state not in LIVING
-    if gone or heartbeat is None or heartbeat.lapsed or not owned or not heartbeat.scars:
+    claimed = seen is not None and seen.seat.state is SeatState.CLAIMED
+    if gone or heartbeat is None or heartbeat.lapsed or not owned or not (
+            claimed or _is_weak(draft, heartbeat)):
         _stop_renewing(draft)
         return
     assert seen is not None

@@ -2,12 +2,12 @@
 
     magic 4 | format 1 | cluster 4 | key 4 | MAC 16 | body: a msgpack array, at most 1,171 bytes
 
-The MAC (BLAKE2b in its keyed mode, RFC 7693 section 2.9) covers everything else, and the name of the
-receiver, which is not sent: the echo in a heartbeat is a credit to one node, and must be none to
-another to whom somebody on the wire has readdressed it. Its key is derived from the key file's and
-the cluster's name, so that two clusters with one key file do not mix. `key` and `cluster` are short
-hashes that say *which* key and cluster were meant: they spare a MAC that cannot match, and tell a
-wrong key file from a flood.
+The MAC (BLAKE2b in its keyed mode, RFC 7693 section 2.9) covers everything else, and the name of
+the receiver, which is not sent: the echo in a heartbeat is a credit to one node, and must be none
+to another to whom somebody on the wire has readdressed it. Its key is derived from the key file's
+and the cluster's name, so that two clusters with one key file do not mix. `key` and `cluster` are
+short hashes that say *which* key and cluster were meant: they spare a MAC that cannot match, and
+tell a wrong key file from a flood.
 
 What is not ours is told by its first bytes and its size, before anything is computed. The body is
 decoded only after the MAC is right, and then every number is checked for its range, so that an
