@@ -33,8 +33,8 @@ from hamgr.config.key import read_keys
 from hamgr.config.schema import Document, Group
 from hamgr.core.events import Event
 from hamgr.core.types import SECOND, GroupName, NodeName
-from hamgr.core.wire import Wire
 from hamgr.ports import Post
+from hamgr.wire import Wire
 
 THREAD_TURN_S = 0.0005
 """How long another thread may keep the interpreter from the loop; Python's default is 5 ms."""

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from hamgr.core.events import HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import SECOND, NodeName
-from hamgr.core.wire import DATAGRAM_MAX, Drop, Wire
 from hamgr.ports import Post
+from hamgr.wire import DATAGRAM_MAX, Drop, Wire
 
 log = logging.getLogger(__name__)
 

@@ -6,26 +6,21 @@ from enum import Enum
 class Reason(str, Enum):
     """A kind of change; its value is the sentence, with the facts of the Report filled in."""
 
-    STARTED = "started as incarnation {incarnation}"
     CLAIMED = "claimed its seat in round {round}"
     BECAME_MEMBER = "lives on credits in round {round}"
     LAPSED = "lease ran out in round {round}: {why}"
-    ROUND_RENEWED = "carried over to round {round}"
     NEW_LIFE = "this incarnation is over: {why}"
     LEFT = "left the cluster: {why}"
 
     HEARD = "{peer} is heard (incarnation {incarnation})"
     ACCUSED = "accused {peer} (life {incarnation}.{round}): silent for {silence_ms} ms"
     ACCUSED_BY = "{peer} accuses {accused} (life {incarnation}.{round})"
-    BLOCKED = "round {round} of {peer} is blocked, accused by {accusers}"
     LOOP_LATE = "own loop was {late_ms} ms late"
 
     ZOOKEEPER_UP = "connected to ZooKeeper"
     ZOOKEEPER_DOWN = "lost ZooKeeper; nothing moves or stops for that alone"
     FOREIGN_DATA = "ZooKeeper's data is not this cluster's: {why}"
     LEADING = "took the lead in term {term}: {why}"
-    LEADERSHIP_LEFT = "gave the lead up: {why}"
-    LEADERSHIP_LOST = "{peer} leads in term {term}"
     PLANNED = "plan {revision}: {why}"
     REQUEST_DONE = "{kind} is done: {why}"
     REQUEST_REFUSED = "{kind} refused: {why}"

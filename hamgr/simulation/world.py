@@ -11,7 +11,6 @@ from hamgr.core import leadership, parts
 from hamgr.core.effects import Report
 from hamgr.core.engine import Engine
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, NodeName
-from hamgr.core.wire import Wire
 from hamgr.simulation.clock import Livelock, Scheduler
 from hamgr.simulation.host import Host
 from hamgr.simulation.invariants import Verdict, Violated, Watch
@@ -20,6 +19,7 @@ from hamgr.simulation.peace import PATIENCE
 from hamgr.simulation.scenario import Scenario, cluster_spec
 from hamgr.simulation.turmoil import Turmoil
 from hamgr.simulation.zookeeper import Commit, Ensemble, Server
+from hamgr.wire import Wire
 
 MakeEngine = Callable[..., Any]
 

@@ -18,7 +18,7 @@ from hamgr.adapters.udp import DRAINED_MAX, UdpTransport
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import SECOND
-from hamgr.core.wire import Wire
+from hamgr.wire import Wire
 
 WIRE = Wire("crm", [bytes(32)])
 

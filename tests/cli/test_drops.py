@@ -4,7 +4,7 @@ import pytest
 
 from hamgr.cli import from_agent, render
 from hamgr.cli.survey import Answer, Wire
-from hamgr.core.wire import Drop
+from hamgr.wire import Drop
 from tests.cli import cluster
 
 FROM_N1 = {vip.address: Wire(asked=True, answers=(Answer(mac="02:00:00:00:00:01", node="n1"),))
@@ -20,7 +20,8 @@ def test_heartbeats_that_are_dropped_are_told_in_words_and_counted_in_json() -> 
         "key file which n2 read when it started"]
     assert survey.verdict == "degraded"
     assert survey.notes == (
-        "n1: 1 datagram dropped by n2 in the last minute: damaged, forged, or meant for another node",
+        "n1: 1 datagram dropped by n2 in the last minute: damaged, forged, or meant for another "
+        "node",
         "n1: 2 datagrams dropped by n2 in the last minute: came again, or late, on the same ring: "
         "duplicated on the way, or replayed",
         "4 datagrams from addresses of no node dropped by n2 in the last minute")

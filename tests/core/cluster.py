@@ -37,8 +37,8 @@ from hamgr.core.types import (
     Instant,
     Outcome,
 )
-from hamgr.core.wire import Wire
 from hamgr.snapshot import snapshot
+from hamgr.wire import Wire
 
 HEARTBEAT_TAKES = 200 * MICROSECOND
 WRITE_TAKES = 2 * MILLISECOND

@@ -59,8 +59,8 @@ from hamgr.core.records import (
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.timing import Timing, times_for
 from hamgr.core.types import MILLISECOND, NEVER, SECOND, Instant, Maintenance, Outcome, SeatState
-from hamgr.core.wire import Wire
 from hamgr.snapshot import snapshot
+from hamgr.wire import Wire
 from tests.core.cluster import Cluster
 
 WIRE = Wire("t", [b"k" * 32])

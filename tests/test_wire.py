@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
 from hamgr.core.seat import Standing
 from hamgr.core.types import NEVER
-from hamgr.core.wire import DATAGRAM_MAX, Drop, Wire
+from hamgr.wire import DATAGRAM_MAX, Drop, Wire
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
