@@ -7,7 +7,8 @@ from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Plan, Seat
-from hamgr.core.spec import GroupSpec, NodeSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
+from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
 from hamgr.snapshot import GroupView, PeerView, Snapshot
 
@@ -217,9 +218,28 @@ def _problems(
                        "heir can take over once, but nothing can be planned")
     elif snapshot.leader is None or not snapshot.leader.node:
         yield degraded("no node leads: nothing can be planned until one does")
+    yield from _differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
+
+
+def _differences(spec: ClusterSpec, plan: Plan | None) -> Iterator[Problem]:
+    """Tell of what stands in the plan since the cluster was founded, and not so in the file."""
+    if plan is None or plan.voters.former or plan.voters.coming:
+        return
+    if {*spec.voters} != {*plan.voters.names}:
+        yield degraded(f"by the file {', '.join(spec.voters)} vote, by the plan "
+                       f"{', '.join(plan.voters.names)}: the plan counts")
+    if spec.timing != plan.times:
+        yield degraded(f"by the file the times are {_times(spec.timing)}, by the plan "
+                       f"{_times(plan.times)}: the plan counts")
+
+
+def _times(times: Timing) -> str:
+    named = (("interval", times.interval), ("lease", times.lease),
+             ("detection", times.detection), ("claim", times.claim))
+    return ", ".join(f"{name} {value / MILLISECOND:g} ms" for name, value in named)
 
 
 def _group_problems(

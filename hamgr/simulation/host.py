@@ -110,7 +110,11 @@ class Host:
             self.world.watch.recheck(self)
 
     def cut_off(self, group: GroupName) -> None:
-        """What the switch does: addresses at once, the control group within `stop_within`."""
+        """The switch withdraws the addresses.
+
+        What else runs is down within `stop_within`: that is its owner's word (rule 14), which this
+        world keeps. The switch itself kills nothing.
+        """
         self.world.note(self.name, f"SWITCH cuts {group} off")
         self.kernel.remove(group)
         spec = self.world.spec.group(group)
@@ -120,7 +124,7 @@ class Host:
                                    self._kill, group, self.switch, self.switch.disarmed[group])
 
     def _kill(self, group: GroupName, switch: Switch, disarmed: int) -> None:
-        """Kill a control group that was cut off, unless it has stopped and started since."""
+        """End what ran when the switch acted, unless it has stopped and started since."""
         if switch.disarmed[group] == disarmed:
             self.services.kill(group)
 

@@ -80,7 +80,7 @@ class Services:
                 return
 
     def kill(self, group: GroupName) -> None:
-        """Kill the group's control group: actions under way and services alike."""
+        """End everything of a group: actions under way and services alike."""
         for number in [n for n, (run, _) in self._runs.items() if run.group == group]:
             self._states[self._key(number)] = STOPPED
             self._finish(number, False, "killed")

@@ -12,7 +12,8 @@ from hamgr.cli.from_records import Here
 from hamgr.cli.survey import EXIT, Answer, Survey, VipRow, Wire
 from hamgr.core.heartbeat import GroupWord
 from hamgr.core.records import Leader, Request, Root
-from hamgr.core.types import SECOND, Maintenance, SeatState
+from hamgr.core.timing import times_for
+from hamgr.core.types import MILLISECOND, SECOND, Maintenance, SeatState
 from hamgr.snapshot import ServiceView
 from tests.cli import cluster
 from tests.cli.cluster import group, on_the_owner, peer, plan, seat, snapshot
@@ -212,6 +213,12 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "n3 is silent"),
     (other(peers=(peer("n1"), peer("n3", config="fedcba")),), FROM_N1, "degraded",
      "n3 runs with another configuration"),
+    (cluster.status(spec=replace(cluster.SPEC, nodes=cluster.SPEC.nodes[:2])), FROM_N1, "degraded",
+     "by the file n1, n2 vote, by the plan n1, n2, n3: the plan counts"),
+    (cluster.status(spec=replace(cluster.SPEC, timing=times_for(20 * MILLISECOND))), FROM_N1,
+     "degraded",
+     "by the file the times are interval 20 ms, lease 56 ms, detection 77.2 ms, claim 2000 ms, "
+     "by the plan interval 100 ms, lease 280 ms, detection 350 ms, claim 2000 ms: the plan counts"),
     (other(groups=(group(fit=False, unfit_why="eth0 has no carrier"),)), FROM_N1, "degraded",
      "n2 cannot run crm: eth0 has no carrier"),
     (other(peers=(IDLE, peer("n3")), groups=(group(phase="stopping", services=(ServiceView(
