@@ -4,6 +4,8 @@ Each function takes one step at a time and reads from the plan how far the chang
 a new leader can go on with it.
 """
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from hamgr.core.electorate import Electorate
@@ -23,8 +25,21 @@ LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 
 def scarred_owner(draft: Draft) -> NodeName:
     """Return an active node whose round should be renewed, or nothing (rule 19)."""
-    if draft.plan.renew:
-        return draft.plan.renew
+    return draft.plan.renew or next(
+        (owner.sender for owner in _owners(draft) if owner.scars), "")
+
+
+def leaning_owner(draft: Draft) -> NodeName:
+    """Return an active node that leans on a scarred voter, or nothing (rule 19).
+
+    A voter without which an owner's credits make no majority may not end its own scarred round
+    (see `scars`), unless the owner lives on a claim meanwhile.
+    """
+    return next((owner.sender for owner in _owners(draft) if _leans(draft, owner)), "")
+
+
+def _owners(draft: Draft) -> Iterator[Heartbeat]:
+    """Yield what the holders in their present rounds say of themselves."""
     for group in draft.plan.groups.values():
         holder = group.holder
         if holder is None or group.maintenance.value != "off":
@@ -32,26 +47,19 @@ def scarred_owner(draft: Draft) -> NodeName:
         heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
         if heartbeat is None or seen is None or seen.seat.life != holder.life:
             continue
-        if heartbeat.life == holder.life and not heartbeat.lapsed and _is_weak(draft, heartbeat):
-            return holder.node
-    return ""
+        if heartbeat.life == holder.life and not heartbeat.lapsed:
+            yield heartbeat
 
 
-def _is_weak(draft: Draft, owner: Heartbeat) -> bool:
-    """Tell whether an owner needs a claim for a while: it has a scar, or leans on one who has.
-
-    A voter without which the owner's credits make no majority may not end its own scarred round
-    (see `scars`), unless the owner does without credits meanwhile.
-    """
-    return bool(owner.scars) or (owner.seat != "claimed" and any(
-        _is_scarred_standby(draft, name) and not draft.knowledge.electorate.is_majority(
-            {owner.sender, *owner.credits} - {name})
-        for name in owner.credits))
-
-
-def _is_scarred_standby(draft: Draft, node: NodeName) -> bool:
-    said = draft.says(node)
-    return said is not None and bool(said.scars) and not any(word.epoch for word in said.groups)
+def _leans(draft: Draft, owner: Heartbeat) -> bool:
+    if owner.seat == "claimed":
+        return False
+    backers = {owner.sender, *owner.credits}
+    return any(
+        (said := draft.says(name)) is not None and said.scars
+        and not any(word.epoch for word in said.groups)
+        and not draft.knowledge.electorate.is_majority(backers - {name})
+        for name in owner.credits)
 
 
 def renew_round(draft: Draft, node: NodeName) -> None:
@@ -66,7 +74,7 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     gone = seen is None or seen.seat.state not in LIVING
     claimed = seen is not None and seen.seat.state is SeatState.CLAIMED
     if gone or heartbeat is None or heartbeat.lapsed or not owned or not (
-            claimed or _is_weak(draft, heartbeat)):
+            claimed or heartbeat.scars or _leans(draft, heartbeat)):
         _stop_renewing(draft)
         return
     assert seen is not None

@@ -35,6 +35,9 @@ from hamgr.core.types import (
 )
 from hamgr.core.voice import Voice
 
+LOSSY_BEATS = 3
+"""Heartbeats in an interval while some are lost: of ten in a row within a detection, at 20 % loss,
+all are lost once in ten million times."""
 LEAVE_PATIENCE: Duration = 2 * SECOND
 """An orderly stop waits so long for its seat to say `left`, and for its heirs to take over."""
 
@@ -61,6 +64,7 @@ class Engine:
         self.activity.adopt(in_place or {}, now)
         self._now: Instant = now
         self._next_beat: Instant = now
+        self._next_extra: Instant = NEVER
         self._serial = 0
         self._deadline_sent: Instant = -1
         self._say_now = False
@@ -96,7 +100,7 @@ class Engine:
         wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
                  self.activity.wake(), self._stop_by)
         # What was due by the last call has had its chance, and waits for an event now.
-        return min(self._next_beat, *(at for at in wakes if at > self._now))
+        return min(self._next_beat, self._next_extra, *(at for at in wakes if at > self._now))
 
     # -- parts of handle ----------------------------------------------------------------------
 
@@ -170,15 +174,16 @@ class Engine:
         """Send heartbeats: every interval, and at once when something must be known."""
         if self._ended:
             return
-        regular = now >= self._next_beat
+        regular, interval = now >= self._next_beat, self.knowledge.timing.interval
         if regular:
             self.seat.interval_passed(now)
-            interval = self.knowledge.timing.interval
             late = now - self._next_beat
             self._next_beat += interval * (1 + late // interval)
-        if regular or self._say_now:
+        if regular or self._say_now or now >= self._next_extra:
             self._say_now = False
             effects += self.voice.heartbeats(self._receivers(), now)
+            lossy = self.knowledge.liveness.is_lossy(now)
+            self._next_extra = now + interval // LOSSY_BEATS if lossy else NEVER
 
     def _receivers(self) -> list[NodeName]:
         """All others; beyond seven nodes, one without a vote has voters and partners only."""

@@ -64,6 +64,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     incarnation: int
     round: int
     sequence: int
+    """Counted for each receiver."""
     sent: Instant
     """On the sender's monotonic clock."""
     answer: bool
@@ -99,6 +100,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     """The sender reads ZooKeeper, and trusts what it reads (rule 15: else it cannot lead)."""
     wording: int = 0
     """Number of what the parts say together on groups: another one whenever that changes."""
+    misses: bool = False
+    """The sender has lately missed heartbeats of the receiver."""
 
     @property
     def life(self) -> Life:

@@ -10,7 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hamgr.core import records as rec
-from hamgr.core.changes import all_have_read, finish_voters, renew_round, scarred_owner
+from hamgr.core.changes import (
+    all_have_read,
+    finish_voters,
+    leaning_owner,
+    renew_round,
+    scarred_owner,
+)
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
 from hamgr.core.heartbeat import Heartbeat
@@ -18,7 +24,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.core.reasons import Reason
 from hamgr.core.requests import end_maintenance, gather
-from hamgr.core.types import NEVER, Instant, NodeName, Outcome, SeatState
+from hamgr.core.types import NEVER, Duration, Instant, NodeName, Outcome, SeatState
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""
@@ -59,6 +65,7 @@ class Leadership:
         """A plan revision, and when every living node was first heard to have read it."""
         self._renewed_at: Instant | None = None
         self._cut_off_since: Instant = NEVER
+        self._leaning_since: Instant = NEVER
         self._not_before: Instant = 0
         self._quorum_heard_at: Instant = knowledge.started
 
@@ -297,14 +304,26 @@ class Leadership:
 
     def _renewing(self, draft: Draft, now: Instant) -> NodeName:
         """Return the node whose round is being renewed; at most one in ten `detection`."""
-        node = scarred_owner(draft)
+        pause = 10 * self._knowledge.timing.detection
+        node = scarred_owner(draft) or self._leaning(draft, pause)
         if not node or node == draft.plan.renew:
             return node
-        pause = 10 * self._knowledge.timing.detection
         if self._renewed_at is not None and now - self._renewed_at < pause:
             draft.wake_at(self._renewed_at + pause)
             return ""
         return node
+
+    def _leaning(self, draft: Draft, pause: Duration) -> NodeName:
+        """Return an owner that has leaned on a scarred voter for so long: mostly that one heals."""
+        node = leaning_owner(draft)
+        if not node:
+            self._leaning_since = NEVER
+            return ""
+        self._leaning_since = min(self._leaning_since, draft.now)
+        due = self._leaning_since + pause
+        if draft.now < due:
+            draft.wake_at(due)
+        return node if draft.now >= due else ""
 
     def _submit(self, draft: Draft) -> list[Effect]:
         knowledge = self._knowledge

@@ -13,12 +13,15 @@ from hamgr.core.parts import Hearing
 from hamgr.core.timing import Timing, detection_for
 from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName
 
+LATELY_INTERVALS = 20
+"""A heartbeat that was missed counts for so long as a sign of loss."""
+
 
 class Peer:
     """One other node: the newest that was heard of it, and what is held against it."""
 
     __slots__ = ("accusations", "accused", "echo", "heard_at", "hearing", "heartbeat", "known",
-                 "node", "rings", "suspect_at")
+                 "missed_at", "node", "rings", "suspect_at")
 
     def __init__(self, node: NodeName, suspect_at: Instant) -> None:
         self.node = node
@@ -28,6 +31,8 @@ class Peer:
         self.echo: Echo | None = None
         """Of the newest but answers: what is credited is what silence counts from."""
         self.heard_at: Instant | None = None
+        self.missed_at: Instant | None = None
+        """When a gap in its numbers was last seen."""
         self.rings: dict[int, Instant] = {}
         self.known: Life = NO_LIFE
         """The highest life known of it, from heartbeat, seat or plan."""
@@ -49,6 +54,12 @@ class Peer:
         last = self.heartbeat
         return last is None or (heartbeat.incarnation, heartbeat.sequence) > (
             last.incarnation, last.sequence)
+
+    def lacks_before(self, heartbeat: Heartbeat) -> bool:
+        """Tell whether the numbers show that one between the last and this was not heard."""
+        last = self.heartbeat
+        return (last is not None and last.incarnation == heartbeat.incarnation
+                and heartbeat.sequence > last.sequence + 1)
 
     def echoes(self, incarnation: int) -> Echo | None:
         """Return its echo of a heartbeat of ours, if it is of this incarnation of ours."""
@@ -76,6 +87,8 @@ class Liveness:
         if not peer.newer(heartbeat):
             return self._hear_again(peer, heartbeat, ring, now)
         peer.rings[ring] = now
+        if peer.lacks_before(heartbeat):
+            peer.missed_at = now
         peer.heartbeat = peer.hearing.put_together(heartbeat)
         if heartbeat.accusations or peer.accusations:
             peer.accusations = {one.node: one.life for one in heartbeat.accusations}
@@ -156,6 +169,17 @@ class Liveness:
             return True
         peer = self.peers.get(node)
         return peer is not None and peer.heard_at is not None and now < peer.suspect_at
+
+    def misses(self, peer: Peer, now: Instant) -> bool:
+        """Tell whether heartbeats of a peer were missed lately, on all rings."""
+        return peer.missed_at is not None and (
+            now - peer.missed_at < LATELY_INTERVALS * self.timing.interval)
+
+    def is_lossy(self, now: Instant) -> bool:
+        """Tell whether heartbeats to or from a peer are lost just now."""
+        return any(self.misses(peer, now) or (
+            peer.heartbeat is not None and peer.heartbeat.misses and self.is_heard(peer.node, now))
+            for peer in self.peers.values())
 
     def accusers(self, node: NodeName, life: Life, now: Instant) -> tuple[NodeName, ...]:
         """Return who accuses this life of a node, ourselves included.

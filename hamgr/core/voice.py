@@ -23,7 +23,7 @@ class Voice:
         self._groups = groups
         self._digest = digest
         self._version = version
-        self._sequence = 0
+        self._sequences: dict[NodeName, int] = {}
         self._speech = Speech(node.name for node in knowledge.spec.nodes)
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
@@ -64,10 +64,13 @@ class Voice:
             del parts[1:]
         sent = []
         for node in to:
-            self._sequence += 1
-            echo = self._echo(self._knowledge.liveness.peers[node], now)
+            liveness = self._knowledge.liveness
+            peer = liveness.peers[node]
+            self._sequences[node] = sequence = self._sequences.get(node, 0) + 1
+            echo, misses = self._echo(peer, now), liveness.misses(peer, now)
             sent += [SendHeartbeat(to=node, heartbeat=replace(
-                part, sequence=self._sequence, echo=echo, answer=answer)) for part in parts]
+                part, sequence=sequence, echo=echo, answer=answer, misses=misses))
+                for part in parts]
         return sent
 
     def own(self, now: Instant) -> Heartbeat:

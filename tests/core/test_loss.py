@@ -1,0 +1,72 @@
+"""Heartbeats that are lost at random: the cluster beats faster, and nothing moves."""
+
+import random
+
+import pytest
+
+from hamgr.core import effects as fx
+from hamgr.core.engine import LOSSY_BEATS, Engine
+from hamgr.core.liveness import LATELY_INTERVALS
+from hamgr.core.types import SECOND
+from tests.core.cluster import NODES, SPEC, Cluster
+
+INTERVAL = SPEC.timing.interval
+SETTLED = 4 * SECOND
+
+
+class Lossy(Cluster):
+    """Loses a share of all heartbeats, drawn for each receiver."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        super().__init__(SPEC)
+        self.share, self.dice, self.sent = 0.0, random.Random(seed), 0
+        for node in NODES:
+            self.boot(node)
+        self.advance(SETTLED)
+        self.share, self.sent = share, 0
+
+    def _carry_out(self, node: str, engine: Engine, effect: fx.Effect) -> None:
+        if isinstance(effect, fx.SendHeartbeat):
+            self.sent += 1
+            if self.dice.random() < self.share:
+                return
+        super()._carry_out(node, engine, effect)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_minute_of_20_percent_loss_moves_nothing(seed: int) -> None:
+    cluster = Lossy(0.2, seed)
+    before = len(cluster.lines)
+    cluster.advance(60 * SECOND)
+    assert [line for line in cluster.lines[before:] if "stops" in line or "lapse" in line] == []
+    assert cluster.engines["n1"].activity.groups["crm"].local.is_active
+
+
+def test_one_lost_heartbeat_has_all_beat_faster_for_a_while_and_then_no_more() -> None:
+    cluster = Lossy(0, 0)
+    cluster.advance(5 * SECOND)
+    usual, cluster.sent = cluster.sent, 0
+    cluster.cuts.add(("n3", "n2"))
+    cluster.advance(INTERVAL)
+    cluster.cuts.clear()
+    cluster.advance(LATELY_INTERVALS * INTERVAL)
+    faster, cluster.sent = cluster.sent, 0
+    cluster.advance(INTERVAL)
+    cluster.sent = 0
+    cluster.advance(5 * SECOND)
+    assert cluster.sent == usual
+    assert faster > usual * 21 // 50 * LOSSY_BEATS * 0.6, "two of three beat faster"
+
+
+def test_silence_is_no_loss() -> None:
+    """A dead node must not make the others send more for ever."""
+    cluster = Lossy(0, 0)
+    cluster.crash("n3")
+    cluster.advance(2 * SECOND)
+    cluster.sent = 0
+    cluster.advance(2 * SECOND)
+    once, cluster.sent = cluster.sent, 0
+    cluster.advance(2 * SECOND)
+    assert cluster.sent == once
+    beats = 2 * SECOND // INTERVAL
+    assert once <= 6 * beats, "two peers each, and answers"
