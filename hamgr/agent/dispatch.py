@@ -117,10 +117,11 @@ class Dispatch:
 
     def perform(self, effect: Effect) -> None:
         """Carry one effect out, or begin to; what comes of it is posted as an event."""
+        if isinstance(effect, SendHeartbeat):  # most are, and nothing answers them
+            self._ports.transport.send(effect.to, effect.heartbeat)
+            return
         self.outstanding.asked(effect)
         match effect:
-            case SendHeartbeat():
-                self._ports.transport.send(effect.to, effect.heartbeat)
             case SetDeadline():
                 self._ports.switch.set_deadline(effect.deadline, effect.serial, effect.confirm)
                 self._ports.addresses.hold_until(effect.deadline)

@@ -61,8 +61,9 @@ class Housekeeping:
         self._recorder.record(now, event, effects)
         if isinstance(event, StopAsked) and self._stops_until == -NEVER:
             self._stops_until = now + self._stop_takes
-        if not all(isinstance(effect, _STEADY) for effect in effects):
-            self._stirred = now
+        for effect in effects:
+            if not isinstance(effect, _STEADY):
+                self._stirred = now
 
     def after_tick(self, now: Instant, due: Instant) -> None:
         """Do what is due now, knowing when the engine wants its next tick."""

@@ -18,6 +18,7 @@ from hamgr.core.effects import Effect
 from hamgr.core.events import (
     ConditionChanged,
     Event,
+    HeartbeatReceived,
     LoopWasLate,
     RecordRead,
     Tick,
@@ -113,7 +114,7 @@ class Loop:
         self.stalled: Callable[[Duration], None] = lambda lateness: None
         """Called with the lateness when a wake-up was late, after the engine was told."""
         self.intercept: Callable[[Event], bool] = lambda event: False
-        """Sees every event that is posted; returns whether the engine shall not."""
+        """Sees every event but heartbeats; returns whether the engine shall not."""
         self.worst_lateness: Duration = 0
         """The latest wake-up since the start."""
 
@@ -142,8 +143,11 @@ class Loop:
 
     def post(self, event: Event) -> None:
         """Hand over what happened. Returns when it is handled, unless another is being handled."""
-        self.known.learn(event)
-        if self.intercept(event) or self._engine is None:
+        if not isinstance(event, HeartbeatReceived):  # most are, and are for the engine alone
+            self.known.learn(event)
+            if self.intercept(event):
+                return
+        if self._engine is None:
             return
         self._queue.append(event)
         if not self._busy:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from hamgr.core import events as ev
 from hamgr.core import maintenance
 from hamgr.core.effects import Effect, Fence, Report
-from hamgr.core.group import LocalGroup, Occasion
+from hamgr.core.group import LocalGroup, Occasion, Phase
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
@@ -81,6 +81,12 @@ class Activity:
             return False
         return not any(group.heir is not None or group.leaving for group in plan.groups.values()
                        if own_rights(self._knowledge, group))
+
+    def is_calm(self) -> bool:
+        """Tell whether every group is wholly up or down here, and fit."""
+        return all(one.local.phase in (Phase.ACTIVE, Phase.INACTIVE) and not one.keeping
+                   and not one.condition_why and not one.local.released_unfit
+                   for one in self.groups.values())
 
     def awaited(self, now: Instant) -> bool:
         """Tell whether an heir of ours is still to take over (orderly stop)."""

@@ -68,6 +68,9 @@ class Engine:
         self._serial = 0
         self._deadline_sent: Instant = -1
         self._say_now = False
+        self._calm = False
+        self._due: Instant | None = None
+        """The next tick, until something changes it."""
         self._changed = True
         """Something that a leader's decision may rest on."""
         self._scars = Scars(self.knowledge)
@@ -84,10 +87,13 @@ class Engine:
             return []
         self._now = max(self._now, now)
         effects: list[fx.Effect] = []
+        calm = self._calm and isinstance(event, ev.HeartbeatReceived) and now < self._next_beat
         self._check_lease(now, effects)
         self._take_in(event, now, effects)
-        self._decide(now, effects)
-        self._speak(now, effects)
+        if not calm or self._changed or self._say_now:
+            self._decide(now, effects)
+            self._speak(now, effects)
+            self._calm, self._due = self._is_calm(), None
         self._hand_deadline_over(effects)
         return effects
 
@@ -95,12 +101,26 @@ class Engine:
         """Return when a Tick is wanted; NEVER once this life is over."""
         if self._ended:
             return NEVER
+        if self._due is None:
+            self._due = self._next_due()
+        return self._due
+
+    def _next_due(self) -> Instant:
         lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
         silent = self.knowledge.liveness.due() if self.knowledge.votes else []
         wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
                  self.activity.wake(), self._stop_by)
         # What was due by the last call has had its chance, and waits for an event now.
         return min(self._next_beat, self._next_extra, *(at for at in wakes if at > self._now))
+
+    def _is_calm(self) -> bool:
+        """Tell whether a heartbeat that says nothing new can only put off what is due.
+
+        Most are such: what they bring, a credit and an echo, is taken in all the same; what rests
+        on time is decided at the next tick, an interval later at most.
+        """
+        return (self.seat.standing is Standing.MEMBER and not self.stopping
+                and not self.knowledge.liveness.is_troubled() and self.activity.is_calm())
 
     # -- parts of handle ----------------------------------------------------------------------
 

@@ -22,10 +22,11 @@ def wants_answer(heartbeat: Heartbeat, plan: Plan | None) -> bool:
 
 
 def essence(heartbeat: Heartbeat) -> tuple[object, ...]:
-    """Return what of a heartbeat a leader's decision may rest on."""
+    """Return what of a heartbeat a decision may rest on, beside its time and its echo."""
     return (heartbeat.incarnation, heartbeat.round, heartbeat.lapsed, heartbeat.seat,
             heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
-            heartbeat.relays, heartbeat.scars, heartbeat.credits)
+            heartbeat.relays, heartbeat.scars, heartbeat.credits, heartbeat.epochs,
+            heartbeat.sound)
 
 
 def news_of_accusations(before: Heartbeat | None, heartbeat: Heartbeat,

@@ -163,6 +163,10 @@ class Liveness:
         return tuple(Accusation(peer.node, *peer.accused)
                      for peer in self.peers.values() if peer.is_accused)
 
+    def is_troubled(self) -> bool:
+        """Tell whether anybody stands accused by us, or by a peer."""
+        return bool(self._accusing) or any(peer.is_accused for peer in self.peers.values())
+
     def is_heard(self, node: NodeName, now: Instant) -> bool:
         """Tell whether a peer was heard within its detection; oneself always is."""
         if node == self.node:
