@@ -8,7 +8,13 @@ import click
 from hamgr.adapters.runlock import AgentRunsError
 from hamgr.config.document import DEFAULT_FILE, load
 from hamgr.config.faults import ConfigError
-from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
+from hamgr.config.identity import (
+    IdentityError,
+    NoNodeFitsError,
+    addresses_here,
+    find_self,
+    host_names,
+)
 from hamgr.config.key import KeyFileError
 from hamgr.daemon import Place, cleanup, run
 
@@ -36,8 +42,9 @@ def agent(
     SIGTERM and SIGINT stop it in order (what is active here is handed over), a second one at once.
     SIGHUP checks the configuration file and logs what is wrong or new.
 
-    Exit status: 0 stopped in order, or clean; 1 it could not start, or something is left; 70 a bug
-    of hamgr, after everything exclusive was stopped; 78 the configuration cannot be used.
+    Exit status: 0 stopped in order, or clean; 1 it could not start, which may be mended by trying
+    again, or something is left; 70 a bug of hamgr, after everything exclusive was stopped; 78 the
+    configuration cannot be used.
     """
     try:
         document = load(config)
@@ -49,6 +56,12 @@ def agent(
             click.echo(f"nothing of cluster {document.cluster.name} is left on {name}")
         else:
             sys.exit(run(place))
+    except NoNodeFitsError as error:
+        # Early in a boot a node may have no address yet: status 78 would keep it out for good.
+        later = ("an agent that starts here cleans up first" if only_clean
+                 else "hamgr.service tries again each second")
+        click.echo(f"hamgr agent: {error}; {later}", err=True)
+        sys.exit(1)
     except (ConfigError, IdentityError, KeyFileError) as error:
         click.echo(error, err=True)
         sys.exit(EX_CONFIG)

@@ -14,12 +14,16 @@ class IdentityError(Exception):
     """It cannot be told which node this is; the message says what was tried, and the remedy."""
 
 
+class NoNodeFitsError(IdentityError):
+    """No node has a name or an address of this machine. That may pass: addresses come late."""
+
+
 def find_self(document: Document, wanted: str | None, hostnames: Iterable[str],
               local_addresses: Iterable[Address]) -> NodeName:
     """Return this node's name: the one that is wanted, else by host name, else by address.
 
-    `wanted` is what --node or HAMGR_NODE says. Raises IdentityError if no node or more than one
-    fits.
+    `wanted` is what --node or HAMGR_NODE says. Raises IdentityError if it is no node's name or if
+    more than one node fits, NoNodeFitsError if none does by now.
     """
     if wanted:
         return _wanted(document, wanted)
@@ -30,10 +34,10 @@ def find_self(document: Document, wanted: str | None, hostnames: Iterable[str],
     local = set(local_addresses)
     owners = [name for name, node in document.node.items() if local.intersection(node.addresses)]
     if not owners:
-        raise IdentityError(
+        raise NoNodeFitsError(
             f"no node is named {' or '.join(names) or 'as this host'}, and none has an address "
-            f"of this machine (nodes: {', '.join(document.node)}); give --node NAME or set "
-            "HAMGR_NODE")
+            f"that this machine has by now (nodes: {', '.join(document.node)}); give --node NAME "
+            "or set HAMGR_NODE, or wait for the address")
     return _single(owners, "the addresses of this machine")
 
 

@@ -38,7 +38,8 @@ BOOT_S = 60
 
 
 @pytest.fixture
-def node(tmp_path):
+def booted(tmp_path):
+    """A node with everything installed, and no agent yet."""
     skip_unless_it_runs()
     with SystemdNode(tmp_path) as made, zookeeper(made, "node", tmp_path / "zookeeper"):
         made.install("-m hamgr", FASTER)
@@ -49,9 +50,14 @@ def node(tmp_path):
         (settings / "cluster.key").chmod(0o600)
         made.boot()
         made.do("systemctl", "enable", "--now", "hamgr-deadman.socket")
-        made.do("systemctl", "start", "hamgr.service")
-        until_active(made)
         yield made
+
+
+@pytest.fixture
+def node(booted):
+    booted.do("systemctl", "start", "hamgr.service")
+    until_active(booted)
+    return booted
 
 
 def show(node, what: str) -> str:
@@ -75,6 +81,18 @@ def test_it_is_ready_with_its_switch_in_a_unit_of_its_own(node):
     started = json.loads(node.do("journalctl", "-o", "json", "-n", "1", "HAMGR_REASON=ACTIVE"))
     assert started["HAMGR_GROUP"] == "crm"
     assert started["HAMGR_EPOCH"].isdigit()
+
+
+@slow
+def test_a_node_whose_address_comes_late_comes_late(booted):
+    """Its host name is none of the file's, so it is known by its address alone."""
+    booted.do("sed", "-i", "s/node.node/node.n1/; s/\"node\"/\"n1\"/", "/etc/hamgr/hamgr.toml")
+    booted.ip("node", "address del 10.0.0.1/24 dev eth0")
+    booted.do("systemctl", "start", "hamgr.service", check=False)
+    eventually(lambda: int(show(booted, "NRestarts")) > 1, within_s=BOOT_S)
+    assert "hamgr.service tries again each second" in log(booted, "-u", "hamgr.service")
+    booted.ip("node", "address add 10.0.0.1/24 dev eth0")
+    until_active(booted)
 
 
 @slow
