@@ -361,8 +361,12 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a child in a session of its own, with nothing of ours but one end of a socket."""
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link.setblocking(False)
-    with theirs:
-        child = subprocess.Popen([sys.executable, *deadman.OPTIONS, deadman.__file__],
-                                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
-                                 env=deadman.ENVIRONMENT, cwd="/", start_new_session=True)
+    try:
+        with theirs:
+            child = subprocess.Popen([sys.executable, *deadman.OPTIONS, deadman.__file__],
+                                     stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
+                                     env=deadman.ENVIRONMENT, cwd="/", start_new_session=True)
+    except OSError:
+        link.close()
+        raise
     return link, child

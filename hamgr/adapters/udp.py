@@ -109,6 +109,7 @@ class UdpTransport:
         """Close the sockets."""
         for task in self._binding:
             task.cancel()
+        self._binding.clear()
         loop = asyncio.get_running_loop()
         for ring, sock in enumerate(self._sockets):
             if sock is not None:

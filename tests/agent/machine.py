@@ -169,6 +169,15 @@ class Machine:
             os.kill(pid, signal.SIGKILL)
         self.agent.wait()
 
+    def sockets(self) -> int:
+        """How many sockets the agent has open."""
+        assert self.agent is not None
+        found = 0
+        for descriptor in Path(f"/proc/{self.agent.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a file that it has closed by now
+                found += os.readlink(descriptor).startswith("socket:")
+        return found
+
     def log(self) -> str:
         path = self.folder / "log"
         return path.read_text()[-4000:] if path.exists() else ""

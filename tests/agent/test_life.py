@@ -105,6 +105,38 @@ def test_what_was_left_is_gone_before_the_first_heartbeat(machine: Machine) -> N
     machine.stop()
 
 
+def test_a_start_that_is_tried_again_leaves_nothing_open(machine: Machine) -> None:
+    """The building of frames fails until it may succeed: planted, as nothing here makes it."""
+    tries, may = machine.folder / "tries", machine.folder / "may-start"
+    machine.start(f"""
+from pathlib import Path
+from hamgr.adapters.net import lan
+from hamgr.agent import life
+life.RETRY_S = 0.01
+right = lan.build_frames
+async def wrong(requests):
+    if not Path("{may}").exists():
+        with open("{tries}", "a") as file:
+            file.write("x")
+        raise OSError("no frames")
+    return await right(requests)
+lan.build_frames = wrong
+""")
+
+    def tried(times: int) -> int:
+        eventually(lambda: tries.exists() and tries.stat().st_size >= times)
+        return tries.stat().st_size
+
+    first = tried(2)
+    before = machine.sockets()
+    tried(first + 5)
+    assert machine.sockets() == before
+    assert machine.status()["process"]["why"] == "cannot prepare the addresses: no frames"
+    may.touch()
+    machine.until_active()
+    machine.stop()
+
+
 def test_cleanup_after_everything_was_killed(machine: Machine) -> None:
     machine.start()
     machine.until_active()

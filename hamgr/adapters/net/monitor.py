@@ -34,12 +34,19 @@ class Monitor:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Subscribe. Raises OSError."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
-                                     socket.NETLINK_ROUTE)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._socket.bind((0, _GROUPS))
-        asyncio.get_running_loop().add_reader(self._socket, self._read, self._socket)
+        """Subscribe, unless that is done: a start may be tried again. Raises OSError."""
+        if self._socket is not None:
+            return
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
+                               socket.NETLINK_ROUTE)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            opened.bind((0, _GROUPS))
+        except OSError:
+            opened.close()
+            raise
+        asyncio.get_running_loop().add_reader(opened, self._read, opened)
+        self._socket = opened
 
     def close(self) -> None:
         """Unsubscribe."""

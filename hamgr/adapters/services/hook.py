@@ -112,11 +112,15 @@ class Hooks:
         if self._runner is not None:
             self._runner.poll()  # the one that died, to be reaped
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            ours.setblocking(False)
-            self._runner = subprocess.Popen(
-                [sys.executable, "-I", "-S", runner.__file__, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            with theirs:
+                ours.setblocking(False)
+                self._runner = subprocess.Popen(
+                    [sys.executable, "-I", "-S", runner.__file__, str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True)
+        except OSError:
+            ours.close()
+            raise
         self._socket = ours
         asyncio.get_running_loop().add_reader(ours.fileno(), self._read_answer)
 

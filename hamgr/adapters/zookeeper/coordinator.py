@@ -143,8 +143,9 @@ class ZooKeeper:
     # ---- the session
 
     def _begin(self) -> None:
-        self._session = self._new_session()
-        self._session.start()
+        session = self._new_session()
+        session.start()
+        self._session = session
         self._expect_connection()
 
     def _expect_connection(self) -> None:
