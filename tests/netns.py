@@ -96,9 +96,9 @@ class Segment:
             raise AssertionError(f"on {machine}:\n{error}")
         return result
 
-    def mac(self, machine: str) -> str:
-        """The MAC of the machine's eth0."""
-        return self.ip(machine, "-brief link show dev eth0").split()[2]
+    def mac(self, machine: str, interface: str = "eth0") -> str:
+        """The MAC of an interface of the machine."""
+        return self.ip(machine, f"-brief link show dev {interface}").split()[2]
 
     def unplug(self, machine: str) -> None:
         """Take the carrier from the machine's eth0."""

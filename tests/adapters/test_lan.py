@@ -90,9 +90,9 @@ def quiet_holder(lan: Segment) -> VipHost:
     return a
 
 
-def led_astray(lan: Segment) -> None:
+def led_astray(lan: Segment, *addresses: str) -> None:
     """Have the client think that the addresses are elsewhere."""
-    for address in (V4[0], V6[0]):
+    for address in addresses or (V4[0], V6[0]):
         lan.ip("client", f"neigh replace {address} lladdr 02:00:00:00:00:99 dev eth0 nud reachable")
 
 
@@ -139,10 +139,15 @@ def received(lan: Segment) -> int:
     return link["stats64"]["rx"]["packets"]
 
 
-def test_a_rival_through_ones_own_second_interface_is_none(lan):
+def second_interface(lan: Segment) -> None:
+    """Give a another interface on the same segment, eth1."""
     lan.ip("switch", "link add port-second type veth peer name eth1 netns " + lan.namespace("a"))
     lan.ip("switch", "link set port-second master br0 up")
     lan.ip("a", "link set eth1 up")
+
+
+def test_a_rival_through_ones_own_second_interface_is_none(lan):
+    second_interface(lan)
     a = VipHost(lan, "a", g=[V4])
     a.tell("claim", "g", 1, "beside")
     a.event("AddressesClaimed", ok=True)
@@ -197,10 +202,8 @@ def test_the_nodes_own_address_may_be_away_for_a_moment_but_not_for_good(lan):
     a.event("ConditionChanged", ok=False)
 
 
-def test_an_interface_that_is_replaced_gets_the_address_again(lan):
-    a = VipHost(lan, "a", g=[V4])
-    a.claim()
-    before = a.tell("withdrawal_messages")
+def replace_interface(lan: Segment, a: VipHost) -> None:
+    """Another eth0: another index, another MAC."""
     lan.ip("switch", "link del port-a")
     gone = a.event("ConditionChanged", ok=False)
     assert "eth0 is gone" in gone["why"] or "down" in gone["why"]
@@ -208,10 +211,39 @@ def test_an_interface_that_is_replaced_gets_the_address_again(lan):
     lan.ip("switch", "link set port-a master br0 up")
     lan.ip("a", "link set eth0 up")
     lan.ip("a", "address add 10.0.0.1/24 dev eth0")
+
+
+def test_an_interface_that_is_replaced_gets_the_address_again(lan):
+    a = VipHost(lan, "a", g=[V4])
+    a.claim()
+    before = a.tell("withdrawal_messages")
+    replace_interface(lan, a)
     eventually(lambda: lan.has("a", V4[0]))
     lan.run("client", "ping", "-c1", "-W3", V4[0])
     after = a.tell("withdrawal_messages")
     assert before != after and len(after["g"]) == 1
+
+
+@pytest.mark.parametrize("to", ["eth0", "eth1"])
+def test_a_wire_that_cannot_be_opened_is_tried_again_and_nothing_false_said_meanwhile(lan, to):
+    """On the interface that comes in place of another: no frame has the MAC of that one."""
+    if to == "eth1":
+        second_interface(lan)
+        lan.ip("a", "address add 10.0.0.11/24 dev eth1")
+    a = VipHost(lan, "a", g=[V4])
+    a.claim()
+    lan.run("client", "ping", "-c1", "-W3", V4[0])
+    a.tell("open_wires", False)
+    if to == "eth1":
+        lan.ip("switch", "link del port-a")
+    else:
+        replace_interface(lan, a)
+    eventually(lambda: lan.has("a", V4[0]) and a.tell("open_wires", False) > 1)
+    assert a.tell("announce_again") is None
+    led_astray(lan, V4[0])
+    a.tell("open_wires", True)
+    eventually(lambda: lan.neighbour("client", V4[0]) == lan.mac("a", to), within_s=40)
+    lan.run("client", "ping", "-c1", "-W3", V4[0])
 
 
 def test_frames_carry_the_mac_that_the_interface_has_now(lan, vip):

@@ -7,6 +7,7 @@ lines of their own. A real agent would need a cluster to have a right to any add
 
 import asyncio
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -18,10 +19,14 @@ from typing import Any
 
 import msgspec
 
+from hamgr.adapters.net import lan
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.rtnetlink import Rtnetlink
 from hamgr.adapters.net.vip import Vip
+from hamgr.adapters.net.wire import Wire
 from hamgr.core.events import Event
+
+failed: list[bool] = []
 
 
 def say(**fields: object) -> None:
@@ -45,6 +50,18 @@ def freeze_before_netlink(netlink: Rtnetlink) -> None:
     vars(netlink)["apply"] = frozen
 
 
+def open_wires(possible: bool) -> int:
+    """Let the opening of wires fail, or succeed again; return how often it has failed."""
+    right = Wire
+
+    def refused(*arguments: Any) -> Wire:
+        failed.append(True)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    vars(lan)["Wire"] = right if possible else refused
+    return len(failed)
+
+
 def set_net_admin(wanted: bool) -> None:
     """Put CAP_NET_ADMIN into this thread's effective set, or take it out (capget(2))."""
     libc, header = ctypes.CDLL(None, use_errno=True), struct.pack("=Ii", 0x20080522, 0)
@@ -65,6 +82,8 @@ async def obey(addresses: Addresses, method: str, *arguments: Any) -> Any:
                 for group, messages in addresses.withdrawal_messages().items()}
     if method == "freeze_before_netlink":
         return freeze_before_netlink(addresses._kernel._netlink)
+    if method == "open_wires":
+        return open_wires(*arguments)
     if method == "break_socket":
         return addresses._kernel._netlink._socket.close()
     if method == "may_change_addresses":

@@ -349,11 +349,11 @@ class Addresses:
         own = [presence for presence in addresses if presence.packed not in self._vips]
         moved = [vip for group in self._groups.values() for vip in self._place(group, own)]
         self._links.see_all(self._nics)
-        self._lan.follow(self._places, self._nics)
         held = [vip for vip in moved if self._holder(vip) is not None]
         if held:
             self._note(self._hold(held))
             self._kernel.remove_strays(held)
+        self._lan.follow(self._places, self._nics)
 
     def _place(self, group: _Group, own: list[Presence]) -> list[Vip]:
         """Find the places of a group's VIPs; return those that have moved to another interface."""

@@ -25,8 +25,10 @@ class Lan:
         self._heard, self._rebuilt = heard, rebuilt
         self._places: dict[Vip, Place] = {}
         self._frames: dict[Vip, Frames] = {}
+        """Of VIPs that have a place, with the MAC that this has."""
         self._requests: dict[Vip, FrameRequest] = {}
         self._wires: dict[int, Wire] = {}
+        """By index: one for each interface that a place is on."""
         self._vips: dict[bytes, Vip] = {}
         self._own_macs: Collection[bytes] = ()
         self._started = False
@@ -40,7 +42,8 @@ class Lan:
     def follow(self, places: Mapping[Vip, Place], nics: Mapping[int, Nic]) -> None:
         """Open the wires of these interfaces, and ask for frames: they take half a second.
 
-        Before start() nothing is built yet. Raises OSError.
+        Before start() nothing is built yet. Raises OSError if a wire cannot be opened; the wires
+        are the former ones then, and whoever has moved is silent until a later call succeeds.
         """
         self._settle(places, nics)
         if self._started and self._requests and (self._task is None or self._task.done()):
@@ -71,31 +74,37 @@ class Lan:
     def _settle(self, places: Mapping[Vip, Place], nics: Mapping[int, Nic]) -> None:
         # One's own answer through another interface on the same network ("ARP flux") is no rival.
         self._own_macs = frozenset(nic.mac for nic in nics.values())
-        changed = [vip for vip in {**self._places, **places}
-                   if _frame_key(self._places.get(vip)) != _frame_key(places.get(vip))]
-        self._places = {vip: place for vip, place in places.items() if place.nic.ethernet}
-        self._vips = {vip.packed: vip for vip in self._places}
-        self._open_wires()
-        for vip in changed:
-            self._frames.pop(vip, None)
-            self._requests.pop(vip, None)
-            if vip in self._places:
-                nic = self._places[vip].nic
-                self._requests[vip] = FrameRequest(vip.address, nic.mac.hex(":"), _routes(nic.name))
+        for vip in {**self._places, **places}:
+            if _frame_key(self._places.get(vip)) != _frame_key(places.get(vip)):
+                # Whatever comes next: with a MAC of before, they would lead clients astray.
+                self._frames.pop(vip, None)
+                self._requests.pop(vip, None)
+        wired = {vip: place for vip, place in places.items() if place.nic.ethernet}
+        self._open_wires(wired)
+        self._places, self._vips = wired, {vip.packed: vip for vip in wired}
+        for vip, place in wired.items():
+            if vip not in self._frames and vip not in self._requests:
+                self._requests[vip] = FrameRequest(vip.address, place.nic.mac.hex(":"),
+                                                   _routes(place.nic.name))
 
-    def _open_wires(self) -> None:
-        wanted = {place.nic.index: place.nic for place in self._places.values()}
-        for index in [index for index in self._wires if index not in wanted]:
+    def _open_wires(self, places: Mapping[Vip, Place]) -> None:
+        """Open those that these places need, and close the others: all of it or nothing."""
+        wanted = {place.nic.index: place.nic for place in places.values()}
+        opened: dict[int, Wire] = {}
+        try:
+            for index, nic in wanted.items():
+                addresses = [vip.packed for vip, place in places.items()
+                             if place.nic.index == index]
+                old = self._wires.get(index)
+                if old is None or old.addresses != frozenset(addresses):
+                    opened[index] = Wire(nic, addresses, self._hear)
+        except OSError:
+            for wire in opened.values():
+                wire.close()
+            raise
+        for index in [index for index in self._wires if index in opened or index not in wanted]:
             self._wires.pop(index).close()
-        for index, nic in wanted.items():
-            addresses = [vip.packed for vip, place in self._places.items()
-                         if place.nic.index == index]
-            old = self._wires.get(index)
-            if old is None or old.addresses != frozenset(addresses):
-                wire = Wire(nic, addresses, self._hear)
-                if old is not None:
-                    old.close()
-                self._wires[index] = wire
+        self._wires |= opened
 
     async def _build(self) -> None:
         while requests := dict(self._requests):
