@@ -21,10 +21,10 @@ from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
 from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
-from hamgr.agent.cleaning import Sweep
+from hamgr.agent.cleaning import Sweep, longest_chain
 from hamgr.agent.dispatch import Ports
 from hamgr.agent.facts import KernelAddress
-from hamgr.agent.life import Agent
+from hamgr.agent.life import GRACE, Agent
 from hamgr.agent.outside import About, Outside
 from hamgr.config.document import Reading, cluster_spec, digest, read
 from hamgr.config.faults import ConfigError, Fault
@@ -84,7 +84,7 @@ def cleanup(place: Place) -> None:
     lock.end_old_switch()
     try:
         store = _store(place)
-        asyncio.run(_sweep(place, store))
+        asyncio.run(_sweep(place, store, Notifier()))
         if faults := _not_in_file(place.document, store):
             raise ConfigError(str(place.config), faults)
     finally:
@@ -106,8 +106,8 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
     return await agent.run()
 
 
-async def _sweep(place: Place, store: DirectoryStore) -> None:
-    answers = Answers()
+async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> None:
+    answers, spec = Answers(), cluster_spec(place.document)
 
     def post(event: Event) -> None:
         answers.take(event)
@@ -115,9 +115,9 @@ async def _sweep(place: Place, store: DirectoryStore) -> None:
     addresses, hooks = _addresses(place.document, post), _hooks(place, post)
     await hooks.start()
     try:
-        await Sweep(place.node, cluster_spec(place.document), addresses=addresses, services=hooks,
-                    store=store, answers=answers,
-                    spared=to_be_spared(place.document, store.kept_vips())).run()
+        sweep = Sweep(place.node, spec, addresses=addresses, services=hooks, store=store,
+                      answers=answers, spared=to_be_spared(place.document, store.kept_vips()))
+        await sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec))
     finally:
         await hooks.close()
         await addresses.close()

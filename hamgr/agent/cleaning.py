@@ -1,14 +1,15 @@
 """Leftovers of a former life are removed before a new one begins (rule 21)."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.facts import KernelAddress
+from hamgr.agent.housekeeping import BIDE, PATIENT
 from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
-from hamgr.core.types import Duration, Epoch, GroupName, NodeName
+from hamgr.core.types import SECOND, Duration, Epoch, GroupName, NodeName
 from hamgr.ports import Addresses, Services, Store
 
 REASON = "nothing may be left of a former life"
@@ -46,6 +47,19 @@ class Sweep:
         failures = [failure for result in results for failure in result]
         if failures:
             raise OSError("; ".join(failures))
+
+    async def run_patiently(self, notify: Callable[[str], None], takes: Duration) -> None:
+        """Run, and have systemd wait for the end, so long at most; raises as `run`.
+
+        ExecStopPost= has the limit of TimeoutStopSec= for itself: it may be less than the services
+        need, and what has used it up before was the stop that failed.
+        """
+        running = asyncio.ensure_future(self.run())
+        for _ in range(0, takes, PATIENT // 2):
+            notify(BIDE)
+            if (await asyncio.wait((running,), timeout=PATIENT / 2 / SECOND))[0]:
+                break
+        await running
 
     async def _stop(self, group: GroupSpec) -> list[str]:
         """Demote in reverse order, all of them even if one fails; return what failed, in words."""

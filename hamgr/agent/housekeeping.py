@@ -22,6 +22,8 @@ COLLECTION: Duration = 10 * SECOND
 """Between two collections. Reference counting frees all but cycles at once."""
 PATIENT: Duration = 10 * SECOND
 """So long systemd waits for the next word, beyond TimeoutStartSec and TimeoutStopSec."""
+BIDE = f"EXTEND_TIMEOUT_USEC={PATIENT // MICROSECOND}"
+"""That word."""
 FLUSH: Duration = SECOND
 STATUS: Duration = SECOND
 
@@ -93,7 +95,7 @@ class Housekeeping:
     def bide(self) -> None:
         """Tell systemd that a step goes on: in a start, between two engines, in a stop."""
         self.feed()
-        self._notify(f"EXTEND_TIMEOUT_USEC={PATIENT // MICROSECOND}")
+        self._notify(BIDE)
 
     def flush(self, now: Instant) -> None:
         """Hand what is recorded to the disk thread, unless that has not done with the last."""

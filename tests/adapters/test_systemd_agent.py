@@ -122,6 +122,21 @@ def test_frozen_it_loses_its_address_and_is_replaced_by_the_watchdog(node):
     until_active(node)
 
 
+@slow
+def test_the_cleanup_has_the_time_that_its_services_need(node):
+    """Longer than TimeoutStopSec=, which ExecStopPost= has for itself."""
+    node.do("sh", "-c", "printf '#!/bin/sh\\ntest ! -e /run/slow || sleep 12\\n' >/run/demote && "
+            "chmod +x /run/demote && sed -i s,/bin/true,/run/demote, /etc/hamgr/hamgr.toml && "
+            "printf '[Service]\\nTimeoutStopSec=6\\n' >/etc/systemd/system/hamgr.service.d/z.conf "
+            "&& systemctl daemon-reload && touch /run/slow")
+    node.do("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "hamgr.service")
+    eventually(lambda: "of cluster solo is left" in log(node, "-u", "hamgr.service")
+               or "timed out" in log(node, "-u", "hamgr.service"), within_s=BOOT_S)
+    assert "timed out" not in log(node, "-u", "hamgr.service")
+    node.do("rm", "/run/slow")
+    until_active(node)
+
+
 def test_a_restart_is_an_orderly_stop_and_a_start(node):
     node.do("systemctl", "restart", "hamgr.service")
     assert "left the cluster" in log(node, "-u", "hamgr.service")

@@ -94,10 +94,10 @@ class Machine:
         return ["--config", str(self.config), "--node", "n1", "--run-dir", str(self.run_dir),
                 "--state-dir", str(self.state_dir)]
 
-    def hamgr(self, *argv: str) -> subprocess.CompletedProcess[str]:
+    def hamgr(self, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["ip", "netns", "exec", self.lan.namespace("n1"), sys.executable, "-m", "hamgr", *argv],
-            capture_output=True, text=True, check=False)
+            capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
     def enter_maintenance(self) -> None:
         """Have everything in maintenance, and wait until its addresses have no end."""

@@ -144,8 +144,11 @@ def test_cleanup_after_everything_was_killed(machine: Machine) -> None:
     assert refused.returncode == 1 and "another agent" in refused.stderr
     machine.kill_all()
     before = machine.hooks()
-    cleaned = machine.hamgr("agent", "--cleanup", *machine.arguments())
+    machine.forget_what_was_told()
+    cleaned = machine.hamgr("agent", "--cleanup", *machine.arguments(),
+                            NOTIFY_SOCKET=str(machine.folder / "notify"))
     assert cleaned.returncode == 0, cleaned.stderr
+    machine.until_told("EXTEND_TIMEOUT_USEC=10000000")
     assert not machine.has_vip()
     assert machine.hooks() == [*before, "demote"]
 
