@@ -32,6 +32,8 @@ from hamgr.core.events import Event, StopAsked
 from hamgr.core.types import SECOND, Duration, Instant
 from hamgr.snapshot import snapshot
 
+EXIT_HURRIED = 1
+"""Exit status after a second signal: services may still run."""
 EXIT_BUG = 70
 """Exit status after a bug of ours (EX_SOFTWARE of sysexits.h)."""
 RETRY_S = 1.0
@@ -42,7 +44,11 @@ others, the building of all frames, gives up after a minute."""
 
 logger = logging.getLogger("hamgr.agent")
 
-Over = BeginNewLife | Exit | Exception
+class Hurried:
+    """A second signal came: the orderly stop was not waited for."""
+
+
+Over = BeginNewLife | Exit | Hurried | Exception
 """Why an engine is no longer fed."""
 Attempt = Callable[[], Awaitable[None]]
 
@@ -113,6 +119,8 @@ class Agent:
             over = await self._life(above=over.incarnation_above)
         if isinstance(over, Exit):
             return 0
+        if isinstance(over, Hurried):
+            return EXIT_HURRIED
         await self._crash(over)
         return EXIT_BUG
 
@@ -272,7 +280,7 @@ class Agent:
         """Stop in order at the first signal, at once at the second."""
         if self._signals:
             logger.warning("%s again: not waiting for the orderly stop", name)
-            self._end(Exit())
+            self._end(Hurried())
         self._signals += 1
         self.stop(name)
 

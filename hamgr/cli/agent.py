@@ -43,8 +43,8 @@ def agent(
     SIGHUP checks the configuration file and logs what is wrong or new.
 
     Exit status: 0 stopped in order, or clean; 1 it could not start, which may be mended by trying
-    again, or something is left; 70 a bug of hamgr, after everything exclusive was stopped; 78 the
-    configuration cannot be used.
+    again, or was stopped by a second signal, or something is left; 70 a bug of hamgr, after
+    everything exclusive was stopped; 78 the configuration cannot be used.
     """
     try:
         document = load(config)
