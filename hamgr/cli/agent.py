@@ -45,6 +45,9 @@ def agent(
     Exit status: 0 stopped in order, or clean; 1 it could not start, which may be mended by trying
     again, or was stopped by a second signal, or something is left; 70 a bug of hamgr, after
     everything exclusive was stopped; 78 the configuration cannot be used.
+
+    Environment, beside the options': NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and JOURNAL_STREAM,
+    as systemd sets them.
     """
     try:
         document = load(config)

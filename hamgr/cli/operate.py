@@ -1,6 +1,6 @@
 """The commands that change something: each waits until it is done, and says what became of it.
 
-Exit status: see EXIT_STATUS, which is part of the help of each.
+Exit status: see EXIT_STATUS, which is part of the help of each, as is ENVIRONMENT.
 """
 
 import secrets
@@ -21,6 +21,8 @@ SCHEMA = 1
 DONE, REFUSED, UNKNOWN = 0, 1, 3
 EXIT_STATUS = ("Exit status: 0 done; 1 refused, by the cluster (the reason is printed) or at the "
                "question; 3 it cannot be told: no answer in time, or nobody to ask.")
+ENVIRONMENT = ("Environment, beside the options': SUDO_UID, if it is a number: the user in whose "
+               "name it is asked for, in the record of the request.")
 NOBODY_TO_ASK = "nobody can be asked here; give --yes"
 
 
@@ -39,7 +41,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     assert command.__doc__, "a command explains itself"
-    command.__doc__ += f"\n\n    {EXIT_STATUS}\n    "
+    command.__doc__ += f"\n\n    {EXIT_STATUS}\n\n    {ENVIRONMENT}\n    "
     return command
 
 
@@ -195,7 +197,8 @@ def _operator() -> str:
     import os
     import pwd
 
-    uid = int(os.environ.get("SUDO_UID", os.getuid()))
+    said = os.environ.get("SUDO_UID", "")
+    uid = int(said) if said.isascii() and said.isdigit() else os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -36,6 +36,9 @@ def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
 
     Exit status: 0 healthy, 1 degraded, 2 a group has no owner or the truths disagree, 3 it cannot
     be told; 0 with --watch, which ends when it is interrupted.
+
+    Environment, beside the options': HAMGR_NODE, which node this is where no agent says it; TERM,
+    without which (or with dumb) lines are not folded, nor drawn over by --watch.
     """
     if not watch:
         survey = take(run_dir, config)

@@ -122,6 +122,18 @@ def test_help_says_what_the_exit_status_means_and_which_variables_are_read(name:
             assert f"env var: {option.envvar}" in shown
 
 
+@pytest.mark.parametrize(("names", "variables"), [
+    (["status"], ["HAMGR_NODE", "TERM"]),
+    (["switchover", "standby", "resume", "maintenance"], ["SUDO_UID"]),
+    (["agent"], ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"])])
+def test_help_names_the_variables_that_no_option_stands_for(
+        names: list[str], variables: list[str]) -> None:
+    for name in names:
+        shown = CliRunner().invoke(main, [name, "--help"]).output
+        about = shown.partition("Environment, beside the options': ")[2].partition("\nOptions:")[0]
+        assert [one for one in variables if one not in about.split("\n\n")[0]] == []
+
+
 def test_a_reader_that_goes_away_is_no_bug() -> None:
     command = [sys.executable, "-m", "hamgr", "config", "show", str(SAMPLE)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

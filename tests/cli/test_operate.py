@@ -1,6 +1,8 @@
 """The commands that change something: what they ask for, what they print, how they exit."""
 
 import json
+import os
+import pwd
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,21 @@ def test_it_shows_progress_and_says_what_it_did(agent: Agent) -> None:
     run_dir = agent(lines(PROGRESS, DONE))
     assert run(switchover, run_dir, "crm", "--to", "n2", "--yes") == (
         0, "  plan 7: n1 hands over to n2\nswitchover crm n2: done: n2 is active (N s)\n")
+
+
+@pytest.mark.parametrize(("sudo", "name"), [
+    ("1", pwd.getpwuid(1).pw_name), ("4000000000", "4000000000"), (None, None), ("", None),
+    ("me", None), ("-1", None), ("\u00b2", None)])
+def test_a_request_names_who_asks_also_through_sudo(
+        agent: Agent, monkeypatch: pytest.MonkeyPatch, sudo: str | None, name: str | None) -> None:
+    """What sudo would not say is not believed, and no bug of ours."""
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    if sudo is not None:
+        monkeypatch.setenv("SUDO_UID", sudo)
+    run_dir = agent(lines(DONE))
+    assert run(switchover, run_dir, "crm", "--yes")[0] == 0
+    who = name or pwd.getpwuid(os.getuid()).pw_name
+    assert asked(run_dir)["request"]["by"] == f"{who}@{os.uname().nodename}"
 
 
 def test_a_refusal_comes_with_its_reason(agent: Agent) -> None:
