@@ -173,7 +173,15 @@ def probe(name: str, seconds: float, group: str, as_json: bool) -> None:
 def demo(file: Path | None) -> None:
     """Show a crash, a switchover and a crash without ZooKeeper, as the client sees them."""
     from hamgr.lab import demo as story
-    figures = story.run(click.echo)
+    if file is not None:
+        file.unlink(missing_ok=True)  # the figures of an earlier run are not those of this one
+    try:
+        figures = story.run(click.echo)
+    except LabError as error:
+        why, _, more = str(error).partition("\n")
+        click.echo(more, err=True, nl=bool(more))
+        click.echo(story.last_line(why))
+        sys.exit(1)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")

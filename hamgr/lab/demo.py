@@ -64,8 +64,10 @@ def run(say: Say) -> Figures:
         return _figures(lab, client.finish(), eyes, acts, say)
 
 
-def last_line(figures: Figures) -> str:
-    """Return the result in one line."""
+def last_line(figures: Figures | str) -> str:
+    """Return the result in one line; without figures, why there are none."""
+    if isinstance(figures, str):
+        return f"demo: FAILED  {figures}"
     verdict = "ok" if figures.ok else "FAILED"
     return (f"demo: {verdict}  crash {figures.crash.outage_ms:.0f} ms"
             f"  switchover {figures.switchover.outage_ms:.0f} ms"
