@@ -180,6 +180,14 @@ def test_the_variables_of_hooks_are_explained_and_no_others() -> None:
     assert set().union(*hooks.values()) == real
 
 
+def test_the_readme_names_every_package_that_make_installs_and_no_other() -> None:
+    setup, readme = (ROOT / ".ci/setup").read_text(), (ROOT / "README.md").read_text()
+    for array, row in (("PACKAGES", "both"), ("TEST_PACKAGES", "`make test` besides")):
+        (real,) = re.findall(rf"^{array}=\(([^)]*)\)", setup, re.MULTILINE)
+        (told,) = re.findall(rf"^\| {re.escape(row)} \| (.*) \|$", readme, re.MULTILINE)
+        assert re.findall(r"`([^`]+)`", told) == real.split()
+
+
 def test_documents_name_only_make_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
