@@ -67,7 +67,10 @@ def lab() -> None:
 
 @lab.command()
 @_name
-@click.option("--nodes", default=3, show_default=True, help="ZooKeeper runs on the first three.")
+@click.option("--nodes", default=3, show_default=True,
+              help="ZooKeeper runs on the first three; seven vote at most.")
+@click.option("--witnesses", default=0, show_default=True,
+              help="The last ones: they vote, and run no group.")
 @click.option("--rings", default=2, show_default=True, help="Networks that join the nodes.")
 @click.option("--interval", type=Duration(), default="100ms", show_default=True,
               help="Between two heartbeats.")
@@ -77,13 +80,12 @@ def lab() -> None:
               help="Each with a VIP of its own, on another node.")
 @click.option("--hooks", is_flag=True,
               help="Give group app a service; its hooks record themselves in the lab's directory.")
-def up(name: str, nodes: int, rings: int, interval: Span, agents: bool, groups: int,
-       hooks: bool) -> None:
+def up(interval: Span, **how: Any) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
-    spec = LabSpec(name=name, nodes=nodes, rings=rings, interval=int(interval), agents=agents,
-                   groups=groups, hooks=hooks)
+    spec = LabSpec(interval=int(interval), **how)
     raised = Lab.up(spec, say=click.echo)
-    click.echo(f"lab {name} is up in {raised.directory}: try hamgr lab status --name {name}")
+    click.echo(f"lab {spec.name} is up in {raised.directory}: "
+               f"try hamgr lab status --name {spec.name}")
 
 
 @lab.command()

@@ -27,26 +27,33 @@ def write(spec: LabSpec, directory: Path) -> None:
 def text(spec: LabSpec, directory: Path) -> str:
     """Return the TOML document."""
     servers = _listed(f"{address(node, 1)}:{zookeeper.PORT}" for node in spec.servers)
-    nodes = "".join(
-        f"[node.{node}]\naddresses = "
-        f"{_listed(address(node, ring) for ring in spec.rings_of(node))}\n\n"
-        for node in spec.node_names)
     return (
         f'[cluster]\nname = "{spec.name}"\nzookeeper = {servers}\n'
         f'key_file = "{directory / KEY}"\n\n'
         f'[heartbeat]\ninterval = "{spec.interval / MILLISECOND:g}ms"\n\n'
-        f"{nodes}"
+        f"{''.join(_node(spec, node) for node in spec.node_names)}"
         f"{''.join(_group(spec, group) for group in spec.group_names)}"
         f"{_service(directory) if spec.hooks else ''}")
 
 
+def _node(spec: LabSpec, node: str) -> str:
+    addresses = _listed(address(node, ring) for ring in spec.rings_of(node))
+    lines = [f"[node.{node}]", f"addresses = {addresses}"]
+    if node not in spec.voters:
+        lines.append("voter = false")
+    if node not in spec.group_nodes:
+        lines.append("witness = true")
+    return "\n".join(lines) + "\n\n"
+
+
 def _group(spec: LabSpec, group: str) -> str:
     """Return a group; each prefers the node after the one that the group before it prefers."""
-    first = spec.group_names.index(group) % spec.nodes
+    nodes = spec.group_nodes
+    first = spec.group_names.index(group) % len(nodes)
     vip, vip6 = vips(group)
     return (
         f"[group.{group}]\n"
-        f"nodes = {_listed(spec.node_names[first:] + spec.node_names[:first])}\n"
+        f"nodes = {_listed(nodes[first:] + nodes[:first])}\n"
         f'vips = ["{vip}/24", '
         f'{{ address = "{vip6}/64", interface = "{network.interface(1)}" }}]\n\n')
 

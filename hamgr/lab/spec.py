@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
+from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.types import MILLISECOND, Duration
 
 ROOT = Path("/run/hamgr-lab")
@@ -29,6 +30,9 @@ class LabSpec(Struct, frozen=True, kw_only=True):
 
     name: str = "lab"
     nodes: int = 3
+    """Seven of them vote at most."""
+    witnesses: int = 0
+    """How many of them, the last ones, vote but run no group."""
     rings: int = 2
     interval: Duration = 100 * MILLISECOND
     """Between two heartbeats, in nanoseconds."""
@@ -47,6 +51,9 @@ class LabSpec(Struct, frozen=True, kw_only=True):
                          f"since namespaces and control groups are named by it")
         if not SERVERS <= self.nodes <= 16:
             found.append(f"nodes {self.nodes}: from {SERVERS} (one ZooKeeper server each) to 16")
+        if not 0 <= self.witnesses <= min(self.nodes - 2, VOTERS_MAX):
+            found.append(f"witnesses {self.witnesses}: from 0 to {VOTERS_MAX}, and to two fewer "
+                         "than nodes, since a group needs a holder and an heir")
         if not 1 <= self.rings <= 4:
             found.append(f"rings {self.rings}: from 1 to 4")
         if not 1 <= self.groups <= 16:
@@ -59,6 +66,17 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     def node_names(self) -> tuple[str, ...]:
         """The nodes, in order."""
         return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def group_nodes(self) -> tuple[str, ...]:
+        """The nodes that run groups: all but the witnesses, in order."""
+        return self.node_names[:self.nodes - self.witnesses]
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """The nodes that vote: every witness, and the first of the others."""
+        return (*self.group_nodes[:VOTERS_MAX - self.witnesses],
+                *self.node_names[self.nodes - self.witnesses:])
 
     @property
     def servers(self) -> tuple[str, ...]:
