@@ -6,6 +6,7 @@ from hamgr.agent.facts import AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
+from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing
@@ -60,7 +61,8 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
     peer = next((peer for peer in snapshot.peers if peer.node == spec.name), None)
     seat = snapshot.seats.get(spec.name)
     peer = peer or PeerView(node=spec.name)
-    state, alive = _state(status, peer, seat)
+    unheard = _is_out_of_earshot(status, snapshot, peer)
+    state, alive = _state(status, peer, seat, unheard)
     return NodeRow(
         name=spec.name, state=state, alive=alive, voter=spec.voter, witness=spec.witness,
         standby=standby, leads=leads,
@@ -68,10 +70,20 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
         incarnation=peer.incarnation or (seat.incarnation if seat else 0),
         round=peer.round or (seat.round if seat else 0), accused_by=peer.accused_by,
         version=peer.version,
-        note=_joined([*_marks(spec, standby), *_peer_marks(status, snapshot, peer, alive)]))
+        note=_joined([*_marks(spec, standby), *(["not heard from here"] if unheard else
+                                                _peer_marks(status, peer, alive))]))
 
 
-def _state(status: AgentStatus, peer: PeerView, seat: Seat | None) -> tuple[str, bool]:
+def _is_out_of_earshot(status: AgentStatus, snapshot: Snapshot, peer: PeerView) -> bool:
+    """Tell whether a silence from this node means nothing: beyond seven nodes, those that do not
+    vote exchange heartbeats with voters, and with partners in a group only (rule 1)."""
+    return (len(status.spec.nodes) > VOTERS_MAX and _is_silent(peer, status)
+            and not {snapshot.node, peer.node} & {*snapshot.voters})
+
+
+def _state(
+    status: AgentStatus, peer: PeerView, seat: Seat | None, unheard: bool
+) -> tuple[str, bool]:
     """Return a word for another node's state, and whether it is alive as seen from here."""
     if not _is_silent(peer, status):
         return "lapsed" if peer.lapsed else peer.seat or "joining", True
@@ -81,6 +93,8 @@ def _state(status: AgentStatus, peer: PeerView, seat: Seat | None) -> tuple[str,
         return "never seen", False
     if peer.accused or peer.blocked or (seat is not None and seat.state is SeatState.DEAD):
         return "down", False
+    if unheard and seat is not None:
+        return seat.state.value, True
     return "silent", False
 
 
@@ -94,9 +108,7 @@ def _marks(spec: NodeSpec, standby: bool) -> list[str]:
     return [*marks, *(["standby"] if standby else [])]
 
 
-def _peer_marks(
-    status: AgentStatus, snapshot: Snapshot, peer: PeerView, alive: bool
-) -> Iterator[str]:
+def _peer_marks(status: AgentStatus, peer: PeerView, alive: bool) -> Iterator[str]:
     if peer.accused_by:
         yield f"accused by {', '.join(peer.accused_by)}"
     dark = [f"{number}" for number, ago in enumerate(peer.rings_ago, 1)

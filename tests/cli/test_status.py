@@ -11,7 +11,8 @@ from hamgr.cli import from_agent, from_records, probing, render
 from hamgr.cli.from_records import Here
 from hamgr.cli.survey import EXIT, Answer, Survey, VipRow, Wire
 from hamgr.core.heartbeat import GroupWord
-from hamgr.core.records import Leader, Request, Root
+from hamgr.core.records import Leader, Request, Root, Voters
+from hamgr.core.spec import NodeSpec
 from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND, SECOND, Maintenance, SeatState
 from hamgr.snapshot import ServiceView
@@ -276,6 +277,23 @@ def test_the_word_for_a_node(changes: dict[str, Any], state: str) -> None:
     view = snapshot(peers=(peer("n1"), peer("n3", **changes)), seats=seats)
     (row,) = [row for row in from_agent.survey(cluster.status(view), {}).nodes if row.name == "n3"]
     assert row.state == state
+
+
+@pytest.mark.parametrize(("changes", "state", "verdict"), [
+    ({}, "member", "healthy"), ({"accused": True, "blocked": True}, "down", "degraded")])
+def test_beyond_seven_nodes_those_that_do_not_vote_do_not_miss_each_other(
+        changes: dict[str, Any], state: str, verdict: str) -> None:
+    names = [f"n{number}" for number in range(1, 10)]
+    voters = tuple(name for name in names if name not in ("n2", "n9"))
+    spec = replace(cluster.SPEC, nodes=tuple(
+        NodeSpec(name=name, voter=name in voters) for name in names))
+    away = peer("n9", heard_ago=None, rings_ago=(None, None), **changes)
+    view = snapshot(
+        peers=(*map(peer, voters), away), voters=voters, seats=dict.fromkeys(names, seat()),
+        plan=replace(plan(), voters=Voters(number=1, names=voters)))
+    shown = from_agent.survey(cluster.status(view, spec=spec), FROM_N1)
+    (row,) = [node for node in shown.nodes if node.name == "n9"]
+    assert (row.state, row.note, shown.verdict) == (state, "no vote, not heard from here", verdict)
 
 
 def test_a_node_that_left_is_not_called_dead() -> None:
