@@ -156,8 +156,10 @@ class _Parts:
             settle=self._garbage.settle, collect=self._garbage.collect,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload,
-            switch_alive=lambda: self._switch.alive, realtime=realtime.scheduling,
-            memory_locked=realtime.memory_locked)
+            switch_alive=lambda: self._switch.alive,
+            switch_ends_with_us=lambda: (
+                self._notifier.managed and self._switch.facts.home == "child"),
+            realtime=realtime.scheduling, memory_locked=realtime.memory_locked)
 
     def _interfaces_changed(self) -> None:
         self._coordinator.announce_again()

@@ -45,6 +45,11 @@ class Notifier:
             self._socket.setblocking(False)
             self._address = "\0" + address[1:] if address.startswith("@") else address
 
+    @property
+    def managed(self) -> bool:
+        """Whether there is one: what it started it may also kill."""
+        return self._socket is not None
+
     def tell(self, state: str) -> None:
         """Send assignments, one a line: READY=1, STATUS=…, STOPPING=1, WATCHDOG=1.
 

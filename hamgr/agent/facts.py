@@ -10,6 +10,10 @@ from hamgr.snapshot import Snapshot
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""
 
+SWITCH, SWITCH_CHILD = "switch", "switch (child)"
+"""The layer of the dead-man's switch. A child of an agent that a service manager runs does not
+cover an agent that is killed: it is killed with what is left of its control group."""
+
 
 class KernelAddress(Struct, frozen=True, kw_only=True):
     """One configured VIP, as this node's kernel has it."""
@@ -38,6 +42,8 @@ class Process(Struct, frozen=True, kw_only=True):
     """The scheduling class, or why there is none."""
     memory_locked: bool = False
     switch_alive: bool = False
+    switch_ends_with_us: bool = False
+    """It is a child of an agent that a service manager runs."""
     worst_lateness_ms: float = 0.0
     collections: tuple[tuple[Instant, Instant], ...] = ()
     """Begin and end of the newest collections of garbage."""
@@ -64,7 +70,7 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     """None while the agent has no engine yet."""
     addresses: tuple[KernelAddress, ...] = ()
     layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
-    """Of the four layers that guard a group here, those that are really there."""
+    """Of the layers that guard a group here, those that are really there."""
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
 
 

@@ -46,6 +46,8 @@ class Outside:
     reload: Callable[[], None]
     """Checks the configuration file and logs the differences. Runs in the disk thread."""
     switch_alive: Callable[[], bool]
+    switch_ends_with_us: Callable[[], bool]
+    """Whether systemd would kill it with this process."""
     realtime: str = ""
     """The scheduling class that was got, or why there is none."""
     memory_locked: bool = False

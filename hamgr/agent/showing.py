@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from hamgr.agent.facts import KernelAddress, Process
+from hamgr.agent.facts import SWITCH, SWITCH_CHILD, KernelAddress, Process
 from hamgr.agent.outside import About, Outside
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName
 from hamgr.snapshot import GroupView, Snapshot
@@ -25,7 +25,7 @@ def process(
         pid=os.getpid(), version=about.version, started_ago_s=round(started_ago_s, 3),
         phase="stopping" if stopping else "running" if running else "starting", why=why,
         realtime=outside.realtime, memory_locked=outside.memory_locked,
-        switch_alive=outside.switch_alive(),
+        switch_alive=outside.switch_alive(), switch_ends_with_us=outside.switch_ends_with_us(),
         worst_lateness_ms=round(worst_lateness / MILLISECOND, 3),
         collections=outside.collections(), watchdog_s=outside.watchdog / SECOND,
         network_namespace=Path("/proc/self/ns/net").stat().st_ino,
@@ -35,7 +35,11 @@ def process(
 def layers(
     snapshot: Snapshot | None, kernel: Iterable[KernelAddress], me: Process
 ) -> dict[GroupName, tuple[str, ...]]:
-    """Return which of the four layers guard each group that is active here (PROTOCOL: table)."""
+    """Return which layers guard each group that is active here (PROTOCOL: table).
+
+    Of the four, watchdog and fencing devices are in no group's list yet. systemd's watchdog is not
+    that layer: it restarts an agent that hangs, and covers neither kernel nor machine.
+    """
     if snapshot is None:
         return {}
     present = [address for address in kernel if address.present]
@@ -48,9 +52,8 @@ def _layers(group: GroupView, present: list[KernelAddress], me: Process) -> tupl
         return ()
     there = (
         ("deadline", True),
-        ("switch", group.armed and me.switch_alive),
+        (SWITCH_CHILD if me.switch_ends_with_us else SWITCH, group.armed and me.switch_alive),
         ("lifetime", bool(present) and all(a.lifetime_s is not None for a in present)),
-        ("watchdog", me.watchdog_s > 0),
     )
     return tuple(name for name, is_there in there if is_there)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from hamgr.agent.facts import AgentStatus
+from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
@@ -44,8 +44,8 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
-        notes=tuple(drop_notes(status)), counters=status.counters, problems=problems,
-        verdict=verdict(problems))
+        notes=(*_switch_notes(status), *drop_notes(status)), counters=status.counters,
+        problems=problems, verdict=verdict(problems))
 
 
 def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
@@ -198,7 +198,13 @@ def _guard_heard(
     """Return what heartbeats tell of the active node's layers: its switch."""
     armed = any(word.group == spec.name and word.epoch and word.armed
                 for peer in _speaking(status, snapshot) for word in peer.words)
-    return ("switch",) if armed else ()
+    return (SWITCH,) if armed else ()
+
+
+def _switch_notes(status: AgentStatus) -> Iterator[str]:
+    if status.process.switch_alive and status.process.switch_ends_with_us:
+        yield (f"the dead-man's switch of {status.node} is a child of the agent, and ends with it: "
+               "enable hamgr-deadman.socket, and restart the agent")
 
 
 def _joined(marks: list[str]) -> str:
@@ -273,7 +279,8 @@ def _group_problems(
         yield degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
     elif not group.heir and len(spec.nodes) > 1:
         yield degraded(f"{group.name} has no heir: nobody can take over at once")
-    if here and group.maintenance == "off" and "switch" not in group.guarded_by:
+    if here and group.maintenance == "off" and not {
+            SWITCH, SWITCH_CHILD} & {*group.guarded_by}:
         yield degraded(f"{group.name} is not guarded by the dead-man's switch")
     view = next((view for view in snapshot.groups if view.name == group.name), None)
     if view is not None and view.phase != "inactive":

@@ -81,6 +81,20 @@ def test_it_is_ready_with_its_switch_in_a_unit_of_its_own(node):
     started = json.loads(node.do("journalctl", "-o", "json", "-n", "1", "HAMGR_REASON=ACTIVE"))
     assert started["HAMGR_GROUP"] == "crm"
     assert started["HAMGR_EPOCH"].isdigit()
+    assert "deadline, switch, lifetime" in node.do("/opt/hamgr/bin/hamgr", "status")
+
+
+@slow
+def test_without_the_socket_unit_status_says_that_the_switch_ends_with_the_agent(node):
+    node.do("systemctl", "stop", "hamgr.service", "hamgr-deadman.socket")
+    node.do("rm", "-f", "/run/hamgr/deadman.sock")
+    node.do("sed", "-i", "s/ hamgr-deadman.socket//", "/etc/systemd/system/hamgr.service")
+    node.do("systemctl", "daemon-reload")
+    node.do("systemctl", "start", "hamgr.service")
+    until_active(node)
+    said = node.do("/opt/hamgr/bin/hamgr", "status")
+    assert "deadline, switch (child), lifetime" in said
+    assert "is a child of the agent, and ends with it: enable hamgr-deadman.socket" in said
 
 
 @slow

@@ -121,7 +121,8 @@ def test_maintenance_outlives_the_agent_and_a_cleanup(machine: Machine) -> None:
     assert machine.hooks() == before
     off = machine.hamgr("maintenance", "off", "--yes", "--run-dir", str(machine.run_dir))
     assert off.returncode == 0, off.stdout + off.stderr
-    eventually(lambda: machine.status()["layers"]["crm"] == ["deadline", "switch", "lifetime"])
+    eventually(lambda: machine.status()["layers"]["crm"] == [
+        "deadline", "switch (child)", "lifetime"])
     machine.stop()
     assert not machine.has_vip()
 

@@ -19,8 +19,8 @@ def test_a_life_from_start_to_orderly_stop(machine: Machine) -> None:
     machine.until_told("WATCHDOG=1")
     assert machine.hooks() == ["demote", "promote 1"]
     status = machine.status()
-    assert status["layers"] == {"crm": ["deadline", "switch", "lifetime", "watchdog"]}
-    assert status["process"]["switch_alive"]
+    assert status["layers"] == {"crm": ["deadline", "switch (child)", "lifetime"]}
+    assert status["process"]["switch_alive"] and status["process"]["watchdog_s"] == 0.4
     assert machine.stop() == 0
     machine.until_told("STOPPING=1")
     assert not machine.has_vip()
@@ -29,10 +29,11 @@ def test_a_life_from_start_to_orderly_stop(machine: Machine) -> None:
 
 
 def test_the_command_shows_the_agent_s_cluster(machine: Machine) -> None:
-    machine.start()
+    machine.start(NOTIFY_SOCKET="")
     machine.until_active()
     shown = machine.hamgr("status", "--run-dir", str(machine.run_dir))
     assert shown.returncode == 0, shown.stdout
+    assert "deadline, switch, lifetime" in shown.stdout, "a child that nobody kills with its parent"
     assert "no rival" in shown.stdout and "on n1" in shown.stdout
     machine.stop()
     later = machine.hamgr("status", "--run-dir", str(machine.run_dir), "--config",

@@ -279,6 +279,17 @@ def test_the_word_for_a_node(changes: dict[str, Any], state: str) -> None:
     assert row.state == state
 
 
+def test_a_switch_that_ends_with_its_agent_is_a_guard_and_said_to_be_a_child() -> None:
+    process = replace(cluster.status().process, switch_ends_with_us=True)
+    answer = replace(on_the_owner(), process=process,
+                     layers={"crm": ("deadline", "switch (child)", "lifetime")})
+    shown = from_agent.survey(answer, SILENT)
+    assert shown.groups[0].guarded_by == ("deadline", "switch (child)", "lifetime")
+    assert not [text for text in texts(shown) if "switch" in text]
+    assert shown.notes == ("the dead-man's switch of n2 is a child of the agent, and ends with it: "
+                           "enable hamgr-deadman.socket, and restart the agent",)
+
+
 @pytest.mark.parametrize(("changes", "state", "verdict"), [
     ({}, "member", "healthy"), ({"accused": True, "blocked": True}, "down", "degraded")])
 def test_beyond_seven_nodes_those_that_do_not_vote_do_not_miss_each_other(
