@@ -110,6 +110,6 @@ def _exit_status() -> Iterator[None]:
 
 
 main = click.version_option(__version__, prog_name="hamgr")(LazyGroup(
-    COMMANDS, help="Keep services and their addresses on exactly one healthy node.\n\n"
+    COMMANDS, help="Keep services and their addresses on one healthy node.\n\n"
     "Exit status: as each command says in its --help; and of all of them: 64 the command line "
     "cannot be understood, 70 a bug of hamgr."))

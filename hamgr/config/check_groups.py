@@ -39,6 +39,7 @@ def check_groups(document: Document, findings: Findings) -> None:
         for key in ("mode", "fencing", "failback"):
             _choice(key, getattr(group, key), (*path, key), findings)
         _services(group, path, findings)
+        _stop_within(group, path, findings)
         for at, vip in enumerate(group.vips):
             here = (*path, "vips", at)
             _vip(vip, here, findings)
@@ -96,6 +97,17 @@ def _services(group: Group, path: Path, findings: Findings) -> None:
         _choice("driver", service.driver, (*here, "driver"), findings)
         _actions(service, here, findings)
         _limits(service, here, findings)
+
+
+def _stop_within(group: Group, path: Path, findings: Findings) -> None:
+    """Rule 14: how long a service may still be stopping is for its operator to say."""
+    path = (*path, "stop_within")
+    stopped = [service.name for service in group.service if service.promote]
+    if stopped and group.fencing != "required" and not findings.written(path):
+        findings.warn(path, f"is missing, so {', '.join(stopped)} may be started on another node "
+                      "while one that lost its lease is still stopping it; write the time by which "
+                      'it has certainly stopped, such as stop_within = "30s" (the other node waits '
+                      'so long), or "0s", which says that two may overlap for that time')
 
 
 def _actions(service: Service, path: Path, findings: Findings) -> None:

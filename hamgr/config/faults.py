@@ -58,6 +58,10 @@ class Findings:
         if not self.rejected(path):
             self._warnings.append(self._fault(path, text))
 
+    def written(self, path: Path) -> bool:
+        """Tell whether the file gives a value at `path`, be it that of the default."""
+        return path in self._lines
+
     def rejected(self, path: Path) -> bool:
         """Tell whether the value at `path`, or what contains it, was rejected."""
         return any(path[:length] in self._unusable for length in range(1, len(path) + 1))

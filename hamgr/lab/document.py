@@ -14,6 +14,8 @@ FILE = "hamgr.toml"
 KEY = "cluster.key"
 SERVICE = "diary"
 """The one service of the first group in a lab with hooks."""
+STOP_WITHIN = 'stop_within = "0s"\n'
+"""Its hooks share nothing: two may overlap."""
 
 
 def write(spec: LabSpec, directory: Path) -> None:
@@ -55,7 +57,8 @@ def _group(spec: LabSpec, group: str) -> str:
         f"[group.{group}]\n"
         f"nodes = {_listed(nodes[first:] + nodes[:first])}\n"
         f'vips = ["{vip}/24", '
-        f'{{ address = "{vip6}/64", interface = "{network.interface(1)}" }}]\n\n')
+        f'{{ address = "{vip6}/64", interface = "{network.interface(1)}" }}]\n'
+        f"{STOP_WITHIN if spec.hooks and group == GROUP else ''}\n")
 
 
 def _service(directory: Path) -> str:

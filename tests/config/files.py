@@ -26,7 +26,7 @@ witness = true
 [group.crm]
 nodes = ["n1", "n2"]
 vips = ["10.0.0.100/24"]
-
+stop_within = "0s"
 [[group.crm.service]]
 name = "app"
 promote = "/usr/local/lib/crm/promote"

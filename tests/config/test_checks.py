@@ -6,6 +6,7 @@ from hamgr.config.document import parse
 from tests.config.files import GOOD, changed, faults, reading, warnings
 
 INTERVAL = 'interval = "100ms"'
+STOP_WITHIN = 'stop_within = "0s"'
 VIPS = 'vips = ["10.0.0.100/24"]'
 NODES = 'nodes = ["n1", "n2"]'
 PROMOTE = 'promote = "/usr/local/lib/crm/promote"'
@@ -175,6 +176,10 @@ WARNINGS = [
      "4 voters survive no more losses than 3"),
     (NODES, 'nodes = ["n1"]', 21, "group.crm.nodes", "nothing takes over when it dies"),
     (VIPS, 'vips = ["10.9.0.1/24"]', 22, "group.crm.vips[0]", "no address of n1, n2 above lies in"),
+    (STOP_WITHIN, "", 20, "group.crm.stop_within", "is missing, so app may be started on another "
+     "node while one that lost its lease is still stopping it; write the time by which it has "
+     'certainly stopped, such as stop_within = "30s" (the other node waits so long), or "0s", '
+     "which says that two may overlap for that time"),
 ]
 
 
@@ -188,6 +193,14 @@ def test_warning(old: str, new: str, line: int, key: str, words: str) -> None:
 
 def test_an_interface_that_is_named_needs_no_address_in_the_subnet() -> None:
     assert warnings((VIPS, 'vips = [{ address = "10.9.0.1/24", interface = "eth0" }]')) == []
+
+
+@pytest.mark.parametrize("changes", [
+    [(STOP_WITHIN, 'stop_within = "30s"')], [(STOP_WITHIN, ""), (PROMOTE, ""), (DEMOTE, "")]],
+    ids=["a time", "nothing to stop"])
+def test_what_is_said_of_stopping_or_need_not_be_is_no_warning(
+        changes: list[tuple[str, str]]) -> None:
+    assert warnings(*changes) == []
 
 
 def test_hosts_of_the_smallest_subnets_are_hosts() -> None:

@@ -87,7 +87,8 @@ def test_times_that_are_given_are_used() -> None:
 
 def test_spec_has_all_that_decisions_depend_on() -> None:
     spec = cluster_spec(document(
-        ('nodes = ["n1", "n2"]', 'nodes = ["n2", "n1"]\nstop_within = "3s"'),
+        ('nodes = ["n1", "n2"]', 'nodes = ["n2", "n1"]'),
+        ('stop_within = "0s"', 'stop_within = "3s"'),
         ('"/usr/local/lib/crm/check"', '"/bin/a", interval = "7s", timeout = "6s"'),
         ("[[group.crm.service]]\n", '[[group.crm.service]]\nrestarts = 9\nwindow = "8s"\n'
          'promote_timeout = "5s"\ndemote_timeout = "4s"\n')))
@@ -194,7 +195,7 @@ def only(reading: Reading) -> tuple[int | None, str]:
         ("cluster",), ("cluster", "zookeeper"), ("heartbeat", "interval"), ("heartbeat", "port"),
         ("node",), ("node", "n1"), ("node", "n1", "addresses"), ("node", "n1", "witness"),
         ("group", "crm", "vips"), ("group", "crm", "service"), ("group", "crm", "nodes"),
-        ("address", "valid_lft"), ("group", "crm")]))
+        ("address", "valid_lft"), ("group", "crm"), ("group", "crm", "stop_within")]))
 def test_no_value_anywhere_breaks_the_check(value: object, path: tuple[str, ...]) -> None:
     tree = tomllib.loads(GOOD)
     table = tree
