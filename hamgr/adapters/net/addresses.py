@@ -97,6 +97,8 @@ class Addresses:
         self._links = LinkWatch(post)
         self._announcer = Announcer(self._say)
         self._guard = Guard(self._kernel, self._lan, post, self._holder)
+        self._blind = ""
+        """Why the interfaces cannot be read."""
         self._look_soon = Paced(self._look_again, LOOK_AGAIN_S)
         self._monitor = Monitor(address_changed=self._address_changed,
                                 link_changed=self._link_changed, missed=self._missed)
@@ -337,9 +339,12 @@ class Addresses:
         before = self.withdrawal_messages(), self.macs()
         try:
             self._look()
+            self._blind = ""
         except OSError as error:
-            logger.error("%s, and the interfaces cannot be read: %s", why, error)
             self._look_soon(why)
+            if str(error) != self._blind:
+                self._blind = str(error)
+                logger.error("%s, and the interfaces cannot be read: %s; trying again", why, error)
         if (self.withdrawal_messages(), self.macs()) != before:
             self._interfaces_changed()
 
