@@ -5,28 +5,14 @@ from collections.abc import Callable, Mapping
 from hamgr.core import events as ev
 from hamgr.core import maintenance
 from hamgr.core.effects import Effect, Fence, Report
-from hamgr.core.group import LocalGroup, Occasion, Phase
+from hamgr.core.group import FENCE_RETRY, RELEASE_COOLDOWN, LocalGroup, Occasion, Phase
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
 from hamgr.core.seat import HOLDING, SeatKeeper
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import (
-    MILLISECOND,
-    NEVER,
-    SECOND,
-    Duration,
-    Epoch,
-    GroupName,
-    Instant,
-    NodeName,
-)
-
-RELEASE_COOLDOWN: Duration = 60 * SECOND
-"""A holder releases of its own accord at most once in this time (rule 12)."""
-FENCE_RETRY: Duration = 5 * SECOND
-"""Between two attempts at a fence device that failed."""
+from hamgr.core.types import MILLISECOND, NEVER, Epoch, GroupName, Instant, NodeName
 
 GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
               | ev.ServiceAnswered | ev.ConditionChanged | ev.FenceAnswered | ev.MaintenanceKept)
@@ -62,8 +48,6 @@ class Activity:
             if knowledge.node in spec.nodes}
         self._doubts = {name: Doubts() for name in self.groups}
         self._news = False
-
-    # -- what others ask ----------------------------------------------------------------------
 
     def exclusive(self) -> bool:
         """Tell whether anything exclusive is active that a lapse must stop."""
@@ -118,8 +102,6 @@ class Activity:
         return min((*times, *(one.wake for one in self._doubts.values()),
                     *(one.unfit_until for one in self.groups.values() if one.unfit_until)),
                    default=NEVER)
-
-    # -- what happens -------------------------------------------------------------------------
 
     def adopt(self, in_place: Mapping[GroupName, Epoch], now: Instant) -> None:
         """Take back what maintenance left in place (rule 22)."""
@@ -176,8 +158,6 @@ class Activity:
         del doubts.fenced[event.epoch]
         doubts.ask_again_at = now + FENCE_RETRY
         return [self._report(rights, Reason.FENCE_FAILED, peer=event.node, why=event.why)]
-
-    # -- what to do next ----------------------------------------------------------------------
 
     def act(self, now: Instant, stopping: bool) -> list[Effect]:
         """Start what may run, stop what must not, say what is done."""

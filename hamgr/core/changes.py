@@ -23,19 +23,20 @@ FREEZE = "freeze"
 LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 
 
-def scarred_owner(draft: Draft) -> NodeName:
-    """Return an active node whose round should be renewed, or nothing (rule 19)."""
+def to_be_renewed(draft: Draft) -> NodeName:
+    """Return an active node that shall claim in its round now, or nothing (rules 19, 21)."""
     return draft.plan.renew or next(
-        (owner.sender for owner in _owners(draft) if owner.scars), "")
+        (owner.sender for owner in _owners(draft)
+         if owner.scars or any(one.leaving for one in _needed(draft, owner))), "")
 
 
-def leaning_owner(draft: Draft) -> NodeName:
-    """Return an active node that leans on a scarred voter, or nothing (rule 19).
+def needed_and_scarred(draft: Draft) -> NodeName:
+    """Return an inactive scarred voter that an owner cannot do without, or nothing (rule 19).
 
-    A voter without which an owner's credits make no majority may not end its own scarred round
-    (see `scars`), unless the owner lives on a claim meanwhile.
+    It may not end its own round (see `scars`), and is carried into a new one as an owner is.
     """
-    return next((owner.sender for owner in _owners(draft) if _leans(draft, owner)), "")
+    return next((one.sender for owner in _owners(draft) for one in _needed(draft, owner)
+                 if one.scars and one.sound and not any(word.epoch for word in one.groups)), "")
 
 
 def _owners(draft: Draft) -> Iterator[Heartbeat]:
@@ -47,23 +48,21 @@ def _owners(draft: Draft) -> Iterator[Heartbeat]:
         heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
         if heartbeat is None or seen is None or seen.seat.life != holder.life:
             continue
-        if heartbeat.life == holder.life and not heartbeat.lapsed:
+        if heartbeat.life == holder.life and heartbeat.sound and not heartbeat.lapsed:
             yield heartbeat
 
 
-def _leans(draft: Draft, owner: Heartbeat) -> bool:
-    if owner.seat == "claimed":
-        return False
-    backers = {owner.sender, *owner.credits}
-    return any(
-        (said := draft.says(name)) is not None and said.scars
-        and not any(word.epoch for word in said.groups)
-        and not draft.knowledge.electorate.is_majority(backers - {name})
-        for name in owner.credits)
+def _needed(draft: Draft, owner: Heartbeat) -> Iterator[Heartbeat]:
+    """Yield what those say without whose credits an owner would have no majority."""
+    backers = {owner.sender, *owner.credits} if owner.seat != "claimed" else set()
+    for name in owner.credits if backers else ():
+        said = draft.says(name)
+        if said is not None and not draft.knowledge.electorate.is_majority(backers - {name}):
+            yield said
 
 
 def renew_round(draft: Draft, node: NodeName) -> None:
-    """Carry an active node into a new round, with no heir standing meanwhile (rule 19).
+    """Carry a node into a new round, with no heir standing in its groups meanwhile (rule 19).
 
     The planner withdraws the heirs of its groups; then the node may claim in its present round;
     then seat and rights move on together, in one transaction.
@@ -71,13 +70,10 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     seen, heartbeat = draft.knowledge.seats.get(node), draft.says(node)
     owned = {name: group for name, group in draft.plan.groups.items()
              if any(right.node == node for right in group.rights())}
-    gone = seen is None or seen.seat.state not in LIVING
-    claimed = seen is not None and seen.seat.state is SeatState.CLAIMED
-    if gone or heartbeat is None or heartbeat.lapsed or not owned or not (
-            claimed or heartbeat.scars or _leans(draft, heartbeat)):
+    if seen is None or seen.seat.state not in LIVING or heartbeat is None or (
+            heartbeat.lapsed or not heartbeat.sound):
         _stop_renewing(draft)
         return
-    assert seen is not None
     if any(group.heir is not None or group.leaving for group in owned.values()):
         return
     if seen.seat.state is SeatState.MEMBER:
@@ -101,6 +97,8 @@ def _carry_over(draft: Draft, node: NodeName, owned: dict[str, GroupPlan]) -> No
     by = draft.knowledge.node
     seat = replace(seen.seat, round=new.round, by=by, why="accused, but heard: a new round")
     draft.seats[node] = (seat, seen.version)
+    if not owned:
+        draft.lines.append(f"{node} goes on in round {new.round}")
     for name, group in owned.items():
         holder = group.holder
         changed = replace(group, holder=None if holder is None else _rename(holder, node, old, new))

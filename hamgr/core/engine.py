@@ -19,27 +19,14 @@ from hamgr.core.leadership import Leadership
 from hamgr.core.reasons import Reason
 from hamgr.core.records import PLAN, Plan, seat_path
 from hamgr.core.scars import Scars
-from hamgr.core.seat import HOLDING, SeatKeeper, Standing
+from hamgr.core.seat import HOLDING, LEAVE_PATIENCE, SeatKeeper, Standing
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import (
-    MILLISECOND,
-    NEVER,
-    SECOND,
-    Duration,
-    Epoch,
-    GroupName,
-    Instant,
-    Life,
-    NodeName,
-    SeatState,
-)
+from hamgr.core.types import MILLISECOND, NEVER, Duration, Epoch, Instant, NodeName, SeatState
 from hamgr.core.voice import Voice
 
 LOSSY_BEATS = 3
 """Heartbeats in an interval while some are lost: of ten in a row within a detection, at 20 % loss,
 all are lost once in ten million times."""
-LEAVE_PATIENCE: Duration = 2 * SECOND
-"""An orderly stop waits so long for its seat to say `left`, and for its heirs to take over."""
 
 
 class Engine:
@@ -47,7 +34,7 @@ class Engine:
 
     def __init__(self, spec: ClusterSpec, node: NodeName, incarnation: int, now: Instant, *,
                  known_cluster: str = "", known_revision: int = 0,
-                 in_place: Mapping[GroupName, Epoch] | None = None, config_digest: str = "",
+                 in_place: Mapping[str, Epoch] | None = None, config_digest: str = "",
                  version: str = "", fresh_cluster_id: str = "") -> None:
         assert incarnation > 0
         self.spec = spec
@@ -78,8 +65,6 @@ class Engine:
         self._stop_by: Instant = NEVER
         self._ended = False
         self._facts_kept = (known_cluster, known_revision)
-
-    # -- the two calls ------------------------------------------------------------------------
 
     def handle(self, event: ev.Event, now: Instant) -> list[fx.Effect]:
         """Take in what happened and return what shall be done, in this order."""
@@ -121,8 +106,6 @@ class Engine:
         """
         return (self.seat.standing is Standing.MEMBER and not self.stopping
                 and not self.knowledge.liveness.is_troubled() and self.activity.is_calm())
-
-    # -- parts of handle ----------------------------------------------------------------------
 
     def _check_lease(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 4: past the deadline the round is over, before anything received is looked at."""
@@ -224,8 +207,6 @@ class Engine:
             at = 0 if self.activity.exclusive() else len(effects)  # after disarming: nothing to do
             effects.insert(at, fx.SetDeadline(deadline=deadline, serial=self._next_serial()))
 
-    # -- events -------------------------------------------------------------------------------
-
     def _heard(self, heartbeat: Heartbeat, ring: int, now: Instant,
                effects: list[fx.Effect]) -> None:
         knowledge, peer = self.knowledge, self.knowledge.liveness.peers.get(heartbeat.sender)
@@ -245,16 +226,19 @@ class Engine:
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
                 self.seat.standing in HOLDING
-                and Life(echo.incarnation, echo.round) == self.seat.life):
+                and (echo.incarnation, echo.round) == self.seat.life):
             self.seat.lease.credit(heartbeat.sender, echo.sent)
         # One in parts is answered once: when nothing of its wording is missing any more.
         asked = not heartbeat.answer and peer.hearing.is_whole
-        if asked and knowledge.votes and wants_answer(heartbeat, knowledge.plan):
+        if asked and knowledge.votes and wants_answer(
+                heartbeat, knowledge.plan, knowledge.few_voters(now)):
             effects += self.voice.heartbeats([peer.node], now, answer=True)
 
     def _record_read(self, event: ev.RecordRead, now: Instant, effects: list[fx.Effect]) -> None:
         knowledge = self.knowledge
         was_unsound = knowledge.unsound()
+        if event.path == seat_path(self.node) and self.seat.is_past(event.version):
+            knowledge.forget_records()
         news = knowledge.take(event.path, event.record, event.version, now)
         if event.path == seat_path(self.node):
             self.seat.seat_read(now)
@@ -328,8 +312,6 @@ class Engine:
         reason = Reason.ZOOKEEPER_UP if connected else Reason.ZOOKEEPER_DOWN
         effects.append(self._report(reason))
 
-    # -- decisions of the engine's own --------------------------------------------------------
-
     def _accuse(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 8: accuse the silent, and tell everyone at once."""
         liveness = self.knowledge.liveness
@@ -345,12 +327,18 @@ class Engine:
                                         silence_ms=silence // MILLISECOND))
 
     def _heal_scar(self, now: Instant, effects: list[fx.Effect]) -> None:
-        """Rule 19: an inactive node accused by a voter that it hears begins a new round."""
+        """Rules 18, 19: end a round that is accused, or that a plan may name which we cannot read.
+
+        Nothing is active in it.
+        """
         scars = self.voice.scars(now)
-        if not self._scars.may_heal(scars, now):
+        if self._scars.may_heal(scars, now):
+            effects.append(self._report(Reason.SCARRED, accusers=", ".join(scars)))
+            self._end_round("accused, but heard", effects)
+        elif self._scars.is_left_behind(now):
+            self._end_round("a later plan cannot be read", effects)
+        else:
             return
-        effects.append(self._report(Reason.SCARRED, accusers=", ".join(scars)))
-        self._end_round("accused, but heard", effects)
         self.seat.stopped()
         effects += self.activity.act(now, False)
 
@@ -362,7 +350,7 @@ class Engine:
 
     def _stop(self, why: str, now: Instant) -> None:
         if not self.stopping:
-            self.stopping = why
+            self.stopping, self.voice.leaving, self._say_now = why, True, True
             self._stop_by = now + LEAVE_PATIENCE
 
     def _leave(self, now: Instant, effects: list[fx.Effect]) -> None:
@@ -370,6 +358,10 @@ class Engine:
         seat = self.seat
         if self.activity.exclusive():
             self._stop_by = max(self._stop_by, now + self.knowledge.timing.interval)
+            return
+        needed = self.activity.awaited(now) or not self._scars.can_be_spared(now)
+        if needed and seat.standing in HOLDING and now < self._stop_by:
+            self._plan(now, effects)
             return
         if seat.standing is not Standing.LEFT:
             seat.leave(self.stopping)

@@ -26,6 +26,10 @@ STOP_RETRY: Duration = 2 * SECOND
 """Between two attempts at a stop that failed."""
 RESTART_PAUSE: Duration = 5 * SECOND
 """Before each further restart of a service that failed beyond its limit and has nowhere to go."""
+RELEASE_COOLDOWN: Duration = 60 * SECOND
+"""A holder releases of its own accord at most once in this time (rule 12)."""
+FENCE_RETRY: Duration = 5 * SECOND
+"""Between two attempts at a fence device that failed."""
 CLAIM_RETRY: Duration = 1 * SECOND
 """Between two attempts at an address for which another machine answers."""
 
@@ -83,8 +87,6 @@ class LocalGroup:
         self._probe = "before"
         self._restart = False
 
-    # -- what others ask ----------------------------------------------------------------------
-
     @property
     def is_active(self) -> bool:
         """From the first start action to the last stop verified."""
@@ -94,8 +96,6 @@ class LocalGroup:
         """Return when `tick` has something to do."""
         monitors = self._monitor_at.values() if self.phase is Phase.ACTIVE else ()
         return min(self._retry_at, *monitors, NEVER)
-
-    # -- commands -----------------------------------------------------------------------------
 
     def start(self, epoch: Epoch, occasion: Occasion, probe: str, now: Instant) -> list[fx.Effect]:
         """Become active under this epoch."""
@@ -145,8 +145,6 @@ class LocalGroup:
         self.armed = True
         return [fx.ArmSwitch(group=self.spec.name)]
 
-    # -- the way up ---------------------------------------------------------------------------
-
     def _go_up(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STARTING
         if self._run is not None:
@@ -171,8 +169,6 @@ class LocalGroup:
         self.addresses = "claiming"
         return [fx.ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
 
-    # -- the way down -------------------------------------------------------------------------
-
     def _go_down(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STOPPING
         if self.addresses in ("claiming", "present"):
@@ -195,8 +191,6 @@ class LocalGroup:
         report = self._report(Reason.STOPPED, epoch=self.epoch)
         self.phase, self.epoch, self._retry_at = Phase.INACTIVE, 0, NEVER
         return [*self.loosen(), report]
-
-    # -- answers ------------------------------------------------------------------------------
 
     def addresses_claimed(self, event: AddressesClaimed, now: Instant) -> list[fx.Effect]:
         """Go on after a claim, or try it again later if another machine answers."""
@@ -282,8 +276,6 @@ class LocalGroup:
         """Return when the failures that made this node unfit will have aged."""
         return max((one.failed_at[-1] + one.spec.window for one in self.services
                     if len(one.failed_at) > one.spec.restarts), default=0)
-
-    # -- time ---------------------------------------------------------------------------------
 
     def tick(self, now: Instant) -> list[fx.Effect]:
         """Do what has become due: retries and monitors."""

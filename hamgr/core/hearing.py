@@ -9,12 +9,13 @@ from hamgr.core.types import NodeName
 ON_A_CLAIM = ("claimed", "settling")
 
 
-def wants_answer(heartbeat: Heartbeat, plan: Plan | None) -> bool:
+def wants_answer(heartbeat: Heartbeat, plan: Plan | None, few: bool) -> bool:
     """Tell whether a sender is answered at once: who has a right, or is about to need credits.
 
-    So short a lease rests on fresh credits (PROTOCOL: Times).
+    So short a lease rests on fresh credits (PROTOCOL: Times), everybody's where voters are `few`:
+    those of whom no further one can be lost.
     """
-    if heartbeat.seat in ON_A_CLAIM:
+    if few or heartbeat.seat in ON_A_CLAIM:
         return True
     return plan is not None and any(
         right is not None and right.node == heartbeat.sender
@@ -26,7 +27,7 @@ def essence(heartbeat: Heartbeat) -> tuple[object, ...]:
     return (heartbeat.incarnation, heartbeat.round, heartbeat.lapsed, heartbeat.seat,
             heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
             heartbeat.relays, heartbeat.scars, heartbeat.credits, heartbeat.epochs,
-            heartbeat.sound)
+            heartbeat.sound, heartbeat.leaving)
 
 
 def news_of_accusations(before: Heartbeat | None, heartbeat: Heartbeat,

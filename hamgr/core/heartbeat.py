@@ -31,6 +31,8 @@ class GroupWord(NamedTuple):
     """The dead-man's switch guards the group (false in maintenance)."""
     up: bool = True
     """All of it is started: services and addresses."""
+    failed: bool = False
+    """Not fit for one reason alone: a service failed there beyond its limit, lately."""
 
 
 class Relay(NamedTuple):
@@ -102,6 +104,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     """Number of what the parts say together on groups: another one whenever that changes."""
     misses: bool = False
     """The sender has lately missed heartbeats of the receiver."""
+    leaving: bool = False
+    """It stops in order, and credits for as long as somebody needs it (rule 21)."""
 
     @property
     def life(self) -> Life:

@@ -4,14 +4,16 @@ Nothing is decided here. Records of a lower version or revision than known are d
 ZooKeeper server that lags may answer a new session with older data (rule 25).
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from hamgr.core import records as rec
+from hamgr.core.effects import Op
 from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import GroupWord, Heartbeat, Relay
-from hamgr.core.liveness import Liveness
+from hamgr.core.liveness import Liveness, Peer
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.timing import Timing, timing_faults
 from hamgr.core.types import NEVER, Epoch, GroupName, Instant, Life, NodeName, SeatState
@@ -40,7 +42,6 @@ class Knowledge:
         """The voters that count now."""
         others = (one.name for one in spec.nodes if one.name != node)
         self.liveness = Liveness(node, incarnation, others, spec.timing, now)
-
         self.connected = False
         self.cluster_id = cluster_id
         self.revision = revision
@@ -57,6 +58,7 @@ class Knowledge:
         self.seats: dict[NodeName, SeatSeen] = {}
         self.versions: dict[str, int] = {}
         """Of all but requests as last read, believed or not; -1: not there (rule 25)."""
+        self._contradicted: set[str] = set()  # by ZooKeeper's answer to a write
         self._begins_anew = False
         self._revision_read = 0
         """Of the plan as last read, believed or not: a server may lag, or have an old copy."""
@@ -69,12 +71,15 @@ class Knowledge:
         """The newest word of a node on a group, with the incarnation that spoke."""
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
-    # -- reading ------------------------------------------------------------------------------
-
     @property
     def votes(self) -> bool:
         """Tell whether this node is a voter."""
         return self.node in self.voters.voting
+
+    def few_voters(self, now: Instant) -> bool:
+        """Tell whether no voter more may be lost of those that are heard."""
+        heard = sum(self.liveness.is_heard(name, now) for name in self.voters.names)
+        return heard <= self.electorate.majority
 
     def unsound(self) -> str:
         """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
@@ -110,6 +115,9 @@ class Knowledge:
         """Take in a record that was read; True if it is news."""
         folder, _, name = path.partition("/")
         if folder != rec.REQUESTS:
+            if path in self._contradicted and 0 <= version < self._believed(path):
+                self.forget_records()
+            self._contradicted.discard(path)
             self.versions[path] = version
         if path == rec.ROOT:
             return self._take_root(record)
@@ -132,12 +140,25 @@ class Knowledge:
         self.root, self.root_read = record, True
         if record is not None and not self.foreign():
             if was_foreign or self.cluster_id in record.follows:
-                self._forget_records()
+                self.forget_records()
             self.cluster_id = record.cluster_id
         return news
 
-    def _forget_records(self) -> None:
-        """Versions begin anew with the data; the plan stays until a newer one is read."""
+    def contradicted(self, ops: Iterable[Op]) -> None:
+        """A write met other versions than known here: what is read next is the truth (rule 25).
+
+        Else a lower version is of a server that lags; now it is of data that was restored.
+        """
+        self._contradicted |= {op.path for op in ops}
+
+    def _believed(self, path: str) -> int:
+        """Return the version of a record that decisions here rest on; -1: none."""
+        seen = self.seats.get(path.removeprefix(f"{rec.SEATS}/"))
+        return {rec.LEADER: self.leader_version, rec.PLAN: self.plan_version}.get(
+            path, seen.version if seen is not None else -1)
+
+    def forget_records(self) -> None:
+        """Begin anew, as versions do with other data; the plan stays until a newer one is read."""
         self.leader, self.leader_version, self.plan_version = None, -1, -1
         self.leader_read = self.plan_read = False
         self.seats.clear()
@@ -158,6 +179,7 @@ class Knowledge:
         assert record is None or isinstance(record, rec.Plan)
         self._revision_read = record.revision if record is not None else 0
         if record is not None and self.plan is not None and record.revision < self.plan.revision:
+            self.plan_read = True
             return False
         self._unsafe_times = _unsafe(record)
         if self._unsafe_times:
@@ -167,6 +189,9 @@ class Knowledge:
         if record is None:
             return news
         self.plan, self.plan_version = record, version
+        # Before the first plan nothing was known of what can have been given.
+        self.epochs = {group: epoch for group, epoch in self.epochs.items()
+                       if epoch <= self._given(group)}
         self._groups |= record.groups.keys()
         voted = self.votes
         if record.revision >= self.revision:
@@ -205,8 +230,6 @@ class Knowledge:
         # The path is its name: whatever an operator's script wrote into the record.
         self.requests[name] = (replace(record, id=name), version)
         return True
-
-    # -- hearing ------------------------------------------------------------------------------
 
     def hear(self, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
         """Take in a heartbeat and all it says; False if it is not news (rule 3)."""
@@ -266,8 +289,6 @@ class Knowledge:
         return any(name == group and word.epoch >= epoch
                    for (_, name), (_, word) in self.words.items())
 
-    # -- judging rights -----------------------------------------------------------------------
-
     def said_done(self, right: rec.Right, group: GroupName) -> bool:
         """Tell whether a right's own incarnation said `done` for it.
 
@@ -279,7 +300,19 @@ class Knowledge:
                 peer.heartbeat.incarnation > right.incarnation):
             return True
         incarnation, done = self.dones.get((right.node, group), (0, 0))
-        return incarnation == right.incarnation and done >= right.epoch
+        return self._lapsed_idle(peer, right, group) or (
+            incarnation == right.incarnation and done >= right.epoch)
+
+    def _lapsed_idle(self, peer: Peer | None, right: rec.Right, group: GroupName) -> bool:
+        """Tell whether a right's own round is heard lapsed, with nothing of the group active.
+
+        A lapse is final (rule 4), also for rights that its node has yet to read.
+        """
+        said = peer.heartbeat if peer is not None else None
+        if peer is None or said is None or not said.lapsed or said.life != right.life:
+            return False
+        word = said.word(group)
+        return peer.hearing.is_whole and (word is None or word.epoch == 0)
 
     def blocked(self, node: NodeName, life: Life, now: Instant) -> tuple[NodeName, ...]:
         """Return the accusers if this life is blocked in our own view (rule 9), or nothing."""

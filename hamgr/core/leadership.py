@@ -9,14 +9,8 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hamgr.core import changes
 from hamgr.core import records as rec
-from hamgr.core.changes import (
-    all_have_read,
-    finish_voters,
-    leaning_owner,
-    renew_round,
-    scarred_owner,
-)
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
 from hamgr.core.heartbeat import Heartbeat
@@ -65,7 +59,7 @@ class Leadership:
         """A plan revision, and when every living node was first heard to have read it."""
         self._renewed_at: Instant | None = None
         self._cut_off_since: Instant = NEVER
-        self._leaning_since: Instant = NEVER
+        self._needed_since: Instant = NEVER
         self._not_before: Instant = 0
         self._quorum_heard_at: Instant = knowledge.started
 
@@ -92,8 +86,6 @@ class Leadership:
         """Start afresh with the next connection."""
         self._wanted_since = None
 
-    # -- answers ------------------------------------------------------------------------------
-
     def answered(self, write: int, outcome: Outcome, versions: tuple[int, ...],
                  now: Instant) -> list[Effect]:
         """Take in the answer to a transaction of ours."""
@@ -103,6 +95,8 @@ class Leadership:
         self._pending = None
         if outcome is not Outcome.DONE:
             self._retry_at = now + self._knowledge.timing.interval
+            if outcome is Outcome.CONFLICT:
+                self._knowledge.contradicted(pending.ops)
             return []
         for op, version in zip(pending.ops, versions, strict=True):
             if op.record is not None:
@@ -112,11 +106,10 @@ class Leadership:
                    for op in pending.ops):
                 self._renewed_at = now
             return self._planned(pending)
-        if pending.kind == "take":
+        leader = self._knowledge.leader
+        if pending.kind == "take" and leader is not None:
             self._led_since = self._held_at = now
             self._taken.append(now)
-            leader = self._knowledge.leader
-            assert leader is not None
             return [Report(reason=Reason.LEADING,
                            facts={"term": leader.term, "why": pending.lines[0]})]
         return []
@@ -136,8 +129,6 @@ class Leadership:
             op = Op(kind="delete", path=path, version=0)
             effects.append(Write(write=self._number(), ops=(op,)))
         return effects
-
-    # -- what to do next ----------------------------------------------------------------------
 
     def act(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         """Return what leading, or wanting to lead, asks for now. `holds`: our lease is valid."""
@@ -280,14 +271,14 @@ class Leadership:
     def _draft(self, own: Own, now: Instant) -> Draft:
         knowledge = self._knowledge
         draft = Draft(knowledge, own(now), self._led_since, now)
-        if all_have_read(draft, revision=knowledge.revision):
+        if changes.all_have_read(draft, revision=knowledge.revision):
             if self._acked[0] != knowledge.revision:
                 self._acked = (knowledge.revision, now)
             draft.acked_at = self._acked[1]
         for name in knowledge.requests:
             self._request_since.setdefault(name, now)
         wishes = gather(draft, self._request_since)
-        finish_voters(draft)
+        changes.finish_voters(draft)
         end_maintenance(draft)
         renewing = self._renewing(draft, now)
         voters_change = wishes.frozen or bool(draft.plan.voters.former)
@@ -298,14 +289,14 @@ class Leadership:
             plan_group(draft, spec, wishes.moves.get(spec.name, ""),
                        voters_change or entering or bool(renewing and owned))
         if renewing:
-            renew_round(draft, renewing)
+            changes.renew_round(draft, renewing)
         declare_blocked_seats(draft)
         return draft
 
     def _renewing(self, draft: Draft, now: Instant) -> NodeName:
         """Return the node whose round is being renewed; at most one in ten `detection`."""
         pause = 10 * self._knowledge.timing.detection
-        node = scarred_owner(draft) or self._leaning(draft, pause)
+        node = changes.to_be_renewed(draft) or self._needed(draft, pause)
         if not node or node == draft.plan.renew:
             return node
         if self._renewed_at is not None and now - self._renewed_at < pause:
@@ -313,14 +304,14 @@ class Leadership:
             return ""
         return node
 
-    def _leaning(self, draft: Draft, pause: Duration) -> NodeName:
-        """Return an owner that has leaned on a scarred voter for so long: mostly that one heals."""
-        node = leaning_owner(draft)
+    def _needed(self, draft: Draft, pause: Duration) -> NodeName:
+        """Return a scarred voter that has been needed for so long: mostly it heals before."""
+        node = changes.needed_and_scarred(draft)
         if not node:
-            self._leaning_since = NEVER
+            self._needed_since = NEVER
             return ""
-        self._leaning_since = min(self._leaning_since, draft.now)
-        due = self._leaning_since + pause
+        self._needed_since = min(self._needed_since, draft.now)
+        due = self._needed_since + pause
         if draft.now < due:
             draft.wake_at(due)
         return node if draft.now >= due else ""

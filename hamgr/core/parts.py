@@ -58,13 +58,14 @@ class Speech:
 class Hearing:
     """Puts together what one peer says in parts."""
 
-    __slots__ = ("_key", "_pieces", "_words", "is_whole", "was_whole")
+    __slots__ = ("_before", "_key", "_pieces", "is_whole", "was_whole")
 
     def __init__(self) -> None:
         self._key = (0, 0, 0)
         self._pieces: dict[int, tuple[GroupWord, ...]] = {}
         """The words of this wording's parts."""
-        self._words: dict[GroupName, GroupWord] = {}
+        self._before: dict[GroupName, GroupWord] = {}
+        """What it said last that was heard as a whole."""
         self.is_whole = False
         """All parts of its present wording were heard."""
         self.was_whole = False
@@ -80,11 +81,11 @@ class Hearing:
         The part belongs to the newest heartbeat heard (rule 3).
         """
         if part.incarnation != self._key[0]:
-            self._words = {}
+            self._before = {}
             self.was_whole = False
         if part.parts == 1:
-            self._key = _key(part)
-            self._words = {word.group: word for word in part.groups}
+            self._key, self._pieces = _key(part), {}
+            self._before = {word.group: word for word in part.groups}
             self.is_whole = self.was_whole = True
             return part
         if self._key != _key(part):
@@ -92,10 +93,10 @@ class Hearing:
         self._pieces[part.part] = part.groups
         self.is_whole = len(self._pieces) == part.parts
         self.was_whole |= self.is_whole
-        before = {} if self.is_whole else self._words
-        self._words = before | {word.group: word for words in self._pieces.values()
-                                for word in words}
-        return replace(part, groups=tuple(self._words.values()))
+        words = {word.group: word for words in self._pieces.values() for word in words}
+        if self.is_whole:
+            self._before = words
+        return replace(part, groups=tuple((self._before | words).values()))
 
 
 def frame_bytes(nodes: Iterable[NodeName]) -> int:

@@ -7,6 +7,8 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import Instant, NodeName, SeatState
 
+FAILED_LATELY = "a service of the group failed there beyond its limit"
+"""Why a node gets the group only if no other can have it."""
 Says = Callable[[NodeName], Heartbeat | None]
 """A node's newest word on itself, if it is heard; our own for ourselves."""
 
@@ -31,11 +33,13 @@ def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says
         return "not heard"
     if heartbeat.lapsed:
         return "its lease has lapsed"
+    if heartbeat.leaving:
+        return "it is about to leave"
     if heartbeat.life != seen.seat.life:
         return "is between two rounds"
     word = heartbeat.word(group.name)
     if word is not None and not word.fit:
-        return "its own conditions for the group fail"
+        return FAILED_LATELY if word.failed else "its own conditions for the group fail"
     return ""
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.placement import heir_weakness, unfitness
+from hamgr.core.placement import FAILED_LATELY, heir_weakness, unfitness
 from hamgr.core.records import GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
@@ -111,8 +111,10 @@ class Draft:
         knowledge, seen = self.knowledge, self.knowledge.seats.get(node)
         if seen is None or seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER):
             return False
-        accusers = knowledge.blocked_for_plan(node, seen.seat.life, self.now)
-        if not accusers or any(one not in knowledge.seats for one in accusers):
+        # Only those count whose seats the transaction can check.
+        accusers = [one for one in knowledge.blocked_for_plan(node, seen.seat.life, self.now)
+                    if one in knowledge.seats]
+        if not knowledge.electorate.blocks(node, accusers):
             return False
         if seen.seat.state is SeatState.CLAIMED:
             abandoned = seen.since + knowledge.timing.claim_abandoned
@@ -223,7 +225,9 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     """Give the group to the best node that can have it; every other right is out (rule 18)."""
     if group.heir is not None or group.leaving:
         return group
-    fit = [node for node in spec.nodes if not unfit(draft, spec, node)]
+    bars = {node: unfit(draft, spec, node) for node in spec.nodes if _reads(draft, node)}
+    fit = ([node for node, bar in bars.items() if not bar]
+           or [node for node, bar in bars.items() if bar == FAILED_LATELY])
     if not fit:
         return group
     if group.top_epoch == 0 and fit[0] != spec.nodes[0]:
@@ -242,6 +246,12 @@ def unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:
     if node in draft.seats:
         return "declared dead"
     return unfitness(node, spec, draft.knowledge, draft.says, draft.plan.standby)
+
+
+def _reads(draft: Draft, node: NodeName) -> bool:
+    """Tell whether a node would read that it was given something (rule 18)."""
+    said = draft.says(node)
+    return said is not None and said.sound
 
 
 def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
@@ -277,7 +287,8 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
 
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
     """Return the best heir: the wanted node if it can be, else by strength, then preference."""
-    fit = [node for node in spec.nodes if node != holder and not unfit(draft, spec, node)]
+    fit = [node for node in spec.nodes if node != holder and not unfit(draft, spec, node)
+           and _reads(draft, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""

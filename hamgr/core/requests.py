@@ -190,12 +190,21 @@ def _drain(draft: Draft, wishes: Wishes) -> None:
             wishes.moves[name] = heir or best_heir(draft, spec, group.holder.node, "")
 
 
-def _groups_of(draft: Draft, request: Request) -> list[GroupName] | None:
+def _groups_of(draft: Draft, request: Request) -> list[GroupName]:
     names = [group.name for group in draft.knowledge.spec.groups]
     if request.group and request.group not in names:
         draft.answer(request, "refused", f"there is no group {request.group!r}")
-        return None
+        return []
     return [request.group] if request.group else names
+
+
+def _wait_or_answer(draft: Draft, request: Request, wishes: Wishes, waits: list[str],
+                    done: str) -> None:
+    """Answer that it is done when it waits for nothing more, unless it was answered already."""
+    if waits:
+        wishes.waits[request.id] = waits[0]
+    elif request.id not in draft.requests:
+        draft.answer(request, "done", done)
 
 
 def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
@@ -206,7 +215,7 @@ def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
     """
     names = _groups_of(draft, request)
     waits = []
-    for name in names or ():
+    for name in names:
         wishes.maintenance.add(name)
         group = draft.plan.groups.get(name, GroupPlan())
         if group.maintenance is Maintenance.OFF:
@@ -222,12 +231,7 @@ def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
             waits.append(f"{name}: {'its owner to read the plan' if bare else 'heir to step back'}")
         elif group.holder is not None and _armed(draft, group, name) is not False:
             waits.append(f"{name}: its owner to disarm")
-    if names is None:
-        return
-    if waits:
-        wishes.waits[request.id] = waits[0]
-    else:
-        draft.answer(request, "done", f"in maintenance: {', '.join(names)}")
+    _wait_or_answer(draft, request, wishes, waits, f"in maintenance: {', '.join(names)}")
 
 
 def _armed(draft: Draft, group: GroupPlan, name: GroupName) -> bool | None:
@@ -254,7 +258,7 @@ def _leave_half_way(draft: Draft, wishes: Wishes) -> None:
 def _maintenance_off(draft: Draft, request: Request, wishes: Wishes) -> None:
     names = _groups_of(draft, request)
     waits = []
-    for name in names or ():
+    for name in names:
         group = draft.plan.groups.get(name, GroupPlan())
         if group.maintenance is Maintenance.ON:
             group = draft.set_group(name, replace(group, maintenance=Maintenance.ENDING),
@@ -267,12 +271,7 @@ def _maintenance_off(draft: Draft, request: Request, wishes: Wishes) -> None:
                 draft.set_group(name, changed, f"{group.holder.node} is down by an operator's word")
             else:
                 waits.append(f"{name}: its owner to take it back")
-    if names is None:
-        return
-    if waits:
-        wishes.waits[request.id] = waits[0]
-    else:
-        draft.answer(request, "done", f"out of maintenance: {', '.join(names)}")
+    _wait_or_answer(draft, request, wishes, waits, f"out of maintenance: {', '.join(names)}")
 
 
 def end_maintenance(draft: Draft) -> None:

@@ -11,7 +11,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.types import NEVER, Instant, NodeName
 
 PAUSE_DETECTIONS = 10
-"""A scarred node begins a new round at most once in so many `detection`."""
+"""A node ends its round of its own accord at most once in so many `detection`."""
 
 
 class Scars:
@@ -20,6 +20,7 @@ class Scars:
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
         self._since: Instant = NEVER
+        self._behind_since: Instant = NEVER
         self._not_before: Instant = 0
 
     def may_heal(self, scars: tuple[NodeName, ...], now: Instant) -> bool:
@@ -33,7 +34,7 @@ class Scars:
         its_turn = now >= self._since + len(before) * detection or not any(
             self._is_scarred(name, now) for name in before)
         if now < self._not_before or self._knowledge.unsound() or not (
-                its_turn and self._can_be_spared(now)):
+                its_turn and self.can_be_spared(now)):
             return False
         self._since = NEVER
         self._not_before = now + PAUSE_DETECTIONS * detection
@@ -52,19 +53,38 @@ class Scars:
         return said is not None and not any(word.epoch for word in said.groups) and bool(
             liveness.accusers(node, said.life, now))
 
-    def _can_be_spared(self, now: Instant) -> bool:
+    def is_left_behind(self, now: Instant) -> bool:
+        """Tell whether a plan that we cannot read has stood for long: it may name us (rule 18).
+
+        Others then wait for us in vain, unless we say that our round is over.
+        """
+        knowledge = self._knowledge
+        heard = (peer.heartbeat for peer in knowledge.liveness.peers.values()
+                 if knowledge.liveness.is_heard(peer.node, now))
+        if not knowledge.unsound() or not any(
+                said is not None and said.sound and said.revision > knowledge.revision
+                for said in heard):
+            self._behind_since = NEVER
+            return False
+        self._behind_since = min(self._behind_since, now)
+        late = now >= self._behind_since + PAUSE_DETECTIONS * knowledge.timing.detection
+        return late and self.can_be_spared(now)
+
+    def can_be_spared(self, now: Instant) -> bool:
         """Tell whether every node that is active on credits keeps a majority without ours."""
         knowledge = self._knowledge
         heard = (peer.heartbeat for peer in knowledge.liveness.peers.values()
                  if knowledge.liveness.is_heard(peer.node, now))
         on_credits = [one for one in heard if one is not None and not one.lapsed
-                      and one.seat != "claimed" and any(word.epoch for word in one.groups)]
+                      and one.seat != "claimed"
+                      and any(word.epoch and word.armed for word in one.groups)]
         return not knowledge.votes or all(
             knowledge.electorate.is_majority(self._backers(one)) for one in on_credits)
 
     def _backers(self, active: Heartbeat) -> set[NodeName]:
-        """Return who credits an active node and has not just ended its own round."""
+        """Return who credits an active node, and goes on doing so."""
         peers = self._knowledge.liveness.peers
         return {active.sender} | {
             name for name in active.credits
-            if name in peers and not ((said := peers[name].heartbeat) and said.lapsed)}
+            if name in peers and not (
+                (said := peers[name].heartbeat) and (said.lapsed or said.leaving))}

@@ -17,8 +17,10 @@ from hamgr.core.effects import Effect, Op, Read, SetDeadline, Write
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.lease import Lease
 from hamgr.core.records import PLAN, Seat, seat_path
-from hamgr.core.types import NEVER, Instant, Life, Outcome, SeatState
+from hamgr.core.types import NEVER, SECOND, Duration, Instant, Life, Outcome, SeatState
 
+LEAVE_PATIENCE: Duration = 2 * SECOND
+"""An orderly stop waits so long for its seat to say `left`, and for those who need it."""
 COMFORTABLE_INTERVALS = 10
 """So many intervals in a row must credits have been good before a claim is given up (rule 7)."""
 
@@ -75,8 +77,6 @@ class SeatKeeper:
         """Our seat says `left`."""
         self._leave_why = ""
 
-    # -- what others ask ----------------------------------------------------------------------
-
     @property
     def life(self) -> Life:
         """Our incarnation and the round that we hold, or held last."""
@@ -105,8 +105,6 @@ class SeatKeeper:
         return life.round < self.round or (life.round == self.round
                                            and self.standing not in HOLDING)
 
-    # -- what happens -------------------------------------------------------------------------
-
     def lapse(self) -> None:
         """End the present round for good (rule 4)."""
         assert self.standing in HOLDING
@@ -127,6 +125,13 @@ class SeatKeeper:
     def forget(self) -> None:
         """What was known of the seat's record is of other data (rule 25)."""
         self._version = None
+
+    def is_past(self, version: int) -> bool:
+        """Tell whether our seat had a later version by our own knowledge.
+
+        No session reads what is older than its own beginning: the data was restored (rule 25).
+        """
+        return self._version is not None and 0 <= version < self._version
 
     def seat_read(self, now: Instant) -> None:
         """Take in our own seat from knowledge, or that there is none."""
@@ -208,6 +213,8 @@ class SeatKeeper:
         if outcome is Outcome.DONE:
             self._done(pending, versions[0])
         elif outcome is not Outcome.REFUSED:
+            if outcome is Outcome.CONFLICT:
+                self._knowledge.contradicted((self._op(pending.seat),))
             # Not known, or another version is there: the coordinator reads it again.
             self._version = None
         if outcome is not Outcome.DONE:
@@ -243,8 +250,6 @@ class SeatKeeper:
         if serial == self._confirming:
             self._confirming = 0
 
-    # -- what to do next ----------------------------------------------------------------------
-
     def act(self, now: Instant, *, may_claim: bool, may_reclaim: bool,
             vacate: Op | None, serial: Callable[[], int]) -> list[Effect]:
         """Return what the seat wants done now.
@@ -264,7 +269,8 @@ class SeatKeeper:
             self._next_write = now + self._knowledge.timing.interval
             return [Read(paths=(seat_path(self._knowledge.node),))]
         if self.standing is Standing.LEFT:
-            return [] if self.has_left else self._write_left(vacate)
+            return [] if self.has_left else self._write("left", SeatState.LEFT, self.round, now,
+                                                        vacate, self._leave_why)
         outdated = self._version == -1 or (self.seat is not None and self.seat.life < self.life)
         if outdated and self.standing in HOLDING:
             # Only after a rebuild of lost or restored data: what is held goes on (rule 25).
@@ -322,19 +328,12 @@ class SeatKeeper:
         self._leave_why = why
         self._next_write = 0
 
-    def _write_left(self, vacate: Op | None) -> list[Effect]:
-        knowledge = self._knowledge
-        seat = Seat(incarnation=knowledge.incarnation, round=self.round, state=SeatState.LEFT,
-                    by=knowledge.node, why=self._leave_why)
-        ops = (self._op(seat),) if vacate is None else (self._op(seat), vacate)
-        self._pending = Pending(self._number(), "left", seat, 0)
-        return [Write(write=self._pending.write, ops=ops)]
-
-    def _write(self, kind: str, state: SeatState, round_: int, now: Instant) -> list[Effect]:
+    def _write(self, kind: str, state: SeatState, round_: int, now: Instant,
+               beside: Op | None = None, why: str = "") -> list[Effect]:
         knowledge = self._knowledge
         seat = Seat(incarnation=knowledge.incarnation, round=round_, state=state,
-                    by=knowledge.node)
-        ops = [self._op(seat)]
+                    by=knowledge.node, why=why)
+        ops = [self._op(seat)] if beside is None else [self._op(seat), beside]
         if kind == "reclaim":
             # Serialised against a plan that names an heir meanwhile: that one checks this seat.
             ops.append(Op(kind="check", path=PLAN, version=knowledge.plan_version))

@@ -50,7 +50,7 @@ def times_for(interval: Duration) -> Timing:
     Below 100 ms, detection grows to keep its 10 ms of room for the dead-man's switch.
     """
     lease = interval * 28 // 10
-    detection = max(interval * 35 // 10, lease * 12 // 10 + 10 * MILLISECOND)
+    detection = max(interval * 35 // 10, detection_for(lease))
     return Timing(interval=interval, lease=lease, detection=detection)
 
 

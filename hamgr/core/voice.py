@@ -25,6 +25,7 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self._speech = Speech(node.name for node in knowledge.spec.nodes)
+        self.leaving = False
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
 
@@ -86,7 +87,8 @@ class Voice:
             accusations=knowledge.liveness.standing_accusations() if knowledge.votes else (),
             relays=knowledge.relays() if knowledge.votes else (),
             credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
-            version=self._version, scars=self.scars(now), sound=not knowledge.unsound())
+            version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
+            leaving=self.leaving)
 
     def _echo(self, peer: Peer, now: Instant) -> Echo | None:
         echo = peer.echo
@@ -106,7 +108,7 @@ class Voice:
             return None
         armed = local.armed and not rights.keeping
         return GroupWord(rights.name, local.epoch, rights.done, fit, armed,
-                         local.phase is Phase.ACTIVE)
+                         local.phase is Phase.ACTIVE, not fit and not rights.condition_why)
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, for a voter that has just started: it has forgotten them (rule 2).

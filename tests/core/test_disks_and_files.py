@@ -23,7 +23,7 @@ from hamgr.core.records import (
     seat_path,
 )
 from hamgr.core.timing import Timing, detection_for
-from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, SeatState
+from hamgr.core.types import MICROSECOND, MILLISECOND, SECOND, Duration, Instant, SeatState
 from hamgr.snapshot import snapshot
 from tests.core.cluster import NODES, SPEC, Cluster, active, settled
 
@@ -133,3 +133,13 @@ def test_another_clusters_data_in_zookeeper_counts_as_if_it_were_down() -> None:
     cluster.ask(Request(id="r1", kind="switchover", group="crm", node="n2"))
     cluster.advance(2 * SECOND)
     assert active(cluster) == ["n2"]
+
+
+def test_a_leader_record_that_is_written_while_the_root_goes_is_nobodys() -> None:
+    """`deleteall` of everything: the record that was taken meanwhile is not this cluster's."""
+    cluster = settled(Cluster(SPEC))
+    for path, wait in ((LEADER, 2500 * MICROSECOND), (ROOT, SECOND)):
+        del cluster.tree[path]
+        cluster.publish(path)
+        cluster.advance(wait)
+    assert cluster.engines["n1"].activity.groups["crm"].local.is_active

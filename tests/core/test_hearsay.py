@@ -46,3 +46,27 @@ def test_rule_8_a_new_round_that_an_answer_tells_of_has_its_detection_to_be_hear
     assert liveness.accuse_silent(SECOND) == []
     assert liveness.accuse_silent(SECOND + timing.detection - MILLISECOND) == []
     assert [one.life for one in liveness.accuse_silent(SECOND + timing.detection)] == [Life(1, 2)]
+
+
+def test_words_that_are_never_heard_as_a_whole_do_not_pile_up() -> None:
+    cluster = settled(Cluster(SPEC))
+    for number in range(1, 500):
+        part = beat(sequence=number, part=0, parts=2, wording=number,
+                    groups=(GroupWord(f"g{number}", 0, 0, True, True),))
+        cluster.engines["n1"].handle(HeartbeatReceived(heartbeat=part), cluster.now)
+    said = cluster.engines["n1"].knowledge.liveness.peers["n3"].heartbeat
+    assert said is not None and len(said.groups) == 1
+
+
+def test_an_epoch_that_was_believed_before_the_first_plan_is_forgotten_with_it() -> None:
+    cluster = settled(Cluster(SPEC))
+    cluster.crash("n2")
+    cluster.advance(SECOND)
+    cluster.offline.add("n2")
+    cluster.boot("n2")
+    lie = beat(groups=(GroupWord("crm", 2 ** 61, 0, True, True),))
+    cluster.engines["n2"].handle(HeartbeatReceived(heartbeat=lie), cluster.now)
+    cluster.connect("n2")
+    cluster.advance(5 * SECOND)
+    assert cluster.engines["n2"].knowledge.epochs["crm"] < 2 ** 20
+    assert snapshot(cluster.engines["n1"], cluster.now).peers[0].credits_us, "and credits again"

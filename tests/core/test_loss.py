@@ -7,7 +7,7 @@ import pytest
 from hamgr.core import effects as fx
 from hamgr.core.engine import LOSSY_BEATS, Engine
 from hamgr.core.liveness import LATELY_INTERVALS
-from hamgr.core.types import SECOND
+from hamgr.core.types import MILLISECOND, SECOND
 from tests.core.cluster import NODES, SPEC, Cluster
 
 INTERVAL = SPEC.timing.interval
@@ -71,3 +71,42 @@ def test_silence_is_no_loss() -> None:
     assert cluster.sent == once
     beats = 2 * SECOND // INTERVAL
     assert once <= 6 * beats, "two peers each, and answers"
+
+
+@pytest.mark.parametrize("phase", range(0, 100, 10))
+@pytest.mark.parametrize("link", [("n3", "n1"), ("n1", "n3")], ids=" to ".join)
+def test_one_heartbeat_may_be_lost_also_where_no_voter_may(
+        phase: int, link: tuple[str, str]) -> None:
+    """Two of three are left, and ZooKeeper is down: the lease of each rests on the other's."""
+    cluster = Losing(link, phase)
+    cluster.crash("n2")
+    cluster.advance(5 * SECOND)
+    for node in ("n1", "n3"):
+        cluster.disconnect(node)
+    cluster.advance(2 * SECOND)
+    before = len(cluster.lines)
+    cluster.loses = True
+    cluster.advance(2 * SECOND)
+    assert not cluster.loses
+    assert [line for line in cluster.lines[before:] if "lease ran out" in line] == []
+
+
+class Losing(Cluster):
+    """Loses one heartbeat of a link when told so; n3 beats so many milliseconds after the others.
+    """
+
+    def __init__(self, link: tuple[str, str], phase: int) -> None:
+        super().__init__(SPEC)
+        self.link, self.loses = link, False
+        self.boot("n1")
+        self.boot("n2")
+        self.advance(phase * MILLISECOND)
+        self.boot("n3")
+        self.advance(5 * SECOND)
+
+    def _carry_out(self, node: str, engine: Engine, effect: fx.Effect) -> None:
+        if self.loses and isinstance(effect, fx.SendHeartbeat) and (
+                (node, effect.to) == self.link and not effect.heartbeat.answer):
+            self.loses = False
+            return
+        super()._carry_out(node, engine, effect)
