@@ -30,7 +30,7 @@ from hamgr.core.types import Instant
 SEGMENT_BYTES = 8 << 20
 BUFFER_BYTES_MAX = 1 << 20
 """What may wait for a disk that does not take it; beyond, entries are lost and counted."""
-TAIL_ENTRIES = 200
+TAIL_ENTRIES = 500
 MAGIC = b"HGR1"
 _HEADER = struct.Struct(">4sI")
 _ARRAY_32 = struct.Struct(">BI")
