@@ -15,7 +15,7 @@ from hamgr.config.identity import (
     find_self,
     host_names,
 )
-from hamgr.config.key import KeyFileError
+from hamgr.config.private import KeyFileError
 from hamgr.daemon import Place, cleanup, run
 
 EX_CONFIG = 78
@@ -50,7 +50,7 @@ def agent(
     as systemd sets them.
     """
     try:
-        document = load(config)
+        document = load(config, files=not only_clean)
         name = find_self(document, node, host_names(), addresses_here(document))
         place = Place(document=document, config=config, node=name, run_dir=run_dir,
                       state_dir=state_dir)

@@ -11,8 +11,9 @@ from msgspec import to_builtins
 
 from hamgr.config.document import DEFAULT_FILE, Reading, digest, read
 from hamgr.config.faults import ConfigError
-from hamgr.config.key import KeyFileError, new_key
+from hamgr.config.key import new_key
 from hamgr.config.plain import plain
+from hamgr.config.private import KeyFileError
 
 SCHEMA = 1
 """Of what --json prints; raised when a field changes its meaning or goes away."""
@@ -29,12 +30,14 @@ def config() -> None:
 @config.command("check")
 @_file
 @_as_json
-def check_file(file: Path, as_json: bool) -> None:
+@click.option("--no-files", is_flag=True,
+              help="Leave out the files that it names for ZooKeeper: this machine is no node.")
+def check_file(file: Path, as_json: bool, no_files: bool) -> None:
     """Find everything that is wrong with FILE, at once.
 
     Exit status: 0 if it can be used (warnings do not count), 1 if it cannot.
     """
-    reading = read(file)
+    reading = read(file, files=not no_files)
     if as_json:
         _print_json(file=str(file), ok=not reading.faults, faults=to_builtins(reading.faults),
                     warnings=to_builtins(reading.warnings))

@@ -6,6 +6,7 @@ Every fault names its remedy. A warning is for what works but is likely not what
 import re
 from collections import Counter
 
+from hamgr.config.check_access import check_access
 from hamgr.config.check_groups import check_groups
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
@@ -27,6 +28,7 @@ def check(document: Document, findings: Findings) -> None:
     _rings(document, findings)
     _voters(document, findings)
     check_groups(document, findings)
+    check_access(document, findings)
     _names(document, findings)
 
 

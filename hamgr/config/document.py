@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hamgr.config.check import check
+from hamgr.config.check_access import check_files
 from hamgr.config.convert import document_from
 from hamgr.config.faults import ConfigError, Fault, Findings
 from hamgr.config.lines import lines_of, syntax_fault
@@ -25,16 +26,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...] = ()
 
 
-def load(path: str | Path) -> Document:
+def load(path: str | Path, *, files: bool = False) -> Document:
     """Return the document in a file. Raises ConfigError with every fault if there is any."""
-    reading = read(path)
+    reading = read(path, files=files)
     if reading.document is None:
         raise ConfigError(str(path), reading.faults)
     return reading.document
 
 
-def read(path: str | Path) -> Reading:
-    """Read and check a file. A file that cannot be read is a fault like any other."""
+def read(path: str | Path, *, files: bool = False) -> Reading:
+    """Read and check a file. A file that cannot be read is a fault like any other.
+
+    files: check those on this machine too that it names for ZooKeeper.
+    """
     try:
         text = Path(path).read_bytes().decode()
     except OSError as error:
@@ -43,10 +47,10 @@ def read(path: str | Path) -> Reading:
         line = error.object[:error.start].count(b"\n") + 1
         return _only(Fault(line=line, key="", text="not valid TOML: this line is not UTF-8; save "
                            "the file in that encoding"))
-    return parse(text)
+    return parse(text, files=files)
 
 
-def parse(text: str) -> Reading:
+def parse(text: str, *, files: bool = False) -> Reading:
     """Read and check the text of a file."""
     try:
         tree = tomllib.loads(text)
@@ -56,6 +60,8 @@ def parse(text: str) -> Reading:
     document = document_from(tree, findings)
     if document is not None:
         check(document, findings)
+        if files and not findings.faults:
+            check_files(document, findings)
     return Reading(document=None if findings.faults else document, faults=findings.faults,
                    warnings=findings.warnings)
 

@@ -8,23 +8,25 @@ second line, put it first, remove the old one.
 
 import os
 import secrets
-import stat
 import tempfile
 from pathlib import Path
+
+from hamgr.config.private import KeyFileError, read_private
 
 KEY_BYTES_MIN = 32
 KEY_BYTES_MAX = 64
 """BLAKE2b takes keys up to 64 bytes (RFC 7693, section 2.1)."""
-_FILE_MAX = 4096
-
-
-class KeyFileError(Exception):
-    """The key file cannot be used; the message names the file, the fault and the remedy."""
 
 
 def read_keys(path: str | Path) -> tuple[bytes, ...]:
     """Return the one or two keys of a file, the one that signs first. Raises KeyFileError."""
-    text = _read_private(path)
+    raw = read_private(path, f"make it with `hamgr config new-key {path}` on one node and copy it "
+                       "to the others")
+    try:
+        text = raw.decode("ascii")
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path}: is not text; write each key as one line of hex "
+                           "digits") from None
     lines = [line.strip() for line in text.splitlines()]
     keys = tuple(_key(path, line) for line in lines if line and not line.startswith("#"))
     if not 1 <= len(keys) <= 2:
@@ -58,27 +60,6 @@ def new_key(path: str | Path) -> None:
                            "second line (see docs/configuration.md)") from None
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _read_private(path: str | Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            facts = os.fstat(file.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise KeyFileError(f"{path}: not a regular file")
-            if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise KeyFileError(f"{path}: others may read or change it (mode "
-                                   f"{stat.S_IMODE(facts.st_mode):04o}); run chmod 600 {path}")
-            if facts.st_uid not in (0, os.geteuid()):
-                raise KeyFileError(f"{path}: belongs to user {facts.st_uid}; run chown root {path}")
-            return file.read(_FILE_MAX).decode("ascii")
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}; make it with "
-                           f"`hamgr config new-key {path}` on one node and copy it to the "
-                           "others") from None
-    except UnicodeDecodeError:
-        raise KeyFileError(f"{path}: is not text; write each key as one line of hex "
-                           "digits") from None
 
 
 def _key(path: str | Path, line: str) -> bytes:

@@ -33,10 +33,16 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
 
 class ZooKeeper(Struct, frozen=True, kw_only=True):
-    """[zookeeper]: the session that is asked for, and how long a claim stands."""
+    """[zookeeper]: the session that is asked for, how long a claim stands, and who may come in."""
 
     session: Span = Span(4 * SECOND)
     claim: Span | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    user: str | None = None
+    password_file: str | None = None
+    protect: bool = False
 
 
 class AddressLife(Struct, frozen=True, kw_only=True):
