@@ -245,7 +245,8 @@ async def test_an_orderly_end_takes_the_session_record_along(server: Server) -> 
 
 def test_no_thread_outlives_a_close() -> None:
     async def short() -> None:
-        session = Session(["127.0.0.1:1"], timeout_s=1, changed=print, stalled=print)
+        session = Session(["127.0.0.1:1"], timeout_s=1, changed=print, stalled=print,
+                          refused=print)
         session.start()
         await session.close(10)
     before = set(threading.enumerate())

@@ -10,19 +10,14 @@ is read than was read before (ZooKeeper's single system image).
 """
 
 import asyncio
-import contextlib
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from kazoo.exceptions import (
-    BadArgumentsError,
     BadVersionError,
-    InvalidACLError,
-    KazooException,
-    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
@@ -30,24 +25,16 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
 )
 
-import hamgr
+from hamgr.adapters.zookeeper.access import OPEN, Access
+from hamgr.adapters.zookeeper.announcing import Announcing
+from hamgr.adapters.zookeeper.permission import DENIED, Permission
 from hamgr.adapters.zookeeper.session import DEADLINE_S, NotAnswered, Session
 from hamgr.adapters.zookeeper.tamed import NotSent
-from hamgr.adapters.zookeeper.tree import BASE, SESSIONS, Happened, Tree, read_of
+from hamgr.adapters.zookeeper.tree import Happened, Tree, read_of
 from hamgr.coding import encode
 from hamgr.core.effects import Op, Write
 from hamgr.core.events import RecordRead, WriteAnswered, ZooKeeperChanged
-from hamgr.core.records import (
-    CONFIG,
-    FORMAT,
-    HISTORY,
-    LEADER,
-    PLAN,
-    REQUESTS,
-    ROOT,
-    SEATS,
-    seat_path,
-)
+from hamgr.core.records import CONFIG, LEADER, PLAN, REQUESTS, ROOT, SEATS, seat_path
 from hamgr.core.types import NodeName, Outcome
 from hamgr.ports import Post
 
@@ -57,11 +44,9 @@ SESSION_TIMEOUT_S = 4.0
 READ_AGAIN_S = 0.2
 """Before a read that was not answered is repeated, while the connection lasts."""
 
-_FOLDERS = (ROOT, SEATS, REQUESTS, HISTORY, SESSIONS)
 _WATCHED = (ROOT, SEATS, REQUESTS)
 _FIXED = (ROOT, LEADER, PLAN, CONFIG)
 _CONFLICT = (BadVersionError, NoNodeError, NodeExistsError, NotEmptyError)
-_DENIED = (NoAuthError, InvalidACLError, BadArgumentsError)
 _BYSTANDERS = (RolledBackError, RuntimeInconsistency)
 """What a failed transaction says of the operations that did not fail themselves."""
 
@@ -72,31 +57,33 @@ class ZooKeeper:
     def __init__(self, node: NodeName, nodes: Sequence[NodeName], cluster: str,
                  hosts: Sequence[str], post: Post, *,
                  session_timeout_s: float = SESSION_TIMEOUT_S, deadline_s: float = DEADLINE_S,
-                 connection_options: Mapping[str, Any] | None = None,
+                 access: Access = OPEN,
                  macs: Callable[[], Sequence[str]] = tuple) -> None:
         """`nodes` are those whose seats are told of even while they are missing.
 
         `macs` gives the MACs with which this node answers for VIPs, for the record of its session.
 
-        `hosts` are "host:port". `connection_options` go to the kazoo client as they are: TLS,
-        SASL and access lists. Raises ValueError if the cluster's name cannot be a path.
+        `hosts` are "host:port". Raises ValueError if the cluster's name cannot be a path.
         """
-        self._node = node
         self._seats = tuple(seat_path(name) for name in nodes)
         self._post = post
-        self._macs = macs
         self._session_timeout_s = session_timeout_s
         self._new_session = functools.partial(
             Session, hosts, timeout_s=session_timeout_s, deadline_s=deadline_s,
-            connection_options=connection_options, changed=self._changed, stalled=self._stalled)
+            access=access, changed=self._changed, stalled=self._stalled, refused=self._refused)
         self._session: Session | None = None
         self._tree = Tree(cluster, self._current)
         self._prefix = self._tree.at(ROOT) + "/"
+        self._permission = Permission(self._tree, access, self._submit, self._permitted)
+        self._announcing = Announcing(node, self._tree, macs)
         self._connected = False
+        self._usable = False
+        """As last told: connected, and with permission to write."""
+        self._refusals: dict[str, None] = {}
+        """What servers have said of us since we were connected last, in words; the newest last."""
         self._away: asyncio.TimerHandle | None = None
         self._known: dict[str, tuple[bytes, int, int]] = {}
         self._told: dict[str, None] = {}
-        self._announcing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to connect; return without waiting for it."""
@@ -105,7 +92,8 @@ class ZooKeeper:
     def write(self, write: Write) -> None:
         """Send one transaction; exactly one WriteAnswered follows, within the deadline."""
         assert all(op.version >= 0 for op in write.ops if op.kind != "create"), write
-        future = self._submit(functools.partial(self._transaction, write.ops))
+        future = (_not_sent(self._permission.why) if self._permission.why else
+                  self._submit(functools.partial(self._transaction, write.ops)))
         future.add_done_callback(functools.partial(self._wrote, write))
 
     def read(self, paths: tuple[str, ...]) -> None:
@@ -123,7 +111,12 @@ class ZooKeeper:
     def announce_again(self) -> None:
         """Write the record of the session again, if what it says of this node has changed."""
         if self._session is not None and self._connected:
-            self._begin_announcing(self._session)
+            self._announcing.begin(self._session)
+
+    @property
+    def trouble(self) -> str:
+        """In words, who does not let this node in, or write, and why; empty if nobody refuses."""
+        return self._permission.why or next(reversed(self._refusals), "")
 
     @property
     def tree(self) -> Tree:
@@ -134,9 +127,10 @@ class ZooKeeper:
         """End the session; whatever happens, return within that many seconds."""
         session, self._session = self._session, None
         self._connected = False
-        for chore in (self._away, self._announcing):
-            if chore is not None:
-                chore.cancel()
+        self._permission.stop()
+        self._announcing.cancel()
+        if self._away is not None:
+            self._away.cancel()
         if session is not None:
             await session.close(within_s)
 
@@ -177,17 +171,41 @@ class ZooKeeper:
             return
         self._connected = True
         self._known.clear()
-        self._post(ZooKeeperChanged(connected=True))
-        self._make_folders()
-        self._begin_announcing(session)
+        self._refusals.clear()
+        self._tell_usable()
+        self._permission.ask()
+        self._announcing.begin(session)
         self._follow()
 
     def _lost(self) -> None:
-        if self._announcing is not None:
-            self._announcing.cancel()
-        if self._connected:
-            self._connected = False
-            self._post(ZooKeeperChanged(connected=False))
+        self._permission.stop()
+        self._announcing.cancel()
+        self._connected = False
+        self._tell_usable()
+
+    def _tell_usable(self) -> None:
+        """Tell what the engine can build on: where nothing can be written, nothing can be planned.
+
+        Records are followed all the same while they can be read.
+        """
+        usable = self._connected and not self._permission.why
+        if usable != self._usable:
+            self._usable = usable
+            self._post(ZooKeeperChanged(connected=usable))
+
+    def _permitted(self) -> None:
+        """Take in that this node may write again, or not any more."""
+        self._tell_usable()
+        if self._usable:
+            self.announce_again()
+
+    def _refused(self, session: Session, why: str) -> None:
+        """Say once in an outage what each server has against us."""
+        if session is self._session and not self._connected:
+            if why not in self._refusals:
+                log.warning("ZooKeeper: %s", why)
+            self._refusals.pop(why, None)
+            self._refusals[why] = None
 
     def _current(self) -> Session:
         if self._session is None or not self._connected:
@@ -198,36 +216,7 @@ class ZooKeeper:
         try:
             return self._current().submit(call)
         except NotSent as error:
-            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.set_exception(error)
-            return future
-
-    def _make_folders(self) -> None:
-        """Make what is missing of them; whoever comes second is told that they exist."""
-        for path in (BASE, *map(self._tree.at, _FOLDERS)):
-            made = self._submit(functools.partial(_create_folder, path))
-            made.add_done_callback(_folder_made)
-
-    def _begin_announcing(self, session: Session) -> None:
-        if self._announcing is not None:
-            self._announcing.cancel()
-        self._announcing = asyncio.create_task(self._announce(session))
-
-    async def _announce(self, session: Session) -> None:
-        """Put up the ephemeral record of this session, in place of one that an earlier one left."""
-        path = self._tree.at(f"{SESSIONS}/{self._node}")
-        said = msgspec.json.encode(
-            {"format": FORMAT, "node": self._node, "version": hamgr.__version__,
-             "macs": self._macs()})
-        try:
-            while await _other_owner(session, path):
-                with contextlib.suppress(NodeExistsError):
-                    await session.submit(lambda zk: zk.create_async(path, said, ephemeral=True))
-            data, stat = await session.submit(lambda zk: zk.get_async(path))
-            if data != said:
-                await session.submit(lambda zk: zk.set_async(path, said, stat.version))
-        except (KazooException, NotSent, NotAnswered) as error:
-            log.warning("%s is not announced in ZooKeeper: %r", self._node, error)
+            return _not_sent(str(error))
 
     # ---- following
 
@@ -248,8 +237,8 @@ class ZooKeeper:
         if session is not self._session or not self._connected:
             return
         if error is not None:
-            if isinstance(error, NoNodeError):
-                self._make_folders()
+            if isinstance(error, NoNodeError) and self._usable:
+                self._permission.ask()
             self._again(error, folder or "the root", functools.partial(self._list, folder))
             return
         for name in sorted(future.result()):
@@ -336,34 +325,20 @@ class ZooKeeper:
     def _wrote(self, write: Write, future: "asyncio.Future[Any]") -> None:
         error = future.exception() or _failure(future.result())
         outcome = _outcome(error)
-        if outcome is Outcome.REFUSED and not isinstance(error, NotSent):
-            log.error("ZooKeeper does not let this node write: %r", error)
         versions = tuple(map(_version, write.ops, future.result())) if error is None else ()
         self._post(WriteAnswered(write=write.write, outcome=outcome, versions=versions))
+        if isinstance(error, DENIED):
+            self._permission.denied(error)
         if outcome in (Outcome.CONFLICT, Outcome.UNKNOWN) and self._connected:
-            if isinstance(error, NoNodeError):
-                self._make_folders()
+            if isinstance(error, NoNodeError) and self._usable:
+                self._permission.ask()
             self.read(tuple(op.path for op in write.ops))
 
 
-async def _other_owner(session: Session, path: str) -> bool:
-    """Return whether an ephemeral record is not this session's; another one's is removed."""
-    stat = await session.submit(lambda zk: zk.exists_async(path))
-    if stat is None or stat.ephemeralOwner == session.id:
-        return stat is None
-    with contextlib.suppress(NoNodeError):
-        await session.submit(lambda zk: zk.delete_async(path, stat.version))
-    return True
-
-
-def _create_folder(path: str, client: Any) -> Any:
-    return client.create_async(path)
-
-
-def _folder_made(future: "asyncio.Future[Any]") -> None:
-    error = future.exception()
-    if isinstance(error, _DENIED):
-        log.error("ZooKeeper does not let this node make the cluster's folders: %r", error)
+def _not_sent(why: str) -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.set_exception(NotSent(why))
+    return future
 
 
 def _failure(results: list[Any]) -> BaseException | None:
@@ -378,7 +353,7 @@ def _outcome(error: BaseException | None) -> Outcome:
         return Outcome.DONE
     if isinstance(error, (*_CONFLICT, *_BYSTANDERS)):
         return Outcome.CONFLICT
-    if isinstance(error, (NotSent, *_DENIED)):
+    if isinstance(error, (NotSent, *DENIED)):
         return Outcome.REFUSED
     return Outcome.UNKNOWN
 

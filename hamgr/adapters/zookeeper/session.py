@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kazoo.exceptions import (
@@ -26,6 +26,7 @@ from kazoo.exceptions import (
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
+from hamgr.adapters.zookeeper.access import OPEN, Access
 from hamgr.adapters.zookeeper.tamed import LoopHandler, NotSent, TamedClient
 from hamgr.core.timing import Timing
 from hamgr.core.types import SECOND
@@ -64,25 +65,29 @@ class Session:
     def __init__(self, hosts: Sequence[str], *, timeout_s: float,
                  changed: Callable[["Session", bool], None],
                  stalled: Callable[["Session"], None],
-                 deadline_s: float = DEADLINE_S,
-                 connection_options: Mapping[str, Any] | None = None) -> None:
-        """`changed` and `stalled` are called in the loop. Raises ValueError for a bad timeout."""
+                 refused: Callable[["Session", str], None],
+                 deadline_s: float = DEADLINE_S, access: Access = OPEN) -> None:
+        """`refused` is told in words which server does not let us in, and why, at each attempt.
+
+        It, `changed` and `stalled` are called in the loop. Raises ValueError for a bad timeout.
+        """
         if timeout_s < SESSION_MIN_S:
             raise ValueError(f"a ZooKeeper session must last at least {SESSION_MIN_S:g} s")
         self._loop = asyncio.get_running_loop()
         self._deadline_s = deadline_s
         self._changed = changed
         self._stalled = stalled
+        self._refused = refused
         self._waiting: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
         self._in_flight = 0
         self._heard = self._loop.time()
         self._over = False
-        self._handler = LoopHandler(self._loop, deadline_s)
+        self._handler = LoopHandler(self._loop, deadline_s, access)
         self._client = TamedClient(
             hosts=",".join(hosts), timeout=timeout_s, handler=self._handler, logger=kazoo_log,
+            access=access, refused=self._not_let_in,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=1.0,
-                                        sleep_func=self._handler.sleep_func),
-            **(connection_options or {}))
+                                        sleep_func=self._handler.sleep_func))
         self._client.add_listener(self._state_changed)
 
     @property
@@ -155,6 +160,10 @@ class Session:
     def _tell(self, connected: bool) -> None:
         if not self._over:
             self._changed(self, connected)
+
+    def _not_let_in(self, why: str) -> None:
+        if not self._over:
+            self._refused(self, why)
 
     def _late(self, future: "asyncio.Future[Any]", sent: float) -> None:
         self._fail(future, f"no answer in {self._deadline_s:g} s")

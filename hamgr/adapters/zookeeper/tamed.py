@@ -10,20 +10,27 @@ What is changed, and why:
 - A dead server is noticed by the kernel too (TCP_USER_TIMEOUT); a connection attempt may not last
   as long as a session; and what a closed connection has not sent yet is thrown away (SO_LINGER 0)
   instead of reaching a server that comes back.
+- With TLS, kazoo trusts whom the operating system trusts as well, and waits for the kernel to
+  announce an answer that TLS has decrypted along with the one before. Here ca_file alone counts,
+  and such an answer is read at once.
 """
 
 import asyncio
 import contextlib
 import functools
 import socket
+import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.states import KeeperState
+
+from hamgr.adapters.zookeeper.access import OPEN, Access, HandshakeError
+from hamgr.adapters.zookeeper.connection import TamedConnection
 
 
 class NotSent(ConnectionError):
@@ -49,10 +56,12 @@ class LoopHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
 
     running = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float,
+                 access: Access = OPEN) -> None:
         super().__init__()
         self.completion_queue = self.callback_queue = _LoopQueue(loop)
         self._patience_s = patience_s
+        self._access = access
         self._connection: socket.socket | None = None
 
     def start(self) -> None:
@@ -65,28 +74,70 @@ class LoopHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
         """Run a watch callback in the loop."""
         self.callback_queue.put(functools.partial(callback.func, *callback.args))
 
-    def create_connection(self, *args: Any, timeout: float, **options: Any) -> socket.socket:
-        """Connect within the patience; unsent and unacknowledged data do not outlive it."""
-        sock: socket.socket = super().create_connection(
-            *args, timeout=min(timeout, self._patience_s), **options)
+    def create_connection(self, address: tuple[str, int], *, hostname: str, timeout: float,
+                          **_: Any) -> socket.socket:
+        """Connect within the patience; unsent and unacknowledged data do not outlive it.
+
+        Raises OSError, HandshakeError and AccessError. kazoo's own options for TLS are not used.
+        """
+        context = self._access.tls() if self._access.tls is not None else None
+        patience = min(timeout, self._patience_s)
+        sock: socket.socket = super().create_connection(address, timeout=patience)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience_s * 1000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if context is not None:
+            sock = _encrypted(sock, context, hostname)
         self._connection = sock
         return sock
+
+    def select(self, readable: Sequence[Any], *others: Any, **options: Any) -> Any:
+        """Wait until a socket is ready; one with decrypted data is so at once."""
+        decrypted = [one for one in readable if isinstance(one, ssl.SSLSocket) and one.pending()]
+        if not decrypted:
+            return super().select(readable, *others, **options)
+        rest = [one for one in readable if one not in decrypted]
+        ready, *more = super().select(rest, [], [], 0)
+        return decrypted + ready, *more
 
     def cut(self) -> None:
         """Break the connection, whatever its thread waits for."""
         if self._connection is not None:
             with contextlib.suppress(OSError):  # broken already, which is all that is wanted
-                self._connection.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket.shutdown: that ends the decryption under the thread that reads.
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+
+def _encrypted(sock: socket.socket, context: ssl.SSLContext, hostname: str) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(sock, server_hostname=hostname)
+    except OSError as error:
+        sock.close()
+        raise HandshakeError(str(error)) from error
 
 
 class TamedClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
-    """A KazooClient that refuses requests while it has no connection."""
+    """A KazooClient that refuses requests while it has no connection, or is not let in yet."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, handler: LoopHandler, access: Access, refused: Callable[[str], None],
+                 **options: Any) -> None:
+        """`refused` is told in words who does not let us in, and why; in the handler's loop."""
         self._gate = threading.RLock()
-        super().__init__(**options)
+        self._introducing = False
+        super().__init__(handler=handler, default_acl=access.acl(), **options)
+        self._connection = TamedConnection(
+            self, access,
+            lambda why: handler.completion_queue.put(functools.partial(refused, why)),
+            retry_sleeper=self._conn_retry.copy(), logger=self.logger)
+
+    @contextlib.contextmanager
+    def unannounced(self) -> Iterator[None]:
+        """Tell of the connection that is made inside only when it is through."""
+        self._introducing = True
+        try:
+            yield
+        finally:
+            self._introducing = False
+        self._session_callback(KeeperState.CONNECTED)
 
     def _call(self, request: Any, result: Any) -> Any:
         with self._gate:
@@ -98,4 +149,5 @@ class TamedClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
     def _session_callback(self, state: Any) -> None:
         """Change state. Under the gate, so that no request slips in behind the lost connection."""
         with self._gate:
-            super()._session_callback(state)
+            if not (self._introducing and state == KeeperState.CONNECTED):
+                super()._session_callback(state)

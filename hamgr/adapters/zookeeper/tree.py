@@ -1,13 +1,14 @@
 """Where the records are in ZooKeeper, and coroutines that look at them once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
+from hamgr.adapters.zookeeper.access import OPEN, Access, AccessError
 from hamgr.adapters.zookeeper.session import Session
 from hamgr.adapters.zookeeper.tamed import NotSent
 from hamgr.coding import decode, encode
@@ -114,16 +115,22 @@ def read_of(path: str, data: bytes, version: int) -> RecordRead:
 
 @asynccontextmanager
 async def connected(hosts: Sequence[str], cluster: str, *, within_s: float = 5.0,
-                    session_timeout_s: float = 4.0,
-                    connection_options: Mapping[str, Any] | None = None) -> AsyncIterator[Tree]:
+                    session_timeout_s: float = 4.0, access: Access = OPEN) -> AsyncIterator[Tree]:
     """Give a tree with a session of its own, for as long as a command needs it.
 
-    Raises NotSent when no server takes the connection in time.
+    Raises NotSent when no server takes the connection in time, and at once if a file of ours
+    cannot be used; it tells who refuses what.
     """
+    try:
+        access.check()
+    except AccessError as error:
+        raise NotSent(str(error)) from error
     up = asyncio.Event()
-    session = Session(hosts, timeout_s=session_timeout_s, connection_options=connection_options,
+    refusals: dict[str, None] = {}
+    session = Session(hosts, timeout_s=session_timeout_s, access=access,
                       changed=lambda _, there: up.set() if there else up.clear(),
-                      stalled=lambda _: None)
+                      stalled=lambda _: None,
+                      refused=lambda _, why: refusals.update({why: None}))
     tree = Tree(cluster, lambda: session)
     session.start()
     try:
@@ -131,7 +138,8 @@ async def connected(hosts: Sequence[str], cluster: str, *, within_s: float = 5.0
             async with asyncio.timeout(within_s):
                 await up.wait()
         except TimeoutError:
-            raise NotSent(f"no ZooKeeper server of {', '.join(hosts)} takes a connection "
+            raise NotSent("; ".join(refusals) or
+                          f"no ZooKeeper server of {', '.join(hosts)} takes a connection "
                           f"in {within_s:g} s") from None
         yield tree
     finally:
