@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import hamgr
+from hamgr.access import access_by
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
@@ -140,7 +141,7 @@ class _Parts:
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
             session_timeout_s=document.zookeeper.session / SECOND,
-            deadline_s=deadline_for(document.timing),
+            deadline_s=deadline_for(document.timing), access=access_by(document.zookeeper),
             macs=self._addresses.macs)
         self._switch = SwitchProcess(tuple(document.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
@@ -189,7 +190,7 @@ class _Parts:
 
     def _reload(self) -> None:
         """Check the file again; applying it to a running cluster is not what SIGHUP does."""
-        reading = read(self._place.config)
+        reading = read(self._place.config, files=True)
         for line in _news(reading, self._place):
             logger.warning("%s", line)
 

@@ -45,6 +45,10 @@ class Coordinator(Protocol):
     def read(self, paths: tuple[str, ...]) -> None:
         """Read these records again; RecordRead follows for each that can be read."""
 
+    @property
+    def trouble(self) -> str:
+        """In words, who does not let this node in, or write, and why; empty if nobody refuses."""
+
     async def close(self, within_s: float) -> None:
         """End the session; whatever happens, return within that many seconds."""
 

@@ -69,6 +69,8 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None
     """None while the agent has no engine yet."""
     addresses: tuple[KernelAddress, ...] = ()
+    zookeeper_trouble: str = ""
+    """Who of ZooKeeper's servers refuses this node, and why; empty if none does."""
     layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
     """Of the layers that guard a group here, those that are really there."""
     counters: dict[str, dict[str, int]] = field(default_factory=dict)

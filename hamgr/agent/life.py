@@ -310,6 +310,7 @@ class Agent:
                      why=why, worst_lateness=self._loop.worst_lateness)
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
                            rings=self._about.rings, snapshot=view,
+                           zookeeper_trouble=self._ports.coordinator.trouble,
                            addresses=kernel, layers=layers(view, kernel, me),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})

@@ -44,7 +44,9 @@ class Requests:
         try:
             outcome = await self._create(request)
             if outcome in _NOT_TAKEN:
-                raise ConnectionError(f"ZooKeeper did not take the request: {_NOT_TAKEN[outcome]}")
+                refused = self._coordinator.trouble if outcome is Outcome.REFUSED else ""
+                raise ConnectionError("ZooKeeper did not take the request: "
+                                      f"{refused or _NOT_TAKEN[outcome]}")
             progress("the request is before the leader")
             async with asyncio.timeout(within_s):
                 return await answered

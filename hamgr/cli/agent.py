@@ -46,8 +46,8 @@ def agent(
     again, or was stopped by a second signal, or something is left; 70 a bug of hamgr, after
     everything exclusive was stopped; 78 the configuration cannot be used.
 
-    Environment, beside the options': NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and JOURNAL_STREAM,
-    as systemd sets them.
+    Environment, beside the options': NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, JOURNAL_STREAM and
+    CREDENTIALS_DIRECTORY, as systemd sets them.
     """
     try:
         document = load(config, files=not only_clean)

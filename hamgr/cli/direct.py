@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 
+from hamgr.access import access_by
 from hamgr.adapters.zookeeper import Happened, NotAnswered, NotSent, Tree, connected
 from hamgr.config.schema import Document
 from hamgr.core.records import (
@@ -80,13 +81,17 @@ def ask(
 def _visit(document: Document, look: Callable[[Tree], Awaitable[T]]) -> T:
     async def visit() -> T:
         servers = [str(server) for server in document.cluster.zookeeper]
-        async with connected(servers, document.cluster.name) as tree:
+        async with connected(servers, document.cluster.name,
+                             access=access_by(document.zookeeper)) as tree:
             return await look(tree)
 
     try:
         return asyncio.run(visit())
     except NoNodeError:
         raise ZooKeeperDown(f"ZooKeeper has no data of cluster {document.cluster.name}") from None
+    except NoAuthError:
+        raise ZooKeeperDown("ZooKeeper lets another user write alone: [zookeeper] must have the "
+                            "user and the password_file of the agents") from None
     except (NotSent, NotAnswered, KazooException) as error:
         raise ZooKeeperDown(f"ZooKeeper cannot be asked: {error or type(error).__name__}") from None
 

@@ -37,8 +37,7 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         source="agent", asked=asked, cluster=snapshot.cluster, cluster_id=snapshot.cluster_id,
         node=snapshot.node, leader=leader.node if leader else "", term=leader.term if leader else 0,
         plan_revision=snapshot.plan.revision if snapshot.plan else 0,
-        zookeeper=("connected" if snapshot.zookeeper else
-                   f"down ({snapshot.zookeeper_why})" if snapshot.zookeeper_why else "down"),
+        zookeeper=_zookeeper(status, snapshot),
         voters_heard=heard, voters=len(snapshot.voters),
         survives=max(0, heard - (len(snapshot.voters) // 2 + 1)),
         nodes=nodes, groups=groups,
@@ -232,14 +231,21 @@ def _problems(
         if "differs" in node.note:
             yield degraded(f"{node.name} runs with another configuration")
     if not snapshot.zookeeper:
-        yield degraded("ZooKeeper cannot be reached from here: nothing stops for that, and the "
-                       "heir can take over once, but nothing can be planned")
+        refusal = status.zookeeper_trouble
+        what = f"refuses this node ({refusal})" if refusal else "cannot be reached from here"
+        yield degraded(f"ZooKeeper {what}: nothing stops for that, and the heir can take over "
+                       "once, but nothing can be planned")
     elif snapshot.leader is None or not snapshot.leader.node:
         yield degraded("no node leads: nothing can be planned until one does")
     yield from _differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
+
+
+def _zookeeper(status: AgentStatus, snapshot: Snapshot) -> str:
+    why = status.zookeeper_trouble or snapshot.zookeeper_why
+    return "connected" if snapshot.zookeeper else f"down ({why})" if why else "down"
 
 
 def _differences(spec: ClusterSpec, plan: Plan | None) -> Iterator[Problem]:

@@ -80,6 +80,8 @@ def lab() -> None:
               help="Each with a VIP of its own, on another node.")
 @click.option("--hooks", is_flag=True,
               help="Give group app a service; its hooks record themselves in the lab's directory.")
+@click.option("--secure", is_flag=True,
+              help="ZooKeeper with TLS, SASL and access lists.")
 def up(interval: Span, **how: Any) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
     spec = LabSpec(interval=int(interval), **how)

@@ -22,7 +22,8 @@ DONE, REFUSED, UNKNOWN = 0, 1, 3
 EXIT_STATUS = ("Exit status: 0 done; 1 refused, by the cluster (the reason is printed) or at the "
                "question; 3 it cannot be told: no answer in time, or nobody to ask.")
 ENVIRONMENT = ("Environment, beside the options': SUDO_UID, if it is a number: the user in whose "
-               "name it is asked for, in the record of the request.")
+               "name it is asked for, in the record of the request; CREDENTIALS_DIRECTORY, as "
+               "systemd sets it, where no agent answers.")
 NOBODY_TO_ASK = "nobody can be asked here; give --yes"
 
 

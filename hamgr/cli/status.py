@@ -38,7 +38,8 @@ def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     be told; 0 with --watch, which ends when it is interrupted.
 
     Environment, beside the options': HAMGR_NODE, which node this is where no agent says it; TERM,
-    without which (or with dumb) lines are not folded, nor drawn over by --watch.
+    without which (or with dumb) lines are not folded, nor drawn over by --watch;
+    CREDENTIALS_DIRECTORY, as systemd sets it, where no agent answers.
     """
     if not watch:
         survey = take(run_dir, config)

@@ -123,9 +123,10 @@ def test_help_says_what_the_exit_status_means_and_which_variables_are_read(name:
 
 
 @pytest.mark.parametrize(("names", "variables"), [
-    (["status"], ["HAMGR_NODE", "TERM"]),
-    (["switchover", "standby", "resume", "maintenance"], ["SUDO_UID"]),
-    (["agent"], ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"])])
+    (["status"], ["HAMGR_NODE", "TERM", "CREDENTIALS_DIRECTORY"]),
+    (["switchover", "standby", "resume", "maintenance"], ["SUDO_UID", "CREDENTIALS_DIRECTORY"]),
+    (["agent"], ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM",
+                 "CREDENTIALS_DIRECTORY"])])
 def test_help_names_the_variables_that_no_option_stands_for(
         names: list[str], variables: list[str]) -> None:
     for name in names:
