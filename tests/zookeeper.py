@@ -7,18 +7,22 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from hamgr.lab import secured
 
 JARS = "/usr/share/java"
 JAVA = ["setpriv", "--pdeathsig", "KILL", "java",
         "-Xms32m", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k",
         "-XX:MaxMetaspaceSize=64m", "-Dzookeeper.forceSync=no",
         "-Dzookeeper.admin.enableServer=false",
-        "-cp", f"{JARS}/zookeeper.jar:{JARS}/slf4j-simple.jar"]
+        "-cp", ":".join(f"{JARS}/{jar}" for jar in ("zookeeper.jar", "slf4j-simple.jar",
+                                                    *secured.JARS))]
 """A server dies with its test, also when that is cut off in the middle."""
 CLIENT_PORT, PEER_PORT, ELECTION_PORT = 2181, 2888, 3888
 START_S = 90
@@ -28,8 +32,11 @@ START_S = 90
 class Server:
     """One server of an ensemble. It has the usual ports, on an address of its own."""
 
-    def __init__(self, number: int, folder: Path, addresses: list[str], tick_ms: int) -> None:
+    def __init__(self, number: int, folder: Path, addresses: list[str], tick_ms: int,
+                 secure: bool = False, lines: Sequence[str] = ()) -> None:
         self.address = addresses[number]
+        self.secrets = folder if secure else None
+        """Where certificates and password are, if it wants any."""
         self._folder = folder / str(number)
         self._folder.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,20 +45,32 @@ class Server:
                  for n, address in enumerate(addresses, 1)] if len(addresses) > 1 else []
         self._config.write_text("\n".join([
             f"tickTime={tick_ms}", "initLimit=20", "syncLimit=4", f"dataDir={self._folder}",
-            f"clientPortAddress={self.address}", f"clientPort={CLIENT_PORT}",
+            *self._doors(str(number)), *lines,
             "4lw.commands.whitelist=*", "preAllocSize=1024", "snapCount=10000", *peers, ""]))
         (self._folder / "myid").write_text(str(number + 1))
+
+    def _doors(self, name: str) -> list[str]:
+        if self.secrets is None:
+            return [f"clientPortAddress={self.address}", f"clientPort={CLIENT_PORT}"]
+        return [f"secureClientPortAddress={self.address}", f"secureClientPort={secured.PORT}",
+                *secured.lines(self.secrets, name)]
+
+    @property
+    def port(self) -> int:
+        return CLIENT_PORT if self.secrets is None else secured.PORT
 
     @property
     def host(self) -> str:
         """Where clients connect to."""
-        return f"{self.address}:{CLIENT_PORT}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> None:
         assert self._process is None
+        options = secured.options(self.secrets) if self.secrets is not None else []
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*JAVA, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)],
+                [*JAVA, *options, "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                 str(self._config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def signal(self, number: signal.Signals) -> None:
@@ -82,11 +101,16 @@ class Server:
 
     def _ask(self, question: str) -> str:
         """Return the answer to a four-letter word, nothing if there is none."""
-        with contextlib.suppress(OSError), socket.create_connection(
-                (self.address, CLIENT_PORT), timeout=2) as sock:
+        with contextlib.suppress(OSError), self._connection() as sock:
             sock.sendall(question.encode())
             return b"".join(iter(lambda: sock.recv(4096), b"")).decode()
         return ""
+
+    def _connection(self) -> socket.socket | ssl.SSLSocket:
+        sock = socket.create_connection((self.address, self.port), timeout=2)
+        if self.secrets is None:
+            return sock
+        return secured.client_context(self.secrets).wrap_socket(sock, server_hostname=self.address)
 
     def wait(self) -> None:
         """Wait until it serves."""
@@ -97,13 +121,22 @@ class Server:
 
 
 @contextlib.contextmanager
-def ensemble(count: int = 1, tick_ms: int = 500) -> Iterator[list[Server]]:
-    """Run servers for a while; nothing of them is left afterwards, whatever happens."""
+def ensemble(count: int = 1, tick_ms: int = 500, *, secure: bool = False,
+             lines: Sequence[str] = ()) -> Iterator[list[Server]]:
+    """Run servers for a while; nothing of them is left afterwards, whatever happens.
+
+    secure: with TLS and SASL alone. lines: further ones of zoo.cfg.
+    """
     net = f"127.{random.randrange(1, 255)}.{random.randrange(256)}"
     first = random.randrange(1, 250 - count)
     addresses = [f"{net}.{first + n}" for n in range(count)]
     folder = Path(tempfile.mkdtemp(prefix=f"hamgr-test-zookeeper-{os.getpid()}-"))
-    servers = [Server(number, folder, addresses, tick_ms) for number in range(count)]
+    if secure:
+        # What servers on loopback addresses say to each other comes from 127.0.0.1.
+        secured.prepare(folder, {str(number): [address, "127.0.0.1"]
+                                 for number, address in enumerate(addresses)})
+    servers = [Server(number, folder, addresses, tick_ms, secure, lines)
+               for number in range(count)]
     try:
         for server in servers:
             server.start()

@@ -1,4 +1,4 @@
-"""The configuration of a lab's cluster: one file and one key for all its agents."""
+"""The configuration of a lab's cluster: one file, and one set of secrets, for all its agents."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hamgr.core.types import MILLISECOND
-from hamgr.lab import hook, network, zookeeper
+from hamgr.lab import certificates, hook, network, secured, zookeeper
 from hamgr.lab.spec import GROUP, LabSpec, address, vips
 
 FILE = "hamgr.toml"
@@ -19,7 +19,9 @@ STOP_WITHIN = 'stop_within = "0s"\n'
 
 
 def write(spec: LabSpec, directory: Path) -> None:
-    """Write file and key into a lab's directory."""
+    """Write the file, and the secrets that it names, into a lab's directory."""
+    if spec.secure:
+        zookeeper.make_secrets(spec)
     (directory / FILE).write_text(text(spec, directory))
     descriptor = os.open(directory / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as key:
@@ -28,11 +30,12 @@ def write(spec: LabSpec, directory: Path) -> None:
 
 def text(spec: LabSpec, directory: Path) -> str:
     """Return the TOML document."""
-    servers = _listed(f"{address(node, 1)}:{zookeeper.PORT}" for node in spec.servers)
+    servers = _listed(f"{address(node, 1)}:{zookeeper.port(spec)}" for node in spec.servers)
     return (
         f'[cluster]\nname = "{spec.name}"\nzookeeper = {servers}\n'
         f'key_file = "{directory / KEY}"\n\n'
         f'[heartbeat]\ninterval = "{spec.interval / MILLISECOND:g}ms"\n\n'
+        f"{_access(directory) if spec.secure else ''}"
         f"{''.join(_node(spec, node) for node in spec.node_names)}"
         f"{''.join(_group(spec, group) for group in spec.group_names)}"
         f"{_service(directory) if spec.hooks else ''}")
@@ -46,6 +49,16 @@ def _node(spec: LabSpec, node: str) -> str:
     if node not in spec.group_nodes:
         lines.append("witness = true")
     return "\n".join(lines) + "\n\n"
+
+
+def _access(directory: Path) -> str:
+    """Return how to come into a secure ZooKeeper."""
+    return (
+        f'[zookeeper]\nca_file = "{directory / certificates.CA}.pem"\n'
+        f'cert_file = "{directory / secured.CLIENT}.pem"\n'
+        f'key_file = "{directory / secured.CLIENT}.key"\n'
+        f'user = "{secured.USER}"\npassword_file = "{directory / secured.PASSWORD}"\n'
+        "protect = true\n\n")
 
 
 def _group(spec: LabSpec, group: str) -> str:

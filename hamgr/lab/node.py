@@ -66,7 +66,7 @@ class Node:
     def start_zookeeper(self) -> None:
         """Start this node's ZooKeeper server, if it has one that does not run."""
         if self.name in self.spec.servers:
-            self._start(ZOOKEEPER, zookeeper.command(self.directory / ZOOKEEPER))
+            self._start(ZOOKEEPER, zookeeper.command(self.spec, self.directory / ZOOKEEPER))
 
     def start_agent(self) -> None:
         """Start the agent, if it does not run."""

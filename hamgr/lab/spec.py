@@ -42,6 +42,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """Each with a VIP of its own, and preferring another node than the one before it."""
     hooks: bool = False
     """Give the first group a service, whose hooks record themselves (hamgr.lab.hook)."""
+    secure: bool = False
+    """ZooKeeper with TLS, SASL and access lists; nothing of it can be reached without."""
 
     def faults(self) -> list[str]:
         """Return what is wrong with it, in words."""
@@ -58,6 +60,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
             found.append(f"rings {self.rings}: from 1 to 4")
         if not 1 <= self.groups <= 16:
             found.append(f"groups {self.groups}: from 1 to 16")
+        if self.secure and not self.zookeeper:
+            found.append("only ZooKeeper can be secure, and there is none")
         if self.agents and not self.zookeeper:
             found.append("agents need ZooKeeper")
         return found
