@@ -14,6 +14,7 @@ from hamgr.cli.main import main
 from hamgr.config import schema
 from hamgr.core.effects import RunService
 from hamgr.core.types import SECOND
+from hamgr.lab import secured
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
@@ -192,3 +193,16 @@ def test_documents_name_only_make_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets
+
+
+def test_how_to_secure_a_server_is_what_the_lab_does() -> None:
+    """Paths aside: the page's are the operator's, the lab's are in its directory."""
+    lab = {re.sub(r"(?<=location=).*/", "", line).replace("n1.store", "server.store")
+           for line in [f"secureClientPort={secured.PORT}", *secured.lines(Path("/lab"), "n1")]}
+    page, sample = ((ROOT / name).read_text() for name in ("docs/zookeeper.md", "systemd/zoo.cfg"))
+    block = page.partition("in place of `clientPort`:")[2].split("```")[1].strip().splitlines()
+    after = sample.partition("in place of clientPort above:\n")[2].splitlines()
+    for told in (block, [line.removeprefix("# ") for line in after]):
+        assert {re.sub(r"(?<=location=).*/", "", line) for line in told} == lab
+    unit = (ROOT / "systemd/hamgr-zookeeper.service").read_text()
+    assert [jar for jar in secured.JARS if f"/{jar}" not in unit or f"`{jar}`" not in page] == []

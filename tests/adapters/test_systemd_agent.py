@@ -202,3 +202,26 @@ def test_the_last_words_of_an_agent_that_was_killed(node):
     assert all(word["time"] in text for word in survey["last_words"])
     verdict = text.index(f"{survey['verdict']}:\n")
     assert text.index("a disk") < text.index("Failed with result") < verdict
+
+
+@slow
+def test_a_credential_of_systemd_reaches_the_agent_and_nobody_else(node):
+    """The ZooKeeper here has no users: what it says of ours shows that the password was found."""
+    (node.root / "etc/hamgr/hamgr.toml").write_text(CONFIG.replace(
+        "[node.node]", '[zookeeper]\nuser = "hamgr"\npassword_file = "%d/zookeeper.password"\n\n'
+                       "[node.node]"))
+    node.do("sh", "-c", "umask 077; echo correct-horse-battery >/etc/hamgr/secret; "
+            "mkdir -p /run/systemd/system/hamgr.service.d && printf "
+            "'[Service]\\nLoadCredential=zookeeper.password:/etc/hamgr/secret\\n' "
+            ">/run/systemd/system/hamgr.service.d/z.conf && systemctl daemon-reload")
+    node.do("systemctl", "restart", "hamgr.service")
+    eventually(lambda: "has no users for SASL" in log(node, "-u", "hamgr.service"), within_s=BOOT_S)
+    pid = show(node, "MainPID").strip()
+    assert node.do("readlink", f"/proc/{pid}/ns/mnt") == node.do("readlink", "/proc/1/ns/mnt"), (
+        "what hooks mount is mounted on the machine")
+    checked = node.do("/opt/hamgr/bin/hamgr", "config", "check", check=False)
+    assert "password_file: %d/zookeeper.password: $CREDENTIALS_DIRECTORY is not set" in checked
+    checked = node.do("systemd-run", "--pipe", "--wait", "--quiet", "-p",
+                      "LoadCredential=zookeeper.password:/etc/hamgr/secret",
+                      "/opt/hamgr/bin/hamgr", "config", "check")
+    assert "/etc/hamgr/hamgr.toml: ok" in checked
