@@ -185,10 +185,11 @@ def test_who_is_not_let_in_is_told_why_and_by_whom(
 
 
 @pytest.mark.parametrize("name, text, words", [
-    ("password_file", None, "cannot be read: No such file or directory; make it with (umask 077"),
-    ("password_file", "two\nlines\n", "must be one line, the password and nothing else"),
-    ("key_file", None, "cannot be read: No such file or directory"),
-    ("ca_file", "nothing", "holds no certificate"),
+    ("password_file", None, "{file}: cannot be read: No such file or directory; make it with (um"),
+    ("password_file", "two\nlines\n", "{file}: must be one line, the password and nothing else"),
+    ("password_file", "guess\n", "{host} does not let user hamgr in"),
+    ("key_file", None, "{file}: cannot be read: No such file or directory"),
+    ("ca_file", "nothing", "{file}: holds no certificate"),
 ])
 def test_a_file_that_goes_bad_is_named_and_used_again_when_it_is_mended(
         server: Server, cluster: str, tmp_path: Path, name: str, text: str | None,
@@ -201,7 +202,7 @@ def test_a_file_that_goes_bad_is_named_and_used_again_when_it_is_mended(
 
     async def story() -> None:
         async with stranger(server, cluster, way) as node:
-            assert (await trouble(node)).startswith(f"{file}: {words}")
+            assert (await trouble(node)).startswith(words.format(file=file, host=server.host))
             shutil.copy(getattr(keys(server), name), file)
             await node.change(up=True)
             assert node.zk.trouble == ""
@@ -302,6 +303,28 @@ def test_an_agent_that_protects_closes_what_is_older_and_changes_nothing_else(
 
     with ensemble(secure=True) as (fresh,):
         asyncio.run(story(fresh))
+
+
+def test_what_another_user_owns_is_named_and_the_rest_is_closed(
+        server: Server, cluster: str, caplog: pytest.LogCaptureFixture) -> None:
+    foreign = f"/hamgr/{cluster}/foreign"
+    theirs = [make_acl("sasl", "other", all=True), make_acl("world", "anyone", read=True)]
+
+    async def story() -> None:
+        async with beside(server) as zk:
+            await found(server, cluster, access(server, protect=False))
+            await asyncio.to_thread(zk.create, foreign, acl=theirs)
+            async with nodes([server], cluster=cluster, access=access(server)):
+                async with asyncio.timeout(TIMEOUT_S):
+                    while foreign not in caplog.text:  # noqa: ASYNC110 - nothing tells of it
+                        await asyncio.sleep(0.05)
+                after = await asyncio.to_thread(lists, zk, f"/hamgr/{cluster}")
+        assert [path for path, acl in after.items() if set(acl) != CLOSED] == [foreign]
+
+    asyncio.run(story())
+    (said,) = [record.message for record in caplog.records if foreign in record.message]
+    assert said == (f"in ZooKeeper {foreign} cannot be protected, since another user owns it: "
+                    f"whoever that is must give it to user {secured.USER}")
 
 
 def test_a_cluster_in_the_folder_of_another_user_needs_its_root_made_for_it(

@@ -117,7 +117,7 @@ def test_an_agent_with_a_wrong_password_says_so_and_nothing_moves(scene: Scene) 
         done = lab.hamgr(node, "status")
         assert "ZooKeeper refuses this node (10.77.1.1" in done.stdout
         assert "does not let user hamgr in: password_file must hold" in done.stdout
-        lab.stop_agent(node)
+        lab.kill_agent(node)  # in order it would try to leave for a while
         done = lab.hamgr(node, "status", "--json")
         asked = json.loads(done.stdout)
         assert (done.returncode, asked["source"]) == (3, "nothing")

@@ -140,6 +140,7 @@ def test_the_rules_of_the_switch_follow_from_the_faults() -> None:
     (LabSpec(name="Up"), "lower-case"), (LabSpec(name="a-b"), "lower-case"),
     (LabSpec(nodes=2), "nodes"), (LabSpec(rings=0), "rings"),
     (LabSpec(zookeeper=False), "ZooKeeper"), (LabSpec(groups=0), "groups"),
+    (LabSpec(zookeeper=False, agents=False, secure=True), "only ZooKeeper can be secure"),
 ])
 def test_a_lab_that_cannot_be_is_refused_in_words(spec: LabSpec, word: str) -> None:
     assert len(spec.faults()) == 1 and word in spec.faults()[0]

@@ -121,20 +121,26 @@ class Permission:
 
     async def _protect(self) -> None:
         """Give the access list to what has another one; all of it again if it is interrupted."""
-        acl = self._access.acl()
+        acl, count, denied = self._access.acl(), 0, []
         assert acl is not None, "there is something to protect with"
         try:
-            count = sum([await self._give(path, acl) async for path in self._nodes()])
+            async for path in self._nodes():
+                try:
+                    count += await self._give(path, acl)
+                except NoAuthError:
+                    denied.append(path)
         except (NotSent, NotAnswered):
             return
         except KazooException as error:
-            log.error("the cluster's records in ZooKeeper cannot be protected: %r: whoever may "
-                      "change their access list must do it (docs/zookeeper.md)", error)
+            log.error("the cluster's records in ZooKeeper cannot be protected: %r", error)
             return
         self._protected = True
         if count:
             log.info("%d nodes in ZooKeeper can be written by user %s alone now", count,
                      self._access.user)
+        if theirs := [path for path in denied if path != BASE]:
+            log.error("in ZooKeeper %s cannot be protected, since another user owns it: whoever "
+                      "that is must give it to user %s", ", ".join(theirs), self._access.user)
 
     async def _nodes(self) -> AsyncIterator[str]:
         """Yield every path of the cluster, and at the end the folder of all clusters."""
@@ -150,7 +156,7 @@ class Permission:
         yield BASE
 
     async def _give(self, path: str, acl: list[ACL]) -> bool:
-        """Return whether a node had another access list."""
+        """Return whether a node had another access list. Raises NoAuthError if it is not ours."""
         try:
             found, _ = await self._submit(lambda zk: zk.get_acls_async(path))
             if set(found) == set(acl):
@@ -158,10 +164,6 @@ class Permission:
             await self._submit(lambda zk: zk.set_acls_async(path, acl))
         except NoNodeError:
             return False  # it went meanwhile
-        except NoAuthError:
-            if path != BASE:
-                raise
-            return False  # another cluster's user protects it
         return True
 
 
