@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
 from hamgr.core.seat import Standing
 from hamgr.core.types import NEVER
-from hamgr.wire import DATAGRAM_MAX, Drop, Wire
+from hamgr.wire import DATAGRAM_MAX, KEYS, Drop, Wire, fingerprint, fingerprints
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
@@ -182,7 +182,23 @@ def test_keys_change_without_a_heartbeat_lost() -> None:
         assert new.decode(old.encode(heartbeat(), "n2"), "n2") == heartbeat()
 
 
-@pytest.mark.parametrize("keys", [[], [b"short"], [KEY, bytes(31)]], ids=["none", "short", "one"])
+def test_a_datagram_tells_which_keys_its_sender_has() -> None:
+    one, other = fingerprint(KEY), fingerprint(OTHER_KEY)
+    assert one != other and len(one) == len(other) == 8
+    for keys, told in (([KEY], (one,)), ([KEY, OTHER_KEY], (one, other)),
+                       ([OTHER_KEY, KEY], (other, one))):
+        wire = Wire("crm", keys)
+        assert fingerprints(wire.encode(heartbeat(), "n2")[KEYS]) == wire.keys == told
+
+
+def test_what_a_datagram_tells_of_keys_cannot_be_forged() -> None:
+    datagram = bytearray(Wire("crm", [KEY, OTHER_KEY]).encode(heartbeat(), "n2"))
+    datagram[KEYS.stop - 1] ^= 1
+    assert WIRE.decode(bytes(datagram), "n2") is Drop.MAC
+
+
+@pytest.mark.parametrize("keys", [[], [b"short"], [KEY, bytes(31)], [KEY, OTHER_KEY, bytes(32)]],
+                         ids=["none", "short", "one", "three"])
 def test_a_weak_key_is_refused(keys: list[bytes]) -> None:
     with pytest.raises(ValueError, match="key"):
         Wire("crm", keys)

@@ -22,7 +22,7 @@ from hamgr.core.events import HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import SECOND, NodeName
 from hamgr.ports import Post
-from hamgr.wire import DATAGRAM_MAX, Drop, Wire
+from hamgr.wire import DATAGRAM_MAX, KEYS, Drop, Wire, fingerprints
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class UdpTransport:
         self._lately = _Lately()
         self._newest: dict[tuple[NodeName, int], tuple[int, int, int]] = {}
         """Incarnation, sequence and part of the newest datagram of each peer on each ring."""
+        self._keys: dict[NodeName, bytes] = {}
+        """What the last authentic datagram of each peer says of its keys."""
         self._binding: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -92,6 +94,18 @@ class UdpTransport:
                 self._counters[f"unsent.{to}.{ring}.{_name(error)}"] += 1
             else:
                 self._counters["sent"] += 1
+
+    def use(self, wire: Wire) -> None:
+        """Sign and accept with other keys, from the next datagram on."""
+        self._wire = wire
+
+    def keys(self) -> dict[NodeName, tuple[str, ...]]:
+        """Return the fingerprints of every node's keys, the one that signs first.
+
+        Of a peer it is what its last authentic heartbeat said; one that was never heard is missing.
+        """
+        return {self._node: self._wire.keys,
+                **{peer: fingerprints(ids) for peer, ids in self._keys.items()}}
 
     def counters(self) -> Mapping[str, int]:
         """Return what was sent, unsent by peer, ring and error, received, and dropped by reason.
@@ -172,6 +186,7 @@ class UdpTransport:
             self._lately.count(f"repeated.{peer}")
         elif heartbeat.sender == peer:
             self._newest[peer, ring] = number
+            self._keys[peer] = datagram[KEYS]
         self._post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
 
 

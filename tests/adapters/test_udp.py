@@ -18,7 +18,7 @@ from hamgr.adapters.udp import DRAINED_MAX, UdpTransport
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import SECOND
-from hamgr.wire import Wire
+from hamgr.wire import Wire, fingerprint
 
 WIRE = Wire("crm", [bytes(32)])
 
@@ -146,6 +146,31 @@ def test_a_replay_is_counted_and_the_copy_over_another_ring_is_none() -> None:
                     await both.inbox["n2"].next()
             assert both.node["n2"].counters() == {"received": 7, "repeated": 3}
             assert both.node["n2"].dropped_lately() == {"repeated.n1": 3}
+    asyncio.run(story())
+
+
+def test_keys_are_exchanged_on_the_fly_and_told_of_every_node() -> None:
+    old, new = bytes(32), bytes(range(32))
+    one, other = fingerprint(old), fingerprint(new)
+
+    async def story() -> None:
+        async with pair(rings=1) as both:
+            for number, (keys, told) in enumerate(
+                    (([old], (one,)), ([old, new], (one, other)), ([new, old], (other, one)),
+                     ([new], (other,))), 1):
+                for name in ("n1", "n2"):  # one after the other: they differ by a stage meanwhile
+                    both.node[name].use(Wire("crm", keys))
+                    both.node["n1"].send("n2", heartbeat("n1", 2 * number + (name == "n2")))
+                    await both.inbox["n2"].next()
+                assert both.node["n2"].keys() == {"n1": told, "n2": told}
+            assert both.node["n1"].keys() == {"n1": (other,)}, "n2 was never heard"
+            both.node["n1"].use(Wire("crm", [old]))
+            both.node["n1"].send("n2", heartbeat("n1", 99))
+            both.node["n1"].use(Wire("crm", [new]))
+            both.node["n1"].send("n2", heartbeat("n1", 100))
+            await both.inbox["n2"].next()
+            assert both.node["n2"].counters() == {"received": 9, "dropped.key": 1}
+            assert both.node["n2"].keys()["n1"] == (other,), "what is dropped tells nothing"
     asyncio.run(story())
 
 
