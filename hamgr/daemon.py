@@ -30,7 +30,7 @@ from hamgr.agent.outside import About, Outside
 from hamgr.config.document import Reading, cluster_spec, digest, read
 from hamgr.config.faults import ConfigError, Fault
 from hamgr.config.kept import not_in_file, to_be_spared
-from hamgr.config.key import read_keys
+from hamgr.config.key import KeyFileError, read_keys
 from hamgr.config.schema import Document, Group
 from hamgr.core.events import Event
 from hamgr.core.types import SECOND, GroupName, NodeName
@@ -131,11 +131,12 @@ class _Parts:
         document = place.document
         cluster = document.cluster
         self._place = place
+        self._loop = asyncio.get_running_loop()
         self._notifier = Notifier()
         self._garbage = Garbage()
+        self._wire = _wire(document)
         self._transport = UdpTransport(
-            place.node, _rings(document), document.heartbeat.port,
-            Wire(cluster.name, read_keys(cluster.key_file)), post)
+            place.node, _rings(document), document.heartbeat.port, self._wire, post)
         self._addresses = _addresses(document, post, self._interfaces_changed)
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
@@ -156,7 +157,7 @@ class _Parts:
             notify=self._notifier.tell, watchdog=self._notifier.watchdog,
             settle=self._garbage.settle, collect=self._garbage.collect,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
-            counters=self._counters, reload=self._reload,
+            counters=self._counters, reload=self._reload, keys=self._transport.keys,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
                 self._notifier.managed and self._switch.facts.home == "child"),
@@ -188,17 +189,40 @@ class _Parts:
             "garbage": {"longest_us": self._garbage.longest // 1000},
         }
 
-    def _reload(self) -> None:
-        """Check the file again; applying it to a running cluster is not what SIGHUP does."""
-        reading = read(self._place.config, files=True)
-        for line in _news(reading, self._place):
-            logger.warning("%s", line)
+    def _reload(self) -> tuple[str, ...]:
+        """Take over changed keys, and check the file: applying it to a running cluster is not what
+        SIGHUP does."""
+        return *self._keys_again(), *_news(read(self._place.config, files=True), self._place)
+
+    def _keys_again(self) -> tuple[str, ...]:
+        """Take over the keys as they are on disk now, if they can be used; say so if they differ.
+
+        Called in the disk thread: the transport, which is the loop's, gets them whole, between two
+        datagrams.
+        """
+        file = self._place.document.cluster.key_file
+        try:
+            wire = _wire(self._place.document)
+        except KeyFileError as error:
+            return (f"{error}; the keys in use stay",)
+        if wire.keys == self._wire.keys:
+            return ()
+        self._wire = wire
+        self._loop.call_soon_threadsafe(self._transport.use, wire)
+        return (f"{file} is in use as it is now: key {wire.keys[0]} signs"
+                + "".join(f", {other} is accepted too" for other in wire.keys[1:]),)
 
 
 def _store(place: Place) -> DirectoryStore:
     return DirectoryStore(place.state_dir, {
         name: tuple(str(vip.address.ip) for vip in group.vips)
         for name, group in place.document.group.items()})
+
+
+def _wire(document: Document) -> Wire:
+    """Return what signs and accepts with the keys on disk. Raises KeyFileError."""
+    cluster = document.cluster
+    return Wire(cluster.name, read_keys(cluster.key_file))
 
 
 def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]:

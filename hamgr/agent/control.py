@@ -18,6 +18,7 @@ from hamgr.agent.facts import (
     AgentStatus,
     Ask,
     AskRecorder,
+    AskReload,
     AskRequest,
     AskStatus,
     AskStop,
@@ -43,6 +44,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     status: Callable[[], AgentStatus]
     ask: Callable[[Request, Callable[[str], None], float], Awaitable[Request | None]]
     stop: Callable[[str], None]
+    reload: Callable[[], Awaitable[tuple[str, ...]]]
     recorder: Callable[[int], list[dict[str, Any]]]
 
 
@@ -121,6 +123,8 @@ class Control:
             case AskStop():
                 self._desk.stop(ask.why)
                 await client.say({"stopping": True})
+            case AskReload():
+                await client.say({"reloaded": await self._desk.reload()})
             case AskRecorder():
                 await client.say({"entries": self._desk.recorder(ask.count)})
             case _:

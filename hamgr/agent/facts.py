@@ -74,6 +74,9 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
     """Of the layers that guard a group here, those that are really there."""
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    keys: dict[NodeName, tuple[str, ...]] = field(default_factory=dict)
+    """The fingerprints of each node's keys by its last heartbeat, the one that signs first; a node
+    that was never heard is missing."""
 
 
 class AskStatus(Struct, frozen=True, tag_field="do", tag="status", forbid_unknown_fields=True):
@@ -99,10 +102,14 @@ class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fi
     why: str = "an operator's word"
 
 
+class AskReload(Struct, frozen=True, tag_field="do", tag="reload", forbid_unknown_fields=True):
+    """What SIGHUP does. Answered by {"reloaded": [in words what came of it, …]} when it is done."""
+
+
 class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_unknown_fields=True):
     """Answered by {"entries": […]}: the newest ones of the flight recorder."""
 
     count: int = 100
 
 
-Ask = AskStatus | AskWatch | AskRequest | AskStop | AskRecorder
+Ask = AskStatus | AskWatch | AskRequest | AskStop | AskReload | AskRecorder

@@ -26,6 +26,7 @@ from hamgr.agent.outside import About, Outside
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.requests import Requests
 from hamgr.agent.showing import layers, process, status_line
+from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.engine import Engine
 from hamgr.core.events import Event, StopAsked
@@ -80,7 +81,7 @@ class Agent:
         self._sweep = Sweep(about.node, about.spec, addresses=ports.addresses,
                             services=ports.services, store=ports.store, answers=self._answers)
         self._control = Control(about.run_dir, Desk(
-            status=self._status, ask=self._requests.ask, stop=self.stop,
+            status=self._status, ask=self._requests.ask, stop=self.stop, reload=self._reload,
             recorder=self._recorder.tail))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
@@ -288,15 +289,25 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: watched(self._hung_up()))
 
-    def _reload(self) -> None:
-        if self._loop.engine is None:
-            logger.warning("not reloading: %s", self._waits_for or "between two lives")
-            return
-        self._outside.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._disk.submit("read the configuration again", self._outside.reload,
-                          lambda: self._outside.notify("READY=1"), retry=False)
+    async def _hung_up(self) -> None:
+        await self._reload()
+
+    async def _reload(self) -> tuple[str, ...]:
+        """Read configuration and keys again, and return and log what came of it."""
+        ready = self._loop.engine is not None
+        if ready:  # before, READY=1 would be no reload's end
+            self._outside.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            said = await self._disk.call("read the configuration again", self._outside.reload)
+        except OSError as error:
+            said = (f"cannot read the configuration again: {error}",)
+        for line in said:
+            logger.warning("%s", line)
+        if ready:
+            self._outside.notify("READY=1")
+        return said
 
     def _status(self) -> AgentStatus:
         now = time.monotonic_ns()
@@ -312,6 +323,7 @@ class Agent:
                            rings=self._about.rings, snapshot=view,
                            zookeeper_trouble=self._ports.coordinator.trouble,
                            addresses=kernel, layers=layers(view, kernel, me),
+                           keys=self._outside.keys(),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
 

@@ -43,8 +43,11 @@ class Outside:
     """The configured VIPs, as the kernel has them. Raises OSError."""
     counters: Callable[[], dict[str, dict[str, int]]]
     """What the adapters have counted."""
-    reload: Callable[[], None]
-    """Checks the configuration file and logs the differences. Runs in the disk thread."""
+    reload: Callable[[], tuple[str, ...]]
+    """Reads configuration and key file again, takes over what can be, and returns in words what
+    came of it. Runs in the disk thread; raises OSError."""
+    keys: Callable[[], dict[NodeName, tuple[str, ...]]]
+    """The fingerprints of every node's keys, the one that signs first."""
     switch_alive: Callable[[], bool]
     switch_ends_with_us: Callable[[], bool]
     """Whether systemd would kill it with this process."""

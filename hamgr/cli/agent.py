@@ -40,7 +40,8 @@ def agent(
     network namespace of its own, with its own run and state directory.
 
     SIGTERM and SIGINT stop it in order (what is active here is handed over), a second one at once.
-    SIGHUP checks the configuration file and logs what is wrong or new.
+    SIGHUP takes a changed key file over, checks the configuration file, and logs what is wrong or
+    new.
 
     Exit status: 0 stopped in order, or clean; 1 it could not start, which may be mended by trying
     again, or was stopped by a second signal, or something is left; 70 a bug of hamgr, after

@@ -22,6 +22,10 @@ STATUS = AgentStatus(
 ORDER = {"do": "request", "request": {"id": "7", "kind": "switchover", "group": "crm"}}
 
 
+async def reloads() -> tuple[str, ...]:
+    return ("hamgr.toml has not changed",)
+
+
 async def leads(request: Request, progress: Callable[[str], None], within: float) -> Request | None:
     progress("before the leader")
     await asyncio.sleep(0)
@@ -30,6 +34,7 @@ async def leads(request: Request, progress: Callable[[str], None], within: float
 
 def desk(**parts: Any) -> Desk:
     return Desk(**{"status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
+                   "reload": reloads,
                    "recorder": lambda count: [{"at": 1}] * count, **parts})
 
 
@@ -140,6 +145,15 @@ def test_stop(tmp_path: Path) -> None:
 
     served(tmp_path, story, stop=words.append)
     assert words == ["maintenance"]
+
+
+def test_a_reload_is_answered_in_words_when_it_is_done(tmp_path: Path) -> None:
+    async def story(control: Control) -> None:
+        async with Client(tmp_path) as client:
+            assert await client.ask({"do": "reload"}) == {
+                "reloaded": ["hamgr.toml has not changed"]}
+
+    served(tmp_path, story)
 
 
 def test_the_recorder_s_tail(tmp_path: Path) -> None:

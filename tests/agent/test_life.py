@@ -95,25 +95,6 @@ def test_a_second_signal_does_not_wait(machine: Machine) -> None:
     assert not machine.has_vip()
 
 
-def test_hangup_checks_the_file_and_changes_nothing(machine: Machine) -> None:
-    agent = machine.start()
-    machine.until_active()
-    machine.until_told("READY=1")
-    machine.forget_what_was_told()
-    text = machine.config.read_text()
-    machine.config.write_text(text.replace("crm", "erp"))
-    agent.send_signal(signal.SIGHUP)
-    machine.until_told("RELOADING=1")
-    machine.until_told("MONOTONIC_USEC=")
-    machine.until_told("READY=1")
-    assert "differs from the configuration in use" in machine.log()
-    assert machine.phase() == "active"
-    machine.config.write_text("[cluster]\n")
-    agent.send_signal(signal.SIGHUP)
-    eventually(lambda: "the configuration cannot be used; the one in use stays" in machine.log())
-    machine.stop()
-
-
 def test_past_the_agent_a_command_goes_to_zookeeper(machine: Machine) -> None:
     machine.start()
     machine.until_active()

@@ -1,0 +1,63 @@
+"""SIGHUP: what a running agent takes over, what it only checks, and what it refuses."""
+
+import signal
+
+import pytest
+
+from tests.agent.machine import Machine
+from tests.netns import eventually
+
+pytestmark = pytest.mark.real
+
+
+def test_hangup_checks_the_file_and_changes_nothing(machine: Machine) -> None:
+    agent = machine.start()
+    machine.until_active()
+    machine.until_told("READY=1")
+    machine.forget_what_was_told()
+    text = machine.config.read_text()
+    machine.config.write_text(text.replace("crm", "erp"))
+    agent.send_signal(signal.SIGHUP)
+    machine.until_told("RELOADING=1")
+    machine.until_told("MONOTONIC_USEC=")
+    machine.until_told("READY=1")
+    assert "differs from the configuration in use" in machine.log()
+    assert machine.phase() == "active"
+    machine.config.write_text("[cluster]\n")
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: "the configuration cannot be used; the one in use stays" in machine.log())
+    machine.stop()
+
+
+def test_hangup_takes_changed_keys_over_and_says_so(machine: Machine) -> None:
+    agent = machine.start()
+    machine.until_active()
+    (old,) = machine.status()["keys"]["n1"]
+    (machine.folder / "key").write_text(f"{'00' * 32}\n{'11' * 32}\n")
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: len(machine.status()["keys"]["n1"]) == 2)
+    _, new = machine.status()["keys"]["n1"]
+    assert f"key {old} signs, {new} is accepted too" in machine.log()
+    (machine.folder / "key").chmod(0o640)
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: "run chmod 600" in machine.log())
+    assert machine.log().rstrip().endswith("has not changed")
+    assert machine.status()["keys"]["n1"] == [old, new]
+    assert machine.phase() == "active"
+    machine.stop()
+
+
+def test_keys_are_taken_over_also_while_a_start_waits(machine: Machine) -> None:
+    """No systemd is told of a reload then: its READY=1 would be taken for the start's."""
+    machine.demote_does("exit 1")
+    agent = machine.start()
+    machine.until_told("STATUS=cannot remove leftovers")
+    machine.forget_what_was_told()
+    (machine.folder / "key").write_text("11" * 32 + "\n")
+    (old,) = machine.status()["keys"]["n1"]
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: machine.status()["keys"]["n1"] != [old])
+    machine.demote_does("exit 0")
+    machine.until_told("READY=1")
+    assert not any(line.startswith("RELOADING") for line in machine.heard)
+    machine.stop()
