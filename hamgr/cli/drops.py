@@ -9,7 +9,7 @@ from hamgr.core.types import NodeName
 
 LATELY = "dropped_last_minute"
 _WRONG: Mapping[str, str] = {
-    "key": "signed with a key that is not in the key file which {here} read when it started",
+    "key": "signed with a key that {here} does not have",
     "cluster": "meant for a cluster of another name",
     "format": "in a format that version {version} does not understand",
     "malformed": "authentic, but no heartbeats that version {version} understands",

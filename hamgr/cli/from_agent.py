@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
+from hamgr.cli.keyring import key_problems
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
@@ -56,7 +57,8 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
             name=spec.name, state=snapshot.lease, alive=True, voter=spec.voter,
             witness=spec.witness, standby=standby, leads=leads, incarnation=snapshot.incarnation,
             round=snapshot.round, accused_by=_accusers_of_us(snapshot),
-            version=status.process.version, note=_joined(["this node", *_marks(spec, standby)]))
+            version=status.process.version, keys=status.keys.get(spec.name, ()),
+            note=_joined(["this node", *_marks(spec, standby)]))
     peer = next((peer for peer in snapshot.peers if peer.node == spec.name), None)
     seat = snapshot.seats.get(spec.name)
     peer = peer or PeerView(node=spec.name)
@@ -68,7 +70,7 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
         heard_ms=None if peer.heard_ago is None else round(peer.heard_ago / MILLISECOND, 1),
         incarnation=peer.incarnation or (seat.incarnation if seat else 0),
         round=peer.round or (seat.round if seat else 0), accused_by=peer.accused_by,
-        version=peer.version,
+        version=peer.version, keys=status.keys.get(spec.name, ()),
         note=_joined([*_marks(spec, standby), *(["not heard from here"] if unheard else
                                                 _peer_marks(status, peer, alive))]))
 
@@ -239,6 +241,7 @@ def _problems(
         yield degraded("no node leads: nothing can be planned until one does")
     yield from _differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
+    yield from key_problems(status)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
 

@@ -3,7 +3,7 @@
 from hamgr.cli.layout import fold, table
 from hamgr.cli.survey import GroupRow, LastWord, NodeRow, Survey, VipRow
 
-NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "ACTIVE FOR", "NOTE")
+NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "KEY", "ACTIVE FOR", "NOTE")
 GROUP_HEAD = ("GROUP", "PLAN", "ACTIVE", "HEIR", "EPOCH", "ADDRESS", "KERNEL", "WIRE", "GUARDED BY")
 
 
@@ -69,7 +69,7 @@ def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:
     heard = None if node.heard_ms is None else node.heard_ms / 1000
     note = ", ".join(part for part in ("leads" if node.leads else "", node.note) if part)
     return (node.name, node.state, span(heard), str(node.round or "-"),
-            ", ".join(active) or "-", note)
+            " +".join(node.keys) or "-", ", ".join(active) or "-", note)
 
 
 def _group(survey: Survey, group: GroupRow) -> list[tuple[str, ...]]:

@@ -84,6 +84,8 @@ class NodeRow(Struct, frozen=True, kw_only=True):
     round: int = 0
     accused_by: tuple[NodeName, ...] = ()
     version: str = ""
+    keys: tuple[str, ...] = ()
+    """Fingerprints of the keys by its last heartbeat, the one that signs first; empty: unknown."""
     note: str = ""
 
 

@@ -17,6 +17,7 @@ SPEC = ClusterSpec(
     nodes=(NodeSpec(name="n1"), NodeSpec(name="n2"), NodeSpec(name="n3", witness=True)),
     groups=(GroupSpec(name="crm", nodes=("n1", "n2")),))
 RINGS: dict[str, tuple[str, ...]] = {f"n{n}": (f"10.0.0.{n}", f"10.1.0.{n}") for n in (1, 2, 3)}
+KEY = "5f0c1a2b"
 VIPS = (
     KernelAddress(group="crm", address="10.0.0.100/24", interface="eth0", present=False),
     KernelAddress(group="crm", address="2001:db8::100/64", interface="eth0", present=False),
@@ -65,7 +66,8 @@ def status(view: Snapshot | None = None, **changes: Any) -> AgentStatus:
         process=Process(pid=812, version="0.1.0", started_ago_s=86400.0, phase="running",
                         realtime="SCHED_RR 40", memory_locked=True, worst_lateness_ms=6.3,
                         switch_alive=True, config_digest="0123456789abcdef"),
-        node="n2", spec=SPEC, rings=RINGS, snapshot=view or snapshot(), addresses=VIPS)
+        node="n2", spec=SPEC, rings=RINGS, snapshot=view or snapshot(), addresses=VIPS,
+        keys={node.name: (KEY,) for node in SPEC.nodes})
     return replace(answer, **changes)
 
 

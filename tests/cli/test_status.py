@@ -35,10 +35,10 @@ cluster crm   leader n1 (term 3)   zookeeper connected   heartbeats 3/3 voters  
 survives now: 1 more node
 asked: the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)
 
-NODE  STATE   HEARD  ROUND  ACTIVE FOR  NOTE
-n1    member  31 ms  1      crm         leads
-n2    member  -      1      -           this node
-n3    member  31 ms  1      -           witness
+NODE  STATE   HEARD  ROUND  KEY       ACTIVE FOR  NOTE
+n1    member  31 ms  1      5f0c1a2b  crm         leads
+n2    member  -      1      5f0c1a2b  -           this node
+n3    member  31 ms  1      5f0c1a2b  -           witness
 
 GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS           KERNEL     WIRE  GUARDED BY
 crm    n1    n1      n2    7      10.0.0.100/24     not on n2  n1    switch
@@ -53,10 +53,10 @@ cluster crm   leader n2 (term 4)   zookeeper connected   heartbeats 2/3 voters  
 survives now: 0 more nodes
 asked: the agent on n2 (process 812, SCHED_RR 40, memory locked, at worst 6 ms late)
 
-NODE  STATE   HEARD   ROUND  ACTIVE FOR  NOTE
-n1    down    42.0 s  1      -           accused by n2, n3
-n2    member  -       1      crm         leads, this node
-n3    member  31 ms   1      -           witness
+NODE  STATE   HEARD   ROUND  KEY       ACTIVE FOR  NOTE
+n1    down    42.0 s  1      5f0c1a2b  -           accused by n2, n3
+n2    member  -       1      5f0c1a2b  crm         leads, this node
+n3    member  31 ms   1      5f0c1a2b  -           witness
 
 GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS           KERNEL  WIRE      GUARDED BY
 crm    n2    n2      -     8      10.0.0.100/24     on n2   no rival  deadline, switch, lifetime
@@ -72,10 +72,10 @@ FROM_ZOOKEEPER = """\
 cluster crm   leader n1 (term 3)   zookeeper connected
 asked: ZooKeeper, since no agent runs here
 
-NODE  STATE       HEARD  ROUND  ACTIVE FOR  NOTE
-n1    member      -      1      crm         leads, has a session
-n2    silent      -      1      -           no session
-n3    never seen  -      -      -           witness, no session
+NODE  STATE       HEARD  ROUND  KEY  ACTIVE FOR  NOTE
+n1    member      -      1      -    crm         leads, has a session
+n2    silent      -      1      -    -           no session
+n3    never seen  -      -      -    -           witness, no session
 
 GROUP  PLAN  ACTIVE  HEIR  EPOCH  ADDRESS        KERNEL  WIRE  GUARDED BY
 crm    n1    n1      n2    7      10.0.0.100/24  ?       -     -
@@ -134,13 +134,14 @@ def test_the_json_keeps_its_schema() -> None:
         "nodes": ({
             "name": "n1", "state": "member", "alive": True, "voter": True, "witness": False,
             "standby": False, "leads": True, "heard_ms": 31.0, "incarnation": 4, "round": 1,
-            "accused_by": (), "version": "0.1.0", "note": ""}, {
+            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": ""}, {
             "name": "n2", "state": "member", "alive": True, "voter": True, "witness": False,
             "standby": False, "leads": False, "heard_ms": None, "incarnation": 2, "round": 1,
-            "accused_by": (), "version": "0.1.0", "note": "this node"}, {
+            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",),
+            "note": "this node"}, {
             "name": "n3", "state": "member", "alive": True, "voter": True, "witness": True,
             "standby": False, "leads": False, "heard_ms": 31.0, "incarnation": 4, "round": 1,
-            "accused_by": (), "version": "0.1.0", "note": "witness"}),
+            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": "witness"}),
         "groups": ({
             "name": "crm", "holder": "n1", "heir": "n2", "epoch": 7, "active": ("n1",),
             "moving": (), "phase": "inactive", "active_for_s": None, "maintenance": "off",

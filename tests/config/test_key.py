@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.config.key import KeyFileError, new_key, read_keys
+from hamgr.config.key import (
+    KeyFileError,
+    add_key,
+    drop_other_key,
+    new_key,
+    read_keys,
+    use_other_key,
+)
 
 ONE, TWO = "ab" * 32, "cd" * 64
 
@@ -85,3 +92,53 @@ def test_what_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
         read_keys(tmp_path)
     with pytest.raises(KeyFileError, match="not a regular file"):
         read_keys("/dev/null")
+
+
+def test_the_steps_of_a_rotation(tmp_path: Path) -> None:
+    file = key_file(tmp_path, f"# since spring\n{ONE}\n")
+    for step, keys, text in (
+            (lambda: add_key(file, bytes.fromhex(TWO)), (ONE, TWO),
+             f"# since spring\n{ONE}\n{TWO}\n"),
+            (lambda: use_other_key(file), (TWO, ONE), f"{TWO}\n# since spring\n{ONE}\n"),
+            (lambda: drop_other_key(file), (TWO,), f"{TWO}\n")):
+        step()
+        assert read_keys(file) == tuple(map(bytes.fromhex, keys))
+        assert file.read_text() == text
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert os.listdir(tmp_path) == ["cluster.key"], "nothing else is left"
+
+
+@pytest.mark.parametrize(("text", "key", "words"), [
+    (f"{ONE}\n{TWO}\n", "ef" * 32, "3 keys"), (ONE, ONE, "both keys are the same"),
+    (ONE, "ab" * 31, "a key of 31 bytes"), ("nonsense", TWO, "not made of hex digits")])
+def test_a_step_that_would_spoil_the_file_leaves_it_as_it_was(
+        tmp_path: Path, text: str, key: str, words: str) -> None:
+    file = key_file(tmp_path, text)
+    with pytest.raises(KeyFileError, match=words):
+        add_key(file, bytes.fromhex(key))
+    assert file.read_text() == text
+    assert os.listdir(tmp_path) == ["cluster.key"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old file is there until a new one, complete and on disk, takes its place."""
+    file = key_file(tmp_path, f"{ONE}\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="cannot be written: No space left on device"):
+        add_key(file, bytes.fromhex(TWO))
+    assert file.read_text() == f"{ONE}\n"
+    assert os.listdir(tmp_path) == ["cluster.key"]
+
+
+def test_a_link_to_the_key_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    file = key_file(tmp_path / "real", f"{ONE}\n")
+    link = tmp_path / "cluster.key"
+    link.symlink_to(file)
+    add_key(link, bytes.fromhex(TWO))
+    assert link.is_symlink() and len(read_keys(file)) == 2
