@@ -185,6 +185,7 @@ class _Parts:
         return {
             "heartbeats": dict(self._transport.counters()),
             "dropped_last_minute": dict(self._transport.dropped_lately()),
+            "rings_last_minute": dict(self._transport.rings_lately()),
             "switch": {"deaths": switch.deaths, "acts": switch.acts},
             "garbage": {"longest_us": self._garbage.longest // 1000},
         }

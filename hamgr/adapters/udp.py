@@ -36,6 +36,9 @@ TRAFFIC_CLASS = 0xC0
 PRIORITY = 6
 """The highest SO_PRIORITY that needs no privilege (socket(7)): ahead of bulk in the own queue."""
 LATELY_S = 60
+OUTAGE = 50
+"""Heartbeats in a row that are missing on a ring: no loss on a ring that works, but one that did
+not, and works again. At 20 % loss as many are never missing in a row by chance."""
 
 
 class UdpTransport:
@@ -59,6 +62,7 @@ class UdpTransport:
         self._sockets: list[socket.socket | None] = [None] * len(own)
         self._counters: Counter[str] = Counter()
         self._lately = _Lately()
+        self._rings = _Lately()
         self._newest: dict[tuple[NodeName, int], tuple[int, int, int]] = {}
         """Incarnation, sequence and part of the newest datagram of each peer on each ring."""
         self._keys: dict[NodeName, bytes] = {}
@@ -110,6 +114,8 @@ class UdpTransport:
     def counters(self) -> Mapping[str, int]:
         """Return what was sent, unsent by peer, ring and error, received, and dropped by reason.
 
+        Lost, by peer and ring, are the numbers that were passed over on that ring: each sender
+        counts its heartbeats to each receiver. What comes late counts as lost, and as repeated.
         Repeated are those that came again, or late, on the ring on which they came before: what was
         duplicated on the way, and replays. They are received, and left to the engine (rule 3).
         """
@@ -118,6 +124,11 @@ class UdpTransport:
     def dropped_lately(self) -> Mapping[str, int]:
         """Return what was dropped or repeated in the last minute: `<reason>.<peer>`, `source`."""
         return self._lately.sum()
+
+    def rings_lately(self) -> Mapping[str, int]:
+        """Return how many heartbeats came, and were lost on the way, on each ring in the last
+        minute: `heard.<peer>.<ring>`, `lost.<peer>.<ring>`. The silence of a ring is no loss."""
+        return self._rings.sum()
 
     async def close(self) -> None:
         """Close the sockets."""
@@ -180,14 +191,30 @@ class UdpTransport:
             self._lately.count(f"{heartbeat.value}.{peer}")
             return
         self._counters["received"] += 1
+        if heartbeat.sender == peer:
+            self._number(heartbeat, ring, datagram[KEYS])
+        self._post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
+
+
+    def _number(self, heartbeat: Heartbeat, ring: int, keys: bytes) -> None:
+        """Look at the number of a heartbeat: what does it repeat, and what was lost before it?"""
+        peer = heartbeat.sender
         number = (heartbeat.incarnation, heartbeat.sequence, heartbeat.part)
-        if heartbeat.sender == peer and number <= self._newest.get((peer, ring), (0, 0, 0)):
+        newest = self._newest.get((peer, ring), (0, 0, 0))
+        if number <= newest:
             self._counters["repeated"] += 1
             self._lately.count(f"repeated.{peer}")
-        elif heartbeat.sender == peer:
-            self._newest[peer, ring] = number
-            self._keys[peer] = datagram[KEYS]
-        self._post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
+            return
+        self._newest[peer, ring] = number
+        self._keys[peer] = keys
+        if number[:2] == newest[:2]:
+            return  # another part of it
+        self._rings.count(f"heard.{peer}.{ring}")
+        lost = heartbeat.sequence - newest[1] - 1
+        if heartbeat.incarnation == newest[0] and lost:
+            self._counters[f"lost.{peer}.{ring}"] += lost
+            if lost < OUTAGE:
+                self._rings.count(f"lost.{peer}.{ring}", lost)
 
 
 class _Lately:
@@ -196,11 +223,11 @@ class _Lately:
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, Counter[str]]] = deque(maxlen=LATELY_S)
 
-    def count(self, what: str) -> None:
+    def count(self, what: str, how_many: int = 1) -> None:
         second = time.monotonic_ns() // SECOND
         if not self._seconds or self._seconds[-1][0] != second:
             self._seconds.append((second, Counter()))
-        self._seconds[-1][1][what] += 1
+        self._seconds[-1][1][what] += how_many
 
     def sum(self) -> dict[str, int]:
         since = time.monotonic_ns() // SECOND - LATELY_S

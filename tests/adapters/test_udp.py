@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from hamgr.adapters.udp import DRAINED_MAX, UdpTransport
+from hamgr.adapters.udp import DRAINED_MAX, OUTAGE, UdpTransport
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import SECOND
@@ -149,6 +149,42 @@ def test_a_replay_is_counted_and_the_copy_over_another_ring_is_none() -> None:
     asyncio.run(story())
 
 
+def test_what_is_lost_on_a_ring_is_counted_by_the_gaps_in_its_numbers() -> None:
+    """Each sender counts its heartbeats to each receiver, so a number that is missing was lost."""
+    async def story() -> None:
+        async with pair(rings=2) as both:
+            async def says(sequence: int, ring: int, **changes: object) -> None:
+                said = replace(heartbeat("n1", sequence), **changes)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.bind((both.addresses["n1"][ring], 0))
+                    sock.sendto(WIRE.encode(said, "n2"), (both.addresses["n2"][ring], both.port))
+                await both.inbox["n2"].next()
+
+            def lost() -> dict[str, int]:
+                counted = both.node["n2"].counters()
+                return {name: count for name, count in counted.items() if name.startswith("lost")}
+
+            for sequence in (7, 8, 9):  # what came before the first one was heard is not known
+                await says(sequence, 0)
+            assert lost() == {}
+            await says(12, 0)
+            await says(12, 0, part=1, parts=2)
+            await says(14, 0)
+            await says(11, 0)  # late
+            for sequence in (7, 14):
+                await says(sequence, 1)
+            assert lost() == {"lost.n1.0": 3, "lost.n1.1": 6}
+            await says(1, 0, incarnation=2)
+            await says(3, 0, incarnation=2)
+            assert lost() == {"lost.n1.0": 4, "lost.n1.1": 6}
+            await says(14 + OUTAGE + 1, 1)
+            assert lost()["lost.n1.1"] == 6 + OUTAGE
+            assert both.node["n2"].rings_lately() == {
+                "heard.n1.0": 7, "lost.n1.0": 4, "heard.n1.1": 3, "lost.n1.1": 6}
+            assert both.node["n2"].counters()["repeated"] == 1
+    asyncio.run(story())
+
+
 def test_keys_are_exchanged_on_the_fly_and_told_of_every_node() -> None:
     old, new = bytes(32), bytes(range(32))
     one, other = fingerprint(old), fingerprint(new)
@@ -165,11 +201,12 @@ def test_keys_are_exchanged_on_the_fly_and_told_of_every_node() -> None:
                 assert both.node["n2"].keys() == {"n1": told, "n2": told}
             assert both.node["n1"].keys() == {"n1": (other,)}, "n2 was never heard"
             both.node["n1"].use(Wire("crm", [old]))
-            both.node["n1"].send("n2", heartbeat("n1", 99))
+            both.node["n1"].send("n2", heartbeat("n1", 10))
             both.node["n1"].use(Wire("crm", [new]))
-            both.node["n1"].send("n2", heartbeat("n1", 100))
+            both.node["n1"].send("n2", heartbeat("n1", 11))
             await both.inbox["n2"].next()
-            assert both.node["n2"].counters() == {"received": 9, "dropped.key": 1}
+            assert both.node["n2"].counters() == {
+                "received": 9, "dropped.key": 1, "lost.n1.0": 1}
             assert both.node["n2"].keys()["n1"] == (other,), "what is dropped tells nothing"
     asyncio.run(story())
 
