@@ -54,6 +54,7 @@ class Process(Struct, frozen=True, kw_only=True):
     config: str = ""
     """Path of the configuration file."""
     config_digest: str = ""
+    state_dir: str = ""
 
 
 class AgentStatus(Struct, frozen=True, kw_only=True):

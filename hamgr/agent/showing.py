@@ -29,7 +29,7 @@ def process(
         worst_lateness_ms=round(worst_lateness / MILLISECOND, 3),
         collections=outside.collections(), watchdog_s=outside.watchdog / SECOND,
         network_namespace=Path("/proc/self/ns/net").stat().st_ino,
-        config=about.config, config_digest=about.config_digest)
+        config=about.config, config_digest=about.config_digest, state_dir=str(about.state_dir))
 
 
 def layers(
