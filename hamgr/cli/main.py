@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Entry] = {
     "resume": Entry("hamgr.cli.operate:resume", "Let a node run groups again."),
     "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
+    "doctor": Entry("hamgr.cli.doctor:doctor", "Look for what is wrong, or will be."),
     "config": Entry("hamgr.cli.config:config", "Check and show the configuration."),
     "key": Entry("hamgr.cli.key:key", "Replace the cluster key, step by step."),
     "lab": Entry("hamgr.cli.lab:lab", "Run a cluster in network namespaces on this machine."),

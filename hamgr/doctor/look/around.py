@@ -1,0 +1,85 @@
+"""Gathers all facts: each on its own, so that one that cannot be had costs no other."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from hamgr.agent.facts import AgentStatus
+from hamgr.config.document import Reading, read
+from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
+from hamgr.config.key import KeyFileError, read_keys
+from hamgr.doctor.facts import (
+    ConfigFile,
+    Facts,
+    Here,
+    KeyFile,
+    Missing,
+    WallClocks,
+)
+from hamgr.doctor.look import clocks, machine, network, zookeeper
+from hamgr.wire import fingerprint
+
+STATE_DIR = "/var/lib/hamgr"
+T = TypeVar("T")
+
+
+def around(config: Path, agent: AgentStatus | Missing) -> Facts:
+    """Return everything that can be known here, with the agent's answer or why there is none."""
+    reading = read(config)
+    here = _here(config, reading, agent)
+    file = ConfigFile(path=str(config),
+                      faults=tuple(fault.located("").lstrip(": ") for fault in reading.faults),
+                      warnings=tuple(one.located("").lstrip(": ") for one in reading.warnings))
+    state_dir = STATE_DIR if isinstance(agent, Missing) else agent.process.state_dir
+    return Facts(
+        config=file, here=here, agent=agent,
+        key=_with(here, lambda there: _key(there.document.cluster.key_file)),
+        network=_with(here, network.network),
+        ensemble=_with(here, lambda there: zookeeper.ensemble(there.document.cluster.zookeeper)),
+        clock=_had(machine.clock), wall_clocks=_with(here, _wall_clocks, matters=False),
+        managers=_had(machine.managers), units=_had(machine.units, matters=False),
+        home=agent if isinstance(agent, Missing) else
+        _had(lambda: machine.home(agent.process.pid), matters=False),
+        disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
+
+
+def _here(config: Path, reading: Reading, agent: AgentStatus | Missing) -> Here | Missing:
+    document = reading.document
+    if document is None:
+        return Missing(f"{config} cannot be used")
+    if not isinstance(agent, Missing):
+        if agent.node not in document.node:
+            return Missing(f"{config} has no node {agent.node}, which the agent here is")
+        return Here(node=agent.node, document=document)
+    try:
+        return Here(document=document,
+                    node=find_self(document, None, host_names(), addresses_here(document)))
+    except IdentityError as error:
+        return Missing(str(error))
+
+
+def _key(path: str) -> KeyFile:
+    try:
+        return KeyFile(path=path, keys=tuple(map(fingerprint, read_keys(path))))
+    except KeyFileError as error:
+        return KeyFile(path=path, fault=str(error).removeprefix(f"{path}: "))
+
+
+def _wall_clocks(here: Here) -> WallClocks:
+    return WallClocks(ahead=clocks.ahead({
+        name: str(node.addresses[0]) for name, node in here.document.node.items()
+        if name != here.node}))
+
+
+def _with(here: Here | Missing, look: Callable[[Here], T], *, matters: bool = True) -> T | Missing:
+    """Look with the document, if there is one."""
+    if isinstance(here, Missing):
+        return here
+    return _had(lambda: look(here), matters=matters)
+
+
+def _had(look: Callable[[], T], *, matters: bool = True) -> T | Missing:
+    try:
+        return look()
+    except OSError as error:
+        return Missing(error.strerror or str(error), matters=matters)
