@@ -9,11 +9,12 @@ import pytest
 from msgspec import Struct, structs
 
 from hamgr.adapters.services.hook import Hooks
-from hamgr.cli import survey
+from hamgr.cli import doctor, survey
 from hamgr.cli.main import main
 from hamgr.config import schema
 from hamgr.core.effects import RunService
 from hamgr.core.types import SECOND
+from hamgr.doctor.registry import CHECKS, name_of
 from hamgr.lab import secured
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,19 @@ def test_the_exit_statuses_of_status_are_those_of_the_table() -> None:
     about = COMMANDS_PAGE.partition("## Status")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (\d) \| (\w+) \|", about, re.MULTILINE)
     assert {verdict: int(code) for code, verdict in rows} == survey.EXIT
+
+
+def test_every_check_of_the_doctor_is_explained_and_no_other() -> None:
+    about = COMMANDS_PAGE.partition("## Doctor")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z ]+) \|", about.partition("| check |")[2], re.MULTILINE)
+    assert rows == [name_of(check) for check in CHECKS]
+
+
+def test_the_exit_statuses_of_doctor_are_those_of_the_table() -> None:
+    about = COMMANDS_PAGE.partition("## Doctor")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d) \| ([a-z, ]+) \|", about, re.MULTILINE)
+    assert {verdict: int(code) for code, verdicts in rows
+            for verdict in verdicts.split(", ")} == doctor.EXIT
 
 
 def test_every_field_of_the_json_of_status_is_explained_and_no_other() -> None:
