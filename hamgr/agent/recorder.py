@@ -6,11 +6,13 @@ nothing that was written, a machine that lost its power loses some seconds.
 
 Format. Two segment files, `recorder.0` and `recorder.1`, are filled in turn; the older is emptied
 when the newer is full. A segment is a sequence of blocks: the bytes `HGR1`, the length of the
-rest (4 bytes, big-endian), and a zlib-compressed MessagePack array: first [instant, wall time]
-of the block's writing, so that people get times of day, then [instant, event name, event fields,
-[[effect name, effect fields], …]] for each event. Instants are nanoseconds on CLOCK_MONOTONIC.
+rest (4 bytes, big-endian), and a zlib-compressed MessagePack array: first [instant, wall time,
+number] of the block, then [instant, event name, event fields, [[effect name, effect fields], …]]
+for each event. Instants are nanoseconds on CLOCK_MONOTONIC; the wall time gives people times of
+day; the number, which goes on in the next life, tells the order, since wall clocks are set back.
 """
 
+import logging
 import struct
 import time
 import zlib
@@ -25,16 +27,21 @@ from msgspec import Struct
 
 from hamgr.core.effects import Effect
 from hamgr.core.events import Event
-from hamgr.core.types import Instant
+from hamgr.core.types import SECOND, Duration, Instant
 
 SEGMENT_BYTES = 8 << 20
 BUFFER_BYTES_MAX = 1 << 20
 """What may wait for a disk that does not take it; beyond, entries are lost and counted."""
 TAIL_ENTRIES = 500
+STEP: Duration = SECOND
+"""By how much the wall clock must be set for a word on it; slewing takes far longer for that."""
 MAGIC = b"HGR1"
 _HEADER = struct.Struct(">4sI")
 _ARRAY_32 = struct.Struct(">BI")
 """The head of a MessagePack array, so that entries encoded one by one make one value."""
+
+
+logger = logging.getLogger("hamgr.recorder")
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -60,18 +67,21 @@ class Recorder:
         self._tail: deque[tuple[Instant, Event, list[Effect]]] = deque(maxlen=TAIL_ENTRIES)
         self._segment = 0
         self._size = 0
+        self._number = 1
+        self._offset: Duration | None = None
+        """Of the wall clock to CLOCK_MONOTONIC, when the last block was taken."""
         self.lost = 0
         """Entries that found the buffer full."""
 
     def open(self) -> None:
         """Find the place to go on at. Blocking; raises OSError if the directory is not usable."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        times = [path.stat().st_mtime_ns if path.exists() else 0 for path in self._paths()]
-        self._segment = int(times[1] > times[0])
+        ages = [_age(path) for path in self._paths()]
+        self._segment = int(ages[1] > ages[0])
         path = self._paths()[self._segment]
         if path.exists():
-            data = path.read_bytes()
-            self._size = max((end for _, end in _blocks(data)), default=0)
+            for body, end in _blocks(path.read_bytes()):
+                self._size, self._number = end, _number(body) + 1
             with path.open("r+b") as file:
                 file.truncate(self._size)
 
@@ -89,8 +99,11 @@ class Recorder:
         """Return what has been recorded since the last time, for `write`."""
         if not self._buffer:
             return b""
+        wall = time.time_ns()
+        self._compare_clocks(wall - now)
         array = _ARRAY_32.pack(0xDD, self._count + 1)
-        taken = array + self._encoder.encode((now, time.time_ns())) + self._buffer
+        taken = array + self._encoder.encode((now, wall, self._number)) + self._buffer
+        self._number += 1
         self._buffer.clear()
         self._count = 0
         return taken
@@ -117,6 +130,14 @@ class Recorder:
                              for effect in effects]}
                 for now, event, effects in newest]
 
+    def _compare_clocks(self, offset: Duration) -> None:
+        """Say it when the wall clock was set: what rests on it, and what does not."""
+        before, self._offset = self._offset, offset
+        if before is not None and abs(offset - before) > STEP:
+            way = "back" if offset < before else "forward"
+            logger.warning("the wall clock was set %s by %.1f s: no lease rests on it; times of "
+                           "day in logs and history jump", way, abs(offset - before) / SECOND)
+
     def _paths(self) -> tuple[Path, Path]:
         return segments(self._directory)
 
@@ -135,7 +156,7 @@ def read(
     just now, or was killed while it did. Raises OSError if a file cannot be read.
     """
     existing = [path for path in segments(directory) if path.exists()]
-    for path in sorted(existing, key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(existing, key=_age):
         data = path.read_bytes()
         end = 0
         for body, end in _blocks(data):  # noqa: B007 - where the last one ended is used below
@@ -158,6 +179,26 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, int]]:
             return
         start += length
         yield body, start
+
+
+def _age(path: Path) -> tuple[int, int]:
+    """Return what is greater for the newer segment: the number of its first block.
+
+    Where a former version has given none, its time of change has to do.
+    """
+    try:
+        with path.open("rb") as file:
+            magic, length = _HEADER.unpack(file.read(_HEADER.size))
+            body = next((body for body, _ in _blocks(_HEADER.pack(magic, length)
+                                                     + file.read(length))), b"")
+        return _number(body) if body else 0, path.stat().st_mtime_ns
+    except (FileNotFoundError, struct.error):
+        return 0, 0
+
+
+def _number(body: bytes) -> int:
+    clock = msgspec.msgpack.decode(body)[0]
+    return int(clock[2]) if len(clock) > 2 else 0
 
 
 def _entries(body: bytes) -> Iterator[Entry]:

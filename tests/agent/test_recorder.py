@@ -1,7 +1,9 @@
 """The flight recorder: what goes in comes out, in bounds, whatever is cut off."""
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hamgr.agent import recorder as module
@@ -9,6 +11,7 @@ from hamgr.agent.recorder import Recorder, read, segments
 from hamgr.core.effects import Report, SetDeadline
 from hamgr.core.events import LoopWasLate, StopAsked
 from hamgr.core.reasons import Reason
+from hamgr.core.types import SECOND
 
 
 def opened(directory: Path, segment_bytes: int = module.SEGMENT_BYTES) -> Recorder:
@@ -55,6 +58,55 @@ def test_the_ring_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     kept = instants(tmp_path)
     assert kept == list(range(kept[0], 500))
     assert len(kept) > 20
+
+
+def test_the_order_does_not_rest_on_the_wall_clock(tmp_path: Path) -> None:
+    """The clock is set back by an hour: the newer segment looks older, and stays the newer one."""
+    recorder = opened(tmp_path, segment_bytes=2_000)
+    for at in range(60):
+        keep(recorder, at)
+    newer = segments(tmp_path)[recorder._segment]
+    facts = newer.stat()
+    os.utime(newer, ns=(facts.st_atime_ns, facts.st_mtime_ns - 3600 * SECOND))
+    before = instants(tmp_path)
+    assert before == sorted(before)
+    again = opened(tmp_path, segment_bytes=2_000)
+    keep(again, 60)
+    assert segments(tmp_path)[again._segment] == newer
+    assert instants(tmp_path) == [*before, 60]
+
+
+def test_segments_without_numbers_are_read_by_their_times(tmp_path: Path) -> None:
+    """As a former version wrote them."""
+    for path, at in zip(segments(tmp_path), (5, 3), strict=True):
+        recorder = opened(tmp_path / path.name)
+        recorder.record(at, LoopWasLate(lateness=at), [])
+        entry = msgspec.msgpack.encode([at, "LoopWasLate", {"lateness": at}, []])
+        recorder.write(b"\x92" + msgspec.msgpack.encode([at, 7]) + entry)
+        (tmp_path / path.name / "recorder.0").rename(tmp_path / f"{path.name}.old")
+        (tmp_path / path.name).rmdir()
+        (tmp_path / f"{path.name}.old").rename(path)
+    os.utime(segments(tmp_path)[0], ns=(2, 2))
+    os.utime(segments(tmp_path)[1], ns=(1, 1))
+    assert instants(tmp_path) == [3, 5]
+    keep(opened(tmp_path), 7)
+    assert instants(tmp_path) == [3, 5, 7]
+
+
+def test_a_wall_clock_that_is_set_is_told_in_words(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    set_by = [0]
+    recorder = opened(tmp_path)
+    for second, (step, words) in enumerate((
+            (0, ""), (0, ""), (-3600, "set back by 3600.0 s: no lease rests on it"), (0, ""),
+            (7200, "set forward by 7200.0 s"), (0, ""))):
+        now = second * SECOND
+        set_by[0] += step * SECOND
+        monkeypatch.setattr(module.time, "time_ns", lambda now=now: now + set_by[0])
+        caplog.clear()
+        keep(recorder, now)
+        said = " ".join(record.message for record in caplog.records)
+        assert (words in said) if words else said == ""
 
 
 def test_a_block_that_was_cut_short_is_left_out_and_told(tmp_path: Path) -> None:
