@@ -1,7 +1,9 @@
 """The records as they lie in ZooKeeper: JSON, whose unknown fields are kept.
 
 So that nodes of several versions can run together: what a newer one wrote is not lost when an older
-one writes the record again.
+one writes the record again. A newer version that means something else by a field that an older one
+knows gives the record a higher format number, and then the older one refuses it: it believes what
+it read before, and can write nothing over it, since writes rest on the version that was read.
 """
 
 from typing import Any
@@ -11,6 +13,7 @@ from msgspec import Struct
 
 from hamgr.core.records import (
     CONFIG,
+    FORMAT,
     HISTORY,
     LEADER,
     PLAN,
@@ -32,6 +35,10 @@ _FIXED: dict[str, type[Record]] = {ROOT: Root, LEADER: Leader, PLAN: Plan, CONFI
 _LISTED: dict[str, type[Record]] = {SEATS: Seat, REQUESTS: Request, HISTORY: History}
 
 
+class NewerFormatError(msgspec.ValidationError):
+    """A record was written by a version of hamgr that this one does not understand."""
+
+
 def record_type(path: str) -> type[Record] | None:
     """Return the type of the record that lives at a path, or None for other nodes of the tree."""
     if path in _FIXED:
@@ -48,13 +55,17 @@ def encode(record: Record) -> bytes:
 def decode(path: str, data: bytes) -> Record:
     """Return the record that a path holds.
 
-    Raises msgspec.ValidationError or msgspec.DecodeError when the data is not such a record, and
-    LookupError when no record lives at that path.
+    Raises msgspec.ValidationError or msgspec.DecodeError when the data is not such a record
+    (NewerFormatError with the remedy), and LookupError when no record lives at that path.
     """
     kind = record_type(path)
     if kind is None:
         raise LookupError(f"no record lives at {path!r}")
     raw = msgspec.json.decode(data, type=dict[str, Any])
+    form = raw.get("format", FORMAT)
+    if isinstance(form, int) and form > FORMAT:
+        raise NewerFormatError(f"a newer version of hamgr wrote it, in format {form}, and this one "
+                               f"understands formats up to {FORMAT}: upgrade hamgr on this node")
     if kind is Plan and isinstance(raw.get("groups"), dict):
         raw["groups"] = {name: _split_extra(GroupPlan, group)
                          for name, group in raw["groups"].items() if isinstance(group, dict)}

@@ -46,6 +46,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     sessions: dict[str, tuple[str, ...]]
     """Nodes whose agents have a session, so were alive a few seconds ago; with the MACs that each
     answers with for VIPs."""
+    unreadable: tuple[str, ...] = ()
+    """Records that are there and cannot be read, each with the reason."""
 
 
 def records(document: Document) -> Records:
@@ -97,10 +99,12 @@ def _visit(document: Document, look: Callable[[Tree], Awaitable[T]]) -> T:
 
 
 async def _records(tree: Tree) -> Records:
-    root, leader, plan = [await _read(tree, path) for path in (ROOT, LEADER, PLAN)]
-    seats = {name: await _read(tree, f"{SEATS}/{name}") for name in await tree.names(SEATS)}
+    bad: list[str] = []
+    root, leader, plan = [await _read(tree, path, bad) for path in (ROOT, LEADER, PLAN)]
+    seats = {name: await _read(tree, f"{SEATS}/{name}", bad) for name in await tree.names(SEATS)}
     requests = [await _read(tree, f"{REQUESTS}/{name}") for name in await tree.names(REQUESTS)]
     return Records(
+        unreadable=tuple(bad),
         root=root if isinstance(root, Root) else None,
         leader=leader if isinstance(leader, Leader) else None,
         plan=plan if isinstance(plan, Plan) else None,
@@ -135,9 +139,11 @@ async def _ask(
     return None
 
 
-async def _read(tree: Tree, path: str) -> Record | None:
+async def _read(tree: Tree, path: str, unreadable: list[str] | None = None) -> Record | None:
     """Return a record; None if it is missing or of a version that writes it otherwise."""
     try:
         return (await tree.record(path)).record
-    except msgspec.MsgspecError:
+    except msgspec.MsgspecError as error:
+        if unreadable is not None:
+            unreadable.append(f"the record {path or 'root'!r} in ZooKeeper cannot be read: {error}")
         return None

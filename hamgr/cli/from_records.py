@@ -57,13 +57,15 @@ def survey(
     sessions: Sequence[NodeName],
     why: str,
     here: Here = NOWHERE,
+    unreadable: Sequence[str] = (),
 ) -> Survey:
     """Return what ZooKeeper says; why is why the agent was not asked."""
     nodes = tuple(_node(node, seats.get(node.name), plan, leader, node.name in sessions)
                   for node in spec.nodes)
     groups = tuple(_group(group.name, plan, vips.get(group.name, ()), nodes, here)
                    for group in spec.groups)
-    problems = (degraded(why), *_left_behind(groups, here), *_problems(nodes, groups, leader, here))
+    problems = (degraded(why), *map(failed, unreadable), *_left_behind(groups, here),
+                *_problems(nodes, groups, leader, here))
     return Survey(
         source="zookeeper", asked=f"ZooKeeper, since {why}", cluster=spec.name,
         cluster_id=root.cluster_id if root else "", node=here.node,

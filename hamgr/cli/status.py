@@ -143,4 +143,5 @@ def _without_agent(why: str, config: Path, *, deserted: bool) -> Survey:
     return from_records.survey(
         cluster_spec(document), vips, root=records.root, leader=records.leader, plan=records.plan,
         seats=records.seats, requests=records.requests, sessions=tuple(records.sessions), why=why,
+        unreadable=records.unreadable,
         here=here.told(direct.owners(records.sessions)))

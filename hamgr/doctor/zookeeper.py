@@ -11,6 +11,7 @@ from hamgr.agent.facts import AgentStatus
 from hamgr.core.types import MILLISECOND, SECOND
 from hamgr.doctor.facts import Ensemble, Here, Server
 from hamgr.doctor.finding import Finding, fault, note, ok, warning
+from hamgr.doctor.heartbeats import heard
 
 SLOW_MS = 100.0
 """A connection and one answer; a network and a server that are well take some milliseconds."""
@@ -131,7 +132,16 @@ def connected(agent: AgentStatus) -> Iterator[Finding]:
     """The agent itself reaches ZooKeeper, and believes what it reads there (rule 25)."""
     if agent.snapshot is None:
         return
-    if agent.snapshot.zookeeper:
+    known = agent.snapshot.plan.revision if agent.snapshot.plan else 0
+    newer = {peer.node: peer.revision for peer in agent.snapshot.peers
+             if peer.node in heard(agent) and peer.revision > known}
+    if agent.snapshot.zookeeper and newer:
+        yield fault(agent.node, f"the agent knows plan {known}, and "
+                    + ", ".join(f"{node} knows plan {number}" for node, number in newer.items()),
+                    "run this again: a new plan takes a moment to arrive; if it stays so, the "
+                    "journal says why the plan cannot be read here (a newer version of hamgr wrote "
+                    "it?)")
+    elif agent.snapshot.zookeeper:
         yield ok(agent.node, "the agent reads and believes it")
     elif agent.process.started_ago_s > agent.spec.timing.claim / SECOND:
         why = agent.snapshot.zookeeper_why or "it says no more"

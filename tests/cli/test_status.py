@@ -339,6 +339,8 @@ ANSWER = Answer(mac="m1")
 
 
 @pytest.mark.parametrize(("survey", "verdict", "text"), [
+    (from_zookeeper(plan=None, unreadable=("the record 'plan' in ZooKeeper cannot be read: no",)),
+     "failed", "the record 'plan' in ZooKeeper cannot be read: no"),
     (from_zookeeper(here=here(True)), "failed",
      "10.0.0.100/24 is on n2, where no agent answers: nothing guards it; it expires in 2 s unless "
      "something renews it"),

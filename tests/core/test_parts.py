@@ -180,6 +180,16 @@ def test_what_a_newer_version_wrote_is_kept() -> None:
     assert "extra" not in again
 
 
+def test_what_a_newer_version_means_otherwise_is_refused_with_the_remedy() -> None:
+    raw = msgspec.json.decode(coding.encode(PLANNED))
+    assert raw["format"] == records.FORMAT
+    for older in ({**raw, "format": 0}, {key: raw[key] for key in raw if key != "format"}):
+        assert coding.decode(PLAN, msgspec.json.encode(older)).revision == 7
+    newer = msgspec.json.encode({**raw, "format": records.FORMAT + 1})
+    with pytest.raises(msgspec.ValidationError, match="in format 2, .* upgrade hamgr on this node"):
+        coding.decode(PLAN, newer)
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"revision": "x"}', b'{"term": 1}'])
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):

@@ -183,6 +183,8 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
         "conf": {"minSessionTimeout": "4001"}}))}, NOTE, "a:1", "grants sessions of 4001 to 10000"),
     ("connected", {"agent": view(zookeeper=False, zookeeper_why="not connected")}, FAULT, "n2",
      "the agent is without ZooKeeper: not connected"),
+    ("connected", {"agent": view(peers=(peer("n1", revision=32), peer("n3")))}, FAULT, "n2",
+     "the agent knows plan 31, and n1 knows plan 32"),
     ("clock rate", {"clock": Clock(slew=-0.083, synchronised=True)}, FAULT, "clock",
      "made to run 8.30 % slow"),
     ("clock rate", {"clock": Clock(slew=0.02, synchronised=True)}, NOTE, "clock", "2.00 % fast"),
