@@ -30,7 +30,8 @@ from hamgr.agent.outside import About, Outside
 from hamgr.config.document import Reading, cluster_spec, digest, read
 from hamgr.config.faults import ConfigError, Fault
 from hamgr.config.kept import not_in_file, to_be_spared
-from hamgr.config.key import KeyFileError, read_keys
+from hamgr.config.key import read_keys
+from hamgr.config.private import KeyFileError
 from hamgr.config.schema import Document, Group
 from hamgr.core.events import Event
 from hamgr.core.types import SECOND, GroupName, NodeName

@@ -20,7 +20,8 @@ from hamgr.cli.operate import NOBODY_TO_ASK
 from hamgr.cli.status import CONFIG
 from hamgr.config.document import load
 from hamgr.config.faults import ConfigError
-from hamgr.config.key import KeyFileError, add_key, drop_other_key, read_keys, use_other_key
+from hamgr.config.key import add_key, drop_other_key, read_keys, use_other_key
+from hamgr.config.private import KeyFileError
 from hamgr.wire import fingerprint
 
 SCHEMA = 1

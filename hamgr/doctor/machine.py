@@ -121,7 +121,7 @@ def switch(agent: AgentStatus, home: AgentHome) -> Iterator[Finding]:
         yield fault("switch", "no dead-man's switch runs: an agent that is frozen or killed leaves "
                     "its VIPs here until their lifetime ends",
                     "the journal of hamgr and hamgr-deadman says why it does not start")
-    elif home.unit and me.switch_home != "own unit":
+    elif me.switch_ends_with_us:
         yield warning("switch", f"runs in the control group of {home.unit}, and is killed with it",
                       "enable hamgr-deadman.socket, then restart the agent (in maintenance, if "
                       "nothing may move)")

@@ -43,7 +43,7 @@ def agent(**changes: Any) -> AgentStatus:
     """An agent on n2 that hears everybody; changes to its answer."""
     status = cluster.status(counters={"rings_last_minute": {
         f"heard.{node}.{ring}": 600 for node in ("n1", "n3") for ring in (0, 1)}})
-    process = replace(status.process, switch_home="own unit", config="/etc/hamgr/hamgr.toml",
+    process = replace(status.process, config="/etc/hamgr/hamgr.toml",
                       state_dir="/var/lib/hamgr")
     return replace(status, process=process, **changes)
 

@@ -202,7 +202,7 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "agent", "no real-time priority: ordinary (Operation not permitted)"),
     ("real time", {"agent": process(memory_locked=False)}, WARNING, "agent", "not locked"),
     ("switch", {"agent": process(switch_alive=False)}, FAULT, "switch", "no dead-man's switch"),
-    ("switch", {"agent": process(switch_home="child")}, WARNING, "switch",
+    ("switch", {"agent": process(switch_ends_with_us=True)}, WARNING, "switch",
      "runs in the control group of hamgr.service"),
     ("units enabled", {"units": Units(enabled={"hamgr.service": "disabled"})}, WARNING,
      "hamgr.service", "is disabled"),
@@ -244,7 +244,7 @@ def test_every_check_has_a_good_and_a_bad_case_and_says_what_it_is_for(
 
 
 @pytest.mark.parametrize("changes", [
-    {"home": AgentHome(unit=""), "agent": process(switch_home="child")},
+    {"home": AgentHome(unit="")},
     {"managers": Managers(networkd={NET: "static", "eth7": ""}, networkmanager=("eth7",))},
     {"network": shared(arp_ignore=1, arp_announce=2)},
     {"network": shared(arp_filter=1, arp_announce=2)},

@@ -7,7 +7,8 @@ from typing import TypeVar
 from hamgr.agent.facts import AgentStatus
 from hamgr.config.document import Reading, read
 from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
-from hamgr.config.key import KeyFileError, read_keys
+from hamgr.config.key import read_keys
+from hamgr.config.private import KeyFileError
 from hamgr.doctor.facts import (
     ConfigFile,
     Facts,
