@@ -17,6 +17,17 @@ from hamgr.core.types import MILLISECOND, SECOND
 SESSION_MIN = 1 * SECOND
 """A ZooKeeper server raises a shorter session to two of its ticks anyway."""
 
+_WHY = {
+    "interval": ": below it the scheduling of an ordinary kernel alone would lose leases",
+    "lease": ", or one lost heartbeat stops everything; raise lease or lower interval",
+    "detection": ", because an heir acts when detection has passed and the old owner must have "
+                 "lost its lease by then, also with a clock that is slewed; raise detection or "
+                 "lower lease",
+    "claim": ", because it is renewed through ZooKeeper, which may need an election meanwhile; "
+             "raise claim",
+}
+"""Why each time must be what it must be, and what to do."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 
@@ -70,7 +81,8 @@ def _cluster(document: Document, findings: Findings) -> None:
 def _times(document: Document, findings: Findings) -> None:
     if not findings.spoiled(("heartbeat",)) and not findings.spoiled(("zookeeper", "claim")):
         for name, text in timing_faults(document.timing):
-            findings.fault(("zookeeper" if name == "claim" else "heartbeat", name), text)
+            findings.fault(("zookeeper" if name == "claim" else "heartbeat", name),
+                           text + _WHY[name])
         _detection(document.timing, findings)
     if not 1 <= document.heartbeat.port <= 65535:
         findings.fault(("heartbeat", "port"), f"{document.heartbeat.port} is not a port; write a "

@@ -8,8 +8,9 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from hamgr.config.values import Address, Command, Interface, Server, Span
-from hamgr.core.timing import Timing, times_for
+from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
+from hamgr.times import times_for
 
 LinkName = Annotated[str, "link"]
 """The name of a network interface."""

@@ -1,10 +1,7 @@
-"""What a heartbeat asks of its receiver, beside what it says: an answer, a report, a decision."""
+"""What a heartbeat asks of its receiver, beside what it says: an answer, a decision."""
 
-from hamgr.core.effects import Effect, Report
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.reasons import Reason
 from hamgr.core.records import Plan
-from hamgr.core.types import NodeName
 
 ON_A_CLAIM = ("claimed", "settling")
 
@@ -28,13 +25,3 @@ def essence(heartbeat: Heartbeat) -> tuple[object, ...]:
             heartbeat.revision, heartbeat.voters, heartbeat.groups, heartbeat.accusations,
             heartbeat.relays, heartbeat.scars, heartbeat.credits, heartbeat.epochs,
             heartbeat.sound, heartbeat.leaving)
-
-
-def news_of_accusations(before: Heartbeat | None, heartbeat: Heartbeat,
-                        node: NodeName) -> list[Effect]:
-    """Report each accusation that the sender had not made before."""
-    known = before.accusations if before is not None else ()
-    return [Report(reason=Reason.ACCUSED_BY, node=node,
-                   facts={"peer": heartbeat.sender, "accused": one.node,
-                          "incarnation": one.incarnation, "round": one.round})
-            for one in heartbeat.accusations if one not in known]

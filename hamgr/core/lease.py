@@ -8,27 +8,23 @@ class Lease:
     """How long a node may run anything exclusive in its present round."""
 
     def __init__(self, length: Duration) -> None:
-        self._length = length
-        self._former = length
+        self.length = self._former = length
+        """What our heartbeats name."""
         self._since: Instant = 0
         self._credits: dict[NodeName, Instant] = {}
-        self._claim: Instant = 0
+        self.claim_deadline: Instant = 0
+        """Until when the claim is good; 0 without one: then we live on credits alone (rule 7)."""
         self._computed: tuple[Electorate, Instant] | None = None
         """The credits' deadline, until a credit or the electorate changes it."""
 
-    @property
-    def length(self) -> Duration:
-        """The lease length that our heartbeats name."""
-        return self._length
-
     def set_length(self, length: Duration, now: Instant) -> None:
         """Use another lease length for heartbeats sent from now on (rule 24)."""
-        self._former, self._length, self._since = self._length, length, now
+        self._former, self.length, self._since = self.length, length, now
 
     def begin_round(self) -> None:
         """Forget all credits and the claim: they die with their round."""
         self._credits.clear()
-        self._claim = 0
+        self.claim_deadline = 0
         self._computed = None
 
     def credit(self, voter: NodeName, sent: Instant) -> None:
@@ -36,7 +32,7 @@ class Lease:
 
         It lasts for the lease that the heartbeat named, no longer (rule 24).
         """
-        length = self._length if sent >= self._since else self._former
+        length = self.length if sent >= self._since else self._former
         expiry = sent + length
         if expiry > self._credits.get(voter, 0):
             self._credits[voter] = expiry
@@ -44,16 +40,7 @@ class Lease:
 
     def claim_until(self, until: Instant) -> None:
         """Trust the claim until then; answers may come out of order, so it only grows."""
-        self._claim = max(self._claim, until)
-
-    def drop_claim(self) -> None:
-        """Live on credits alone from now on (rule 7)."""
-        self._claim = 0
-
-    @property
-    def claim_deadline(self) -> Instant:
-        """Until when the claim is good; 0 without one."""
-        return self._claim
+        self.claim_deadline = max(self.claim_deadline, until)
 
     def credit_deadline(self, electorate: Electorate, node: NodeName) -> Instant:
         """Until when credits make a majority of voters with ourselves."""
@@ -71,7 +58,7 @@ class Lease:
 
     def deadline(self, electorate: Electorate, node: NodeName) -> Instant:
         """Until when the lease is valid, by credits or by claim."""
-        return max(self._claim, self.credit_deadline(electorate, node))
+        return max(self.claim_deadline, self.credit_deadline(electorate, node))
 
     def creditors(self, now: Instant) -> tuple[NodeName, ...]:
         """Return the voters whose credits have not run out."""

@@ -30,16 +30,14 @@ def follow(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge, se
         return [KeepMaintenance(group=rights.name, epoch=local.epoch, on=True)]
     if not rights.maintained:
         return []
-    if plan.maintenance is Maintenance.ENDING and owner and seat.holds(now):
-        rights.keeping = True
-        tighten = TightenAddresses(group=rights.name, epoch=local.epoch)
-        return [*local.arm(), tighten] if local.spec.has_addresses else [
-            *local.arm(), KeepMaintenance(group=rights.name, epoch=local.epoch, on=False)]
-    if plan.maintenance is Maintenance.OFF or not owner:
-        # The plan has moved on without us, by an operator's word: what is here must stop.
-        rights.keeping = True
-        return [*local.arm(), KeepMaintenance(group=rights.name, epoch=local.epoch, on=False)]
-    return []
+    ends = plan.maintenance is Maintenance.ENDING and owner and seat.holds(now)
+    # Or the plan has moved on without us, by an operator's word: what is here must stop.
+    if not ends and plan.maintenance is not Maintenance.OFF and owner:
+        return []
+    rights.keeping = True
+    if ends and local.spec.has_addresses:
+        return [*local.arm(), TightenAddresses(group=rights.name, epoch=local.epoch)]
+    return [*local.arm(), KeepMaintenance(group=rights.name, epoch=local.epoch, on=False)]
 
 
 def tightened(rights: GroupRights, event: AddressesClaimed) -> bool:

@@ -193,8 +193,7 @@ def _drop_out(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     if leaving != group.leaving:
         gone = [one for one in group.leaving if one not in leaving]
         changed = replace(_doubt(draft, spec, group, gone), leaving=leaving)
-        group = draft.set_group(spec.name, changed,
-                                f"{', '.join(one.node for one in gone)} is out")
+        group = draft.set_group(spec.name, changed, f"{', '.join(one.node for one in gone)} is out")
     if group.heir is not None and draft.is_out(group.heir, spec.name, group.maintenance):
         line = f"heir {group.heir.node} is out"
         changed = replace(_doubt(draft, spec, group, [group.heir]), heir=None, handover=False)

@@ -316,7 +316,7 @@ class SeatKeeper:
 
     def _give_claim_up(self, serial: int) -> list[Effect]:
         self.standing = Standing.SETTLING
-        self.lease.drop_claim()
+        self.lease.claim_deadline = 0
         self._good_intervals = 0
         self._confirming = serial
         return [SetDeadline(deadline=self.deadline, serial=serial, confirm=True)]

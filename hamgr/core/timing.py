@@ -44,42 +44,24 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return self.lease * 3 // 10
 
 
-def times_for(interval: Duration) -> Timing:
-    """Return the times that follow from a heartbeat interval: lease 2.8, detection 3.5 of it.
-
-    Below 100 ms, detection grows to keep its 10 ms of room for the dead-man's switch.
-    """
-    lease = interval * 28 // 10
-    detection = max(interval * 35 // 10, detection_for(lease))
-    return Timing(interval=interval, lease=lease, detection=detection)
-
-
 def detection_for(lease: Duration) -> Duration:
     """Return the shortest detection that is safe against a lease of this length (rule 24)."""
     return lease * 12 // 10 + 10 * MILLISECOND
 
 
 def timing_faults(timing: Timing) -> list[tuple[str, str]]:
-    """Return each broken inequality as (name of the time, sentence with the remedy)."""
-    faults: list[tuple[str, str]] = []
-    shortest = detection_for(timing.lease)
-    if timing.interval < 5 * MILLISECOND:
-        faults.append(("interval", "interval must be at least 5ms: below it the scheduling of an "
-                       "ordinary kernel alone would lose leases"))
-    if timing.lease < 2 * timing.interval:
-        faults.append(("lease", f"lease ({_ms(timing.lease)}) must be at least two intervals "
-                       f"({_ms(2 * timing.interval)}), or one lost heartbeat stops everything; "
-                       f"raise lease or lower interval"))
-    if timing.detection < shortest:
-        faults.append(("detection", f"detection ({_ms(timing.detection)}) must be at least 1.2 x "
-                       f"lease + 10ms ({_ms(shortest)}), because an heir acts when detection has "
-                       f"passed and the old owner must have lost its lease by then, also with a "
-                       f"clock that is slewed; raise detection or lower lease"))
-    if timing.claim < 5 * timing.detection:
-        faults.append(("claim", f"claim ({_ms(timing.claim)}) must be at least five times "
-                       f"detection ({_ms(5 * timing.detection)}), because it is renewed through "
-                       f"ZooKeeper, which may need an election meanwhile; raise claim"))
-    return faults
+    """Return each broken inequality as (name of the time, what it must be)."""
+    lease, detection, claim = _ms(timing.lease), _ms(timing.detection), _ms(timing.claim)
+    shortest, five = detection_for(timing.lease), 5 * timing.detection
+    inequalities = (
+        ("interval", timing.interval >= 5 * MILLISECOND, "interval must be at least 5ms"),
+        ("lease", timing.lease >= 2 * timing.interval,
+         f"lease ({lease}) must be at least two intervals ({_ms(2 * timing.interval)})"),
+        ("detection", timing.detection >= shortest,
+         f"detection ({detection}) must be at least 1.2 x lease + 10ms ({_ms(shortest)})"),
+        ("claim", timing.claim >= five,
+         f"claim ({claim}) must be at least five times detection ({_ms(five)})"))
+    return [(name, what) for name, holds, what in inequalities if not holds]
 
 
 def _ms(duration: Duration) -> str:

@@ -18,13 +18,14 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.lease import Lease
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Right
-from hamgr.core.timing import Timing, times_for
+from hamgr.core.timing import Timing
 from hamgr.core.types import NO_LIFE, Outcome, SeatState
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.agent import Agent
 from hamgr.simulation.invariants import Verdict
 from hamgr.simulation.swarm import scenario_for
 from hamgr.simulation.world import World
+from hamgr.times import times_for
 
 Say = Callable[[str], None]
 Plant = Callable[[ExitStack], None]

@@ -3,8 +3,8 @@
 from msgspec import Struct
 
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
-from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
+from hamgr.times import times_for
 
 
 class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,8 +10,8 @@ from hamgr.agent import cleaning
 from hamgr.agent.answers import Answers
 from hamgr.agent.cleaning import Sweep
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND
+from hamgr.times import times_for
 
 
 class Stuck:

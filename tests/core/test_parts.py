@@ -17,9 +17,10 @@ from hamgr.core.heartbeat import Accusation, Echo, Heartbeat
 from hamgr.core.lease import Lease
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import LEADER, PLAN, ROOT, Leader, Plan, Right, Root, Seat, Voters
-from hamgr.core.timing import Timing, detection_for, times_for, timing_faults
+from hamgr.core.timing import Timing, detection_for, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND, Life, Outcome, SeatState
 from hamgr.snapshot import snapshot
+from hamgr.times import times_for
 from tests.core.cluster import NODES, SPEC, Cluster, active, settled
 
 TIMING = Timing()

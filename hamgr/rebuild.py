@@ -2,6 +2,9 @@
 
 The newest plan that a majority of voters knows is written under a new cluster id. Everybody who is
 not heard must be vouched for as powered off: a node that read a later plan could act on it.
+
+This is an operator's act, not a decision of the engine's: it reads what one engine knows, and what
+it writes that one, like every other, learns by reading it.
 """
 
 from collections.abc import Callable
@@ -11,34 +14,36 @@ from msgspec.structs import replace
 from hamgr.core import records as rec
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
-from hamgr.core.events import RebuildAsked
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.types import Instant, Life, NodeName, SeatState
 
 
-def rebuild(knowledge: Knowledge, event: RebuildAsked, number: Callable[[], int],
-            now: Instant) -> list[Effect]:
-    """Return the transaction that writes root, leader and plan anew, or a refusal."""
-    why = refusal(knowledge, event, now)
+def rebuild(knowledge: Knowledge, cluster_id: str, down: tuple[NodeName, ...],
+            number: Callable[[], int], now: Instant) -> list[Effect]:
+    """Return the transaction that writes root, leader and plan anew, or a refusal.
+
+    `cluster_id`: the new random id. `down`: nodes that the operator vouches for as powered off.
+    """
+    why = refusal(knowledge, down, now)
     if why:
         return [Report(reason=Reason.REQUEST_REFUSED, facts={"kind": "rebuild", "why": why})]
     assert knowledge.plan is not None
     plan = _plan_far_above(knowledge.plan, knowledge.node)
-    root = rec.Root(cluster_id=event.cluster_id,
+    root = rec.Root(cluster_id=cluster_id,
                     follows=(*(knowledge.root.follows if knowledge.root else ()),
                              knowledge.cluster_id))
     leader = rec.Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
     return [
         Write(write=number(), ops=(
             _put(rec.ROOT, knowledge, root), _put(rec.LEADER, knowledge, leader),
-            _put(rec.PLAN, knowledge, plan), *_bury(knowledge, event.down))),
+            _put(rec.PLAN, knowledge, plan), *_bury(knowledge, down))),
         Report(reason=Reason.REQUEST_DONE,
                facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
     ]
 
 
-def refusal(knowledge: Knowledge, event: RebuildAsked, now: Instant) -> str:
+def refusal(knowledge: Knowledge, down: tuple[NodeName, ...], now: Instant) -> str:
     """Say why a rebuild would not be safe now, or nothing."""
     if not knowledge.connected or not knowledge.root_read or rec.PLAN not in knowledge.versions:
         return "ZooKeeper cannot be read"
@@ -50,7 +55,7 @@ def refusal(knowledge: Knowledge, event: RebuildAsked, now: Instant) -> str:
             if peer.heartbeat.revision > knowledge.plan.revision:
                 return f"{node} knows a newer plan; rebuild from there"
             heard.append(node)
-        elif node not in event.down:
+        elif node not in down:
             return f"{node} is not heard; power it off and say so"
     names = knowledge.voters.names
     if sum(name in heard for name in names) < majority(names):
