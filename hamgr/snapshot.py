@@ -152,6 +152,7 @@ def _group(rights: GroupRights, knowledge: Knowledge, now: Instant) -> GroupView
         if role == "none" and any(right.node == knowledge.node for right in plan.leaving):
             role = "leaving"
     unfit = rights.condition_why or (
+        "the file of this node does not give it the group" if rights.declined else
         "" if rights.is_fit(now) else "a service failed here beyond its limit")
     return GroupView(
         name=rights.name, role=role, phase=local.phase.value, epoch=local.epoch, done=rights.done,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from hamgr.core import events as ev
 from hamgr.core import maintenance
 from hamgr.core.effects import Effect, Fence, Report
@@ -43,11 +45,10 @@ class Activity:
         self._knowledge = knowledge
         self._seat = seat
         self._number = number
-        self.groups: dict[GroupName, GroupRights] = {
-            spec.name: GroupRights(LocalGroup(spec, number)) for spec in knowledge.spec.groups
-            if knowledge.node in spec.nodes}
-        self._doubts = {name: Doubts() for name in self.groups}
+        self.groups: dict[GroupName, GroupRights] = {}
+        self._doubts: dict[GroupName, Doubts] = {}
         self._news = False
+        self.configure(0)
 
     def exclusive(self) -> bool:
         """Tell whether anything exclusive is active that a lapse must stop."""
@@ -110,6 +111,22 @@ class Activity:
                 self.groups[name].local.adopt(epoch, now)
                 self.groups[name].maintained = epoch
 
+    def configure(self, now: Instant) -> None:
+        """Go by the present file: a group that it does not give us is given up in order; what is
+        known of its epochs stays, in case it comes back."""
+        ours = {spec.name: spec for spec in self._knowledge.spec.groups
+                if self._knowledge.node in spec.nodes}
+        for name, spec in ours.items():
+            if name not in self.groups:
+                self._add(spec)
+        for name, rights in self.groups.items():
+            rights.local.configure(ours.get(name) or replace(rights.local.spec, nodes=()), now)
+        self._news = True
+
+    def _add(self, spec: GroupSpec) -> None:
+        self.groups[spec.name] = GroupRights(LocalGroup(spec, self._number))
+        self._doubts[spec.name] = Doubts()
+
     def take_in(self, event: GroupEvent, now: Instant) -> list[Effect]:
         """Take in what happened to one group."""
         rights = self.groups.get(event.group)
@@ -127,7 +144,8 @@ class Activity:
             case ev.ConditionChanged():
                 return self._condition_changed(rights, event)
             case ev.AddressesDisturbed():
-                return [self._disturbed(rights, event)]
+                reason = Reason.RIVAL if event.what == "rival" else Reason.ADDRESS_RESTORED
+                return [self._report(rights, reason, why=event.detail)]
             case ev.FenceAnswered():
                 return self._fence_answered(rights, event, now)
             case ev.MaintenanceKept():
@@ -142,10 +160,6 @@ class Activity:
         self._news = True
         reason = Reason.CONDITION_LOST if why else Reason.CONDITION_BACK
         return [self._report(rights, reason, why=why)]
-
-    def _disturbed(self, rights: GroupRights, event: ev.AddressesDisturbed) -> Effect:
-        reason = Reason.RIVAL if event.what == "rival" else Reason.ADDRESS_RESTORED
-        return self._report(rights, reason, why=event.detail)
 
     def _fence_answered(self, rights: GroupRights, event: ev.FenceAnswered,
                         now: Instant) -> list[Effect]:
@@ -175,7 +189,8 @@ class Activity:
                 effects += self._keep_or_stop(rights, plan, now, stopping)
             elif plan is not None and not stopping:
                 effects += self._start_if_granted(rights, plan, now)
-            self._settle(rights)
+            if not rights.maintained and rights.settle():
+                self._news = True
         return effects
 
     def _plan(self, name: GroupName) -> GroupPlan | None:
@@ -190,9 +205,7 @@ class Activity:
         plan = self._knowledge.plan
         for name, group in plan.groups.items() if plan is not None else ():
             if name not in self.groups and own_rights(self._knowledge, group):
-                rights = GroupRights(LocalGroup(GroupSpec(name=name, nodes=()), self._number))
-                rights.condition_why = "the file of this node does not give it the group"
-                self.groups[name], self._doubts[name] = rights, Doubts()
+                self._add(GroupSpec(name=name, nodes=()))
 
     def _adopt_renewed_round(self) -> None:
         """Go on in the round that the leader gave us, once seat and plan both say so (rule 19)."""
@@ -238,8 +251,7 @@ class Activity:
         ready = may_release(rights, plan, self._knowledge, RELEASE_COOLDOWN, now)
         return why if ready else ""
 
-    def _start_if_granted(self, rights: GroupRights, plan: GroupPlan,
-                          now: Instant) -> list[Effect]:
+    def _start_if_granted(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> list[Effect]:
         granted = grant(rights, plan, self._knowledge, self._seat, now)
         doubts = self._doubts[rights.name]
         if granted is None:
@@ -295,10 +307,6 @@ class Activity:
         doubts.fenced[right.epoch] = False
         return [Fence(group=rights.name, node=right.node, epoch=right.epoch),
                 self._report(rights, Reason.WAITS_FOR_FENCE, peer=right.node)]
-
-    def _settle(self, rights: GroupRights) -> None:
-        if not rights.maintained and rights.settle():
-            self._news = True
 
     def _report(self, rights: GroupRights, reason: Reason, **facts: str | int) -> Report:
         return Report(reason=reason, group=rights.name, node=self._knowledge.node, facts=facts)

@@ -161,9 +161,9 @@ def _voters_fault(draft: Draft, coming: tuple[NodeName, ...]) -> str:
 
 def _would_lapse(draft: Draft, electorate: Electorate) -> NodeName:
     """Return a living node whose credits would be no lease with these voters, or nothing."""
-    for node, seen in draft.knowledge.seats.items():
+    for node in _living(draft):
         heartbeat = draft.says(node)
-        if seen.seat.state in LIVING and heartbeat is not None and (
+        if heartbeat is not None and (
                 heartbeat.seat != "claimed"
                 and not electorate.is_majority({node, *heartbeat.credits})):
             return node
@@ -223,10 +223,15 @@ def change_times(draft: Draft, request: Request) -> Answer:
 
 def all_have_read(draft: Draft, revision: int = 0, voters: int = 0) -> bool:
     """Tell whether every node with a living seat is heard to have read so much."""
-    for node, seen in draft.knowledge.seats.items():
-        if seen.seat.state not in LIVING:
-            continue
+    for node in _living(draft):
         heartbeat = draft.says(node)
         if heartbeat is None or heartbeat.revision < revision or heartbeat.voters < voters:
             return False
     return True
+
+
+def _living(draft: Draft) -> list[NodeName]:
+    """Return the nodes with a living seat; one that was taken out of the file has no say."""
+    peers = draft.knowledge.liveness.peers
+    return [node for node, seen in draft.knowledge.seats.items()
+            if seen.seat.state in LIVING and (node in peers or node == draft.own.sender)]

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 from hamgr.core import effects as fx
 from hamgr.core import events as ev
-from hamgr.core import rebuild
 from hamgr.core.activity import Activity
-from hamgr.core.hearing import essence, news_of_accusations, wants_answer
+from hamgr.core.hearing import essence, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.leadership import Leadership
@@ -37,7 +36,6 @@ class Engine:
                  in_place: Mapping[str, Epoch] | None = None, config_digest: str = "",
                  version: str = "", fresh_cluster_id: str = "") -> None:
         assert incarnation > 0
-        self.spec = spec
         self.node = node
         self.incarnation = incarnation
         self.knowledge = Knowledge(spec, node, incarnation, now, known_cluster, known_revision)
@@ -46,8 +44,7 @@ class Engine:
         fresh = fresh_cluster_id or f"{spec.name}-{node}-{incarnation}-{now}"
         self.leadership = Leadership(self.knowledge, self._number, fresh)
         self.activity = Activity(self.knowledge, self.seat, self._number)
-        self.voice = Voice(self.knowledge, self.seat, self.activity.groups, config_digest,
-                            version)
+        self.voice = Voice(self.knowledge, self.seat, self.activity.groups, config_digest, version)
         self.activity.adopt(in_place or {}, now)
         self._now: Instant = now
         self._next_beat: Instant = now
@@ -72,7 +69,7 @@ class Engine:
             return []
         self._now = max(self._now, now)
         effects: list[fx.Effect] = []
-        calm = self._calm and isinstance(event, ev.HeartbeatReceived) and now < self._next_beat
+        calm = self._calm and isinstance(event, ev.HeartbeatReceived) and now < self.deadline()
         self._check_lease(now, effects)
         self._take_in(event, now, effects)
         if not calm or self._changed or self._say_now:
@@ -139,8 +136,11 @@ class Engine:
                 self.seat.deadline_set(serial)
             case ev.StopAsked(why=why):
                 self._stop(why or "told to stop", now)
-            case ev.RebuildAsked():
-                effects += rebuild.rebuild(self.knowledge, event, self._number, now)
+            case ev.ConfigurationApplied(spec=spec, digest=digest):
+                self.knowledge.configure(spec, now)
+                self.activity.configure(now)
+                self.voice.configure(digest)
+                effects.append(self._report(Reason.CONFIGURED, digest=digest))
             case _:
                 effects += self.activity.take_in(event, now)
 
@@ -192,7 +192,7 @@ class Engine:
         """All others; beyond seven nodes, one without a vote has voters and partners only."""
         knowledge = self.knowledge
         others = list(knowledge.liveness.peers)
-        if len(self.spec.nodes) <= 7 or knowledge.votes:
+        if len(knowledge.spec.nodes) <= 7 or knowledge.votes:
             return others
         wanted = {*knowledge.voters.voting, *self.activity.partners()}
         return [node for node in others if node in wanted]
@@ -218,11 +218,14 @@ class Engine:
         assert peer.heartbeat is not None
         heartbeat = peer.heartbeat
         if before is None or before.incarnation != heartbeat.incarnation:
-            effects.append(self._report(Reason.HEARD, peer=peer.node,
-                                        incarnation=heartbeat.incarnation))
+            report = self._report(Reason.HEARD, peer=peer.node, incarnation=heartbeat.incarnation)
+            effects.append(report)
         if before is None or essence(before) != essence(heartbeat):
             self._changed = True
-        effects += news_of_accusations(before, heartbeat, self.node)
+        known = before.accusations if before is not None else ()
+        effects += [self._report(Reason.ACCUSED_BY, peer=peer.node, accused=one.node,
+                                 incarnation=one.incarnation, round=one.round)
+                    for one in heartbeat.accusations if one not in known]
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
                 self.seat.standing in HOLDING
@@ -289,13 +292,10 @@ class Engine:
 
     def _report_standing(self, before: Standing, effects: list[fx.Effect]) -> None:
         after = self.seat.standing
-        if after is before:
-            return
-        self._say_now = True
-        if after is Standing.CLAIMED:
-            effects.append(self._report(Reason.CLAIMED, round=self.seat.round))
-        elif after is Standing.MEMBER:
-            effects.append(self._report(Reason.BECAME_MEMBER, round=self.seat.round))
+        self._say_now |= after is not before
+        told = {Standing.CLAIMED: Reason.CLAIMED, Standing.MEMBER: Reason.BECAME_MEMBER}
+        if after is not before and after in told:
+            effects.append(self._report(told[after], round=self.seat.round))
 
     def _was_late(self, lateness: Duration, effects: list[fx.Effect]) -> None:
         self.knowledge.liveness.forgive(lateness)

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Record
+from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import Duration, Epoch, GroupName, NodeName, Outcome, ServiceName
 
 
@@ -119,22 +120,20 @@ class MaintenanceKept(Struct, frozen=True, kw_only=True):
     on: bool
 
 
+class ConfigurationApplied(Struct, frozen=True, kw_only=True):
+    """This node goes by another document from now on; the adapters know all that is new in it."""
+
+    spec: ClusterSpec
+    digest: str = ""
+
+
 class StopAsked(Struct, frozen=True, kw_only=True):
     """The agent was told to stop: hand over, say done, leave."""
 
     why: str = ""
 
 
-class RebuildAsked(Struct, frozen=True, kw_only=True):
-    """An operator says that ZooKeeper's data is lost and shall be written anew (rule 25)."""
-
-    cluster_id: str
-    """The new random id, drawn by the shell."""
-    down: tuple[NodeName, ...] = ()
-    """Nodes that the operator vouches for as powered off."""
-
-
 Event = (Tick | LoopWasLate | HeartbeatReceived | ZooKeeperChanged | RecordRead | WriteAnswered
          | DeadlineSet | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed
-         | ConditionChanged | ServiceAnswered | FenceAnswered | MaintenanceKept | StopAsked
-         | RebuildAsked)
+         | ConditionChanged | ServiceAnswered | FenceAnswered | MaintenanceKept
+         | ConfigurationApplied | StopAsked)

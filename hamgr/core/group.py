@@ -9,6 +9,8 @@ claim the addresses. Going down: the addresses leave first, so that no client re
 service that is going down, then demote in reverse. The group is active, in the sense of the
 protocol, from the first start action to the last stop verified, and the switch is armed for as
 long; a stop that fails is tried again and never taken for done.
+
+A configuration that changes meanwhile touches only what is new in it, or gone from it.
 """
 
 from collections.abc import Callable
@@ -58,6 +60,8 @@ class ServiceState(Struct):
     spec: ServiceSpec
     state: str = "stopped"
     why: str = ""
+    gone: bool = False
+    """The configuration has it no more: only to be stopped."""
     failed_at: list[Instant] = []
     """Within the window, oldest first."""
 
@@ -108,7 +112,8 @@ class LocalGroup:
     def adopt(self, epoch: Epoch, now: Instant) -> None:
         """Take for active what maintenance left in place (rule 22)."""
         assert self.phase is Phase.INACTIVE
-        self.phase, self.epoch, self.addresses = Phase.ACTIVE, epoch, "present"
+        self.phase, self.epoch = Phase.ACTIVE, epoch
+        self.addresses = "present" if self.spec.has_addresses else "absent"
         for service in self.services:
             service.state = "promoted"
         self._become_active(now)
@@ -123,6 +128,27 @@ class LocalGroup:
         self.phase = Phase.STOPPING
         report = self._report(Reason.STOPPING, epoch=self.epoch, why=occasion.why)
         return [*self._go_down(now), *self._cancel_runs(), report]
+
+    def configure(self, spec: GroupSpec, now: Instant) -> None:
+        """Go by another configuration of this group from now on, without touching what stays.
+
+        What has gone is ours to stop until that is verified, what is new is started beside the
+        rest; changed times count from the next action, those of monitors at once.
+        """
+        known = {one.spec.name: one for one in self.services}
+        self.spec, self.services = spec, []
+        for service in spec.services:
+            one = known.pop(service.name, ServiceState(service, failed_at=[]))
+            one.spec, one.gone = service, False
+            self.services.append(one)
+        for one in known.values():
+            one.gone = True
+        self.services += [one for one in known.values() if one.state != "stopped"]
+        if self.is_active:
+            self._retry_at = now
+            for one in self.services:
+                if self._monitor_at.get(one.spec.name) != NEVER:  # one is under way, and goes on
+                    self._watch(one, now)
 
     def _cancel_runs(self) -> list[fx.Effect]:
         runs = list(self._monitors)
@@ -145,41 +171,63 @@ class LocalGroup:
         self.armed = True
         return [fx.ArmSwitch(group=self.spec.name)]
 
-    def _go_up(self, now: Instant) -> list[fx.Effect]:
-        assert self.phase is Phase.STARTING
-        if self._run is not None:
+    def _go_on(self, now: Instant) -> list[fx.Effect]:
+        """Take the next step, whichever way this group is going."""
+        if self.phase is Phase.INACTIVE:
             return []
+        return self._go_down(now) if self.phase is Phase.STOPPING else self._go_up(now)
+
+    def _go_up(self, now: Instant) -> list[fx.Effect]:
+        """Also of an active group: what the configuration has no more goes, what is new comes."""
+        assert self.phase in (Phase.STARTING, Phase.ACTIVE)
+        if self._run is not None or self.addresses in ("claiming", "withdrawing"):
+            return []
+        wants, has = self.spec.has_addresses, self.addresses == "present"
+        if has and not wants:
+            return self._withdraw()
+        for service in reversed(self.services):
+            if service.gone:
+                return [self._run_action(service, "demote", service.spec.demote_timeout)]
         for service in self.services:
             if service.state != "promoted":
                 return [self._run_action(service, "promote", service.spec.promote_timeout)]
-        if self.spec.has_addresses and self.addresses != "present":
-            return self._claim()
+        if wants and not has:
+            self.addresses = "claiming"
+            return [fx.ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
+        if self.phase is Phase.ACTIVE:
+            return []
         self.phase = Phase.ACTIVE
         self._become_active(now)
         return [self._report(Reason.ACTIVE, epoch=self.epoch)]
 
     def _become_active(self, now: Instant) -> None:
         self.active_since = now
-        self._monitor_at = {one.spec.name: now + one.spec.monitor_interval
-                            for one in self.services if one.spec.monitor_interval}
+        self._monitor_at = {}
+        for service in self.services:
+            self._watch(service, now)
 
-    def _claim(self) -> list[fx.Effect]:
-        if self.addresses != "absent":
-            return []
-        self.addresses = "claiming"
-        return [fx.ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
+    def _watch(self, service: ServiceState, now: Instant) -> None:
+        """Have it monitored an interval from now, if at all."""
+        interval = service.spec.monitor_interval
+        if interval and service.state == "promoted" and not service.gone:
+            self._monitor_at[service.spec.name] = now + interval
+        else:
+            self._monitor_at.pop(service.spec.name, None)
 
     def _go_down(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STOPPING
         if self.addresses in ("claiming", "present"):
-            self.addresses = "withdrawing"
-            return [fx.WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
+            return self._withdraw()
         if self.addresses == "withdrawing" or self._run is not None:
             return []
         for service in reversed(self.services):
             if service.state != "stopped":
                 return [self._run_action(service, "demote", service.spec.demote_timeout)]
         return self._all_down(now)
+
+    def _withdraw(self) -> list[fx.Effect]:
+        self.addresses = "withdrawing"
+        return [fx.WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
 
     def _all_down(self, now: Instant) -> list[fx.Effect]:
         if self._restart:
@@ -198,7 +246,7 @@ class LocalGroup:
             return []
         if event.ok:
             self.addresses = "present"
-            return self._go_up(now)
+            return self._go_on(now)
         self.addresses = "absent"
         self._retry_at = now + CLAIM_RETRY
         return [self._report(Reason.START_FAILED, what="the addresses", why=event.why)]
@@ -209,7 +257,7 @@ class LocalGroup:
             return []
         if event.ok:
             self.addresses = "absent"
-            return self._go_down(now)
+            return self._go_on(now)
         self.addresses = "present"
         self._retry_at = now + STOP_RETRY
         return [self._report(Reason.STOP_FAILED, what="the addresses", why=event.why)]
@@ -231,29 +279,33 @@ class LocalGroup:
 
     def _promoted(self, service: ServiceState, event: ServiceAnswered,
                   now: Instant) -> list[fx.Effect]:
-        if event.ok:
-            service.state = "promoted"
-            return self._go_up(now) if self.phase is Phase.STARTING else self._go_down(now)
-        service.state = "failed"
-        if self.phase is Phase.STOPPING:
-            return self._go_down(now)
+        service.state = "promoted" if event.ok else "failed"
+        if event.ok and self.phase is Phase.ACTIVE:
+            self._watch(service, now)
+        if event.ok or self.phase is Phase.STOPPING:
+            return self._go_on(now)
         report = self._report(Reason.START_FAILED, what=service.spec.name, why=event.why)
+        if self.phase is Phase.ACTIVE:  # it is new, and the rest works without it
+            self._retry_at = now + RESTART_PAUSE
+            return [report]
         return [report, *self._failed(service, event.why, now)]
 
     def _demoted(self, service: ServiceState, event: ServiceAnswered,
                  now: Instant) -> list[fx.Effect]:
         if event.ok:
             service.state = "stopped"
-            return self._go_down(now)
+            if service.gone:
+                self.services.remove(service)
+            return self._go_on(now)
         service.state = "failed"
         self._retry_at = now + STOP_RETRY
         return [self._report(Reason.STOP_FAILED, what=service.spec.name, why=event.why)]
 
     def _monitored(self, service: ServiceState, event: ServiceAnswered,
                    now: Instant) -> list[fx.Effect]:
-        if self.phase is not Phase.ACTIVE:
+        if self.phase is not Phase.ACTIVE or service.gone:
             return []
-        self._monitor_at[service.spec.name] = now + service.spec.monitor_interval
+        self._watch(service, now)
         if event.ok:
             return []
         service.why = event.why
@@ -282,10 +334,7 @@ class LocalGroup:
         effects: list[fx.Effect] = []
         if now >= self._retry_at:
             self._retry_at = NEVER
-            if self.phase is Phase.STARTING:
-                effects += self._go_up(now)
-            elif self.phase is Phase.STOPPING:
-                effects += self._go_down(now)
+            effects += self._go_on(now)
         if self.phase is Phase.ACTIVE:
             for service in self.services:
                 if now >= self._monitor_at.get(service.spec.name, NEVER):

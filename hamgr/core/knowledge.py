@@ -71,6 +71,15 @@ class Knowledge:
         """The newest word of a node on a group, with the incarnation that spoke."""
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
+    def configure(self, spec: ClusterSpec, now: Instant) -> None:
+        """Go by another file. Who votes or has a right stays a peer, whatever the file says."""
+        self.spec = spec
+        self._groups |= {group.name for group in spec.groups}
+        plan = self.plan.groups.values() if self.plan is not None else ()
+        names = (*(node.name for node in spec.nodes), *self.voters.voting,
+                 *(right.node for group in plan for right in group.rights()))
+        self.liveness.follow(dict.fromkeys(name for name in names if name != self.node), now)
+
     @property
     def votes(self) -> bool:
         """Tell whether this node is a voter."""
@@ -350,12 +359,9 @@ class Knowledge:
     def ended_by_seat(self, right: rec.Right) -> bool:
         """Tell whether the seat of a right's node shows that its round is over (rule 17)."""
         seen = self.seats.get(right.node)
-        if seen is None:
-            return False
-        if seen.seat.life > right.life:
-            return True
-        return (seen.seat.incarnation == right.incarnation
-                and seen.seat.state in (SeatState.DEAD, SeatState.LEFT))
+        return seen is not None and (seen.seat.life > right.life or (
+            seen.seat.incarnation == right.incarnation
+            and seen.seat.state in (SeatState.DEAD, SeatState.LEFT)))
 
 
 def _unsafe(plan: rec.Plan | None) -> str:

@@ -75,9 +75,21 @@ class Liveness:
         self.node = node
         self.incarnation = incarnation
         self.timing = timing
-        self.peers = {name: Peer(name, started + timing.detection) for name in peers}
+        self.peers: dict[NodeName, Peer] = {}
+        self._known: dict[NodeName, Peer] = {}
+        """Whoever was a peer in this life: what was promised of it is not forgotten (rule 8)."""
         self._accusing: list[Peer] = []
         """The peers whose newest word accuses anybody."""
+        self.follow(peers, started)
+
+    def follow(self, names: Iterable[NodeName], now: Instant) -> None:
+        """Have these for peers from now on; who was none before gets a detection to be heard."""
+        before, self.peers = self.peers, {
+            name: self._known.setdefault(name, Peer(name, 0)) for name in names}
+        for name, peer in self.peers.items():
+            if name not in before:
+                peer.suspect_at = now + self.timing.detection
+        self._accusing = [one for one in self.peers.values() if one.accusations]
 
     def hear(self, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
         """Take in a heartbeat; False if a newer one was heard already (rule 3)."""

@@ -20,6 +20,7 @@ class Reason(str, Enum):
     ZOOKEEPER_UP = "connected to ZooKeeper"
     ZOOKEEPER_DOWN = "lost ZooKeeper; nothing moves or stops for that alone"
     FOREIGN_DATA = "ZooKeeper's data is not this cluster's: {why}"
+    CONFIGURED = "goes by configuration {digest} from now on"
     LEADING = "took the lead in term {term}: {why}"
     PLANNED = "plan {revision}: {why}"
     REQUEST_DONE = "{kind} is done: {why}"

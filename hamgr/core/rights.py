@@ -46,9 +46,14 @@ class GroupRights:
         """The group's name."""
         return self.local.spec.name
 
+    @property
+    def declined(self) -> bool:
+        """Tell whether the file of this node does not give it the group."""
+        return not self.local.spec.nodes
+
     def is_fit(self, now: Instant) -> bool:
         """Tell whether this node's own conditions for the group hold."""
-        return not self.condition_why and now >= self.unfit_until
+        return not self.condition_why and not self.declined and now >= self.unfit_until
 
     def give_up(self, epoch: Epoch) -> None:
         """Never use a right up to this epoch (again)."""
@@ -88,8 +93,7 @@ def forfeit(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: Se
         # An owner that is not active says so when its right leaves or it is told to hand over:
         # there is nothing to stop, and others wait for its word.
         told = right in plan.leaving or (plan.handover and right == plan.holder)
-        declined = knowledge.node not in rights.local.spec.nodes
-        if (told and unused) or declined or seat.has_ended(right.life):
+        if (told and unused) or rights.declined or seat.has_ended(right.life):
             rights.give_up(right.epoch)
 
 
@@ -106,7 +110,9 @@ def grant(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, seat: Seat
         if plan.handover:
             return None
         occasion = Occasion(plan.why or "holder by plan", target=holder.node)
-        return Grant(holder, occasion, _probe_as_holder(plan), plan.unverified)
+        # The first owner ever probes before it claims; later the former one is known to be out.
+        probe = "before" if holder.epoch == 1 else "beside"
+        return Grant(holder, occasion, probe, plan.unverified)
     if heir is None or holder is None or not _mine(heir, knowledge, seat):
         return None
     if not _usable(rights, heir, knowledge) or not seat.is_member():
@@ -131,11 +137,6 @@ def _usable(rights: GroupRights, right: Right, knowledge: Knowledge) -> bool:
     return (right.epoch > rights.done and right.epoch > rights.given_up
             and knowledge.epochs.get(rights.name, 0) <= right.epoch
             and not knowledge.used_by_another(rights.name, right.epoch))
-
-
-def _probe_as_holder(plan: GroupPlan) -> str:
-    """The first owner ever probes before it claims; later the former one is known to be out."""
-    return "before" if plan.holder is not None and plan.holder.epoch == 1 else "beside"
 
 
 def must_stop(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge,

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from hamgr.core.effects import SendHeartbeat
 from hamgr.core.group import Phase
-from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
+from hamgr.core.heartbeat import GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
 from hamgr.core.parts import Speech
@@ -21,13 +21,17 @@ class Voice:
         self._knowledge = knowledge
         self._seat = seat
         self._groups = groups
-        self._digest = digest
         self._version = version
         self._sequences: dict[NodeName, int] = {}
-        self._speech = Speech(node.name for node in knowledge.spec.nodes)
         self.leaving = False
+        self.configure(digest)
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
+
+    def configure(self, digest: str) -> None:
+        """Speak of, and make room for, what is known to be configured now."""
+        self._digest = digest
+        self._speech = Speech((self._knowledge.node, *self._knowledge.liveness.peers))
 
     def is_warm(self, now: Instant) -> bool:
         """Tell whether a voter has run long enough, and learned from a majority (rule 2)."""
@@ -68,7 +72,9 @@ class Voice:
             liveness = self._knowledge.liveness
             peer = liveness.peers[node]
             self._sequences[node] = sequence = self._sequences.get(node, 0) + 1
-            echo, misses = self._echo(peer, now), liveness.misses(peer, now)
+            echo, misses = peer.echo, liveness.misses(peer, now)
+            if echo is not None:
+                echo = echo._replace(credited=self.credits(peer, now))
             sent += [SendHeartbeat(to=node, heartbeat=replace(
                 part, sequence=sequence, echo=echo, answer=answer, misses=misses))
                 for part in parts]
@@ -90,10 +96,6 @@ class Voice:
             version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
             leaving=self.leaving)
 
-    def _echo(self, peer: Peer, now: Instant) -> Echo | None:
-        echo = peer.echo
-        return echo._replace(credited=self.credits(peer, now)) if echo is not None else None
-
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         spoken = (self._word(rights, now) for rights in self._groups.values())
         return tuple(word for word in spoken if word is not None)
@@ -107,8 +109,9 @@ class Voice:
         if silent and (group is None or not own_rights(self._knowledge, group)):
             return None
         armed = local.armed and not rights.keeping
+        failed = not fit and not rights.condition_why and not rights.declined
         return GroupWord(rights.name, local.epoch, rights.done, fit, armed,
-                         local.phase is Phase.ACTIVE, not fit and not rights.condition_why)
+                         local.phase is Phase.ACTIVE, failed)
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, for a voter that has just started: it has forgotten them (rule 2).

@@ -1,7 +1,7 @@
 """Real engines in virtual time, for stories: a perfect network, ZooKeeper in memory, no chance."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -11,13 +11,13 @@ from hamgr.core.events import (
     AddressesClaimed,
     AddressesWithdrawn,
     ConditionChanged,
+    ConfigurationApplied,
     DeadlineSet,
     Event,
     FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
-    RebuildAsked,
     RecordRead,
     ServiceAnswered,
     StopAsked,
@@ -37,6 +37,7 @@ from hamgr.core.types import (
     Instant,
     Outcome,
 )
+from hamgr.rebuild import rebuild
 from hamgr.snapshot import snapshot
 from hamgr.wire import Wire
 
@@ -48,7 +49,7 @@ ACTION_TAKES = 5 * MILLISECOND
 C = TypeVar("C", bound="Cluster")
 
 WIRE = Wire("t", [b"k" * 32])
-QUIET = (Reason.HEARD, Reason.ACCUSED_BY, Reason.ZOOKEEPER_UP)
+QUIET = (Reason.HEARD, Reason.ACCUSED_BY, Reason.ZOOKEEPER_UP, Reason.CONFIGURED)
 """Reports that would drown a story."""
 
 
@@ -115,6 +116,15 @@ class Cluster:
         self.hand(node, Tick())
         if node not in self.offline:
             self.connect(node)
+
+    def configure(self, spec: ClusterSpec, nodes: Iterable[str]) -> None:
+        """Have every agent begin with this file from now on, and these nodes go by it at once."""
+        self.spec = spec
+        for one in spec.nodes:
+            self.kept.setdefault(one.name, {})
+            self.armed.setdefault(one.name, set())
+        for node in nodes:
+            self.hand(node, ConfigurationApplied(spec=spec, digest="new"))
 
     def crash(self, node: str) -> None:
         """Take a node's power, and with it its addresses."""
@@ -325,7 +335,9 @@ class Cluster:
 
     def rebuild(self, node: str, down: tuple[str, ...]) -> None:
         """An operator has ZooKeeper's data written anew from this node (rule 25)."""
-        self.hand(node, RebuildAsked(cluster_id="c2", down=down))
+        engine = self.engines[node]
+        for effect in rebuild(engine.knowledge, "c2", down, lambda: -1, self.now):
+            self._carry_out(node, engine, effect)
 
 
 def settled(cluster: C) -> C:

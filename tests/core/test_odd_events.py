@@ -26,13 +26,13 @@ from hamgr.core.events import (
     AddressesDisturbed,
     AddressesWithdrawn,
     ConditionChanged,
+    ConfigurationApplied,
     DeadlineSet,
     Event,
     FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
-    RebuildAsked,
     RecordRead,
     ServiceAnswered,
     StopAsked,
@@ -57,9 +57,11 @@ from hamgr.core.records import (
     seat_path,
 )
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
-from hamgr.core.timing import Timing, times_for
+from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, NEVER, SECOND, Instant, Maintenance, Outcome, SeatState
+from hamgr.rebuild import rebuild
 from hamgr.snapshot import snapshot
+from hamgr.times import times_for
 from hamgr.wire import Wire
 from tests.core.cluster import Cluster
 
@@ -82,6 +84,19 @@ times = st.sampled_from((
     Timing(), times_for(20 * MILLISECOND), Timing(lease=10 * SECOND), Timing(claim=0),
     Timing(interval=0), Timing(interval=-1, lease=-1, detection=-1, claim=-1)))
 
+files = st.builds(
+    ClusterSpec, name=st.just("t"),
+    nodes=st.lists(st.builds(NodeSpec, name=nodes, voter=st.booleans(), witness=st.booleans()),
+                   max_size=4, unique_by=lambda one: one.name).map(tuple),
+    groups=st.lists(st.builds(
+        GroupSpec, name=groups, nodes=st.lists(nodes, max_size=3).map(tuple),
+        services=st.lists(st.builds(
+            ServiceSpec, name=st.sampled_from(("db", "web")),
+            monitor_interval=st.sampled_from((0, 1, 500 * MILLISECOND))), max_size=2,
+            unique_by=lambda one: one.name).map(tuple),
+        has_addresses=st.booleans(), fencing_required=st.booleans(),
+        stop_within=st.sampled_from((0, 100 * MILLISECOND))), max_size=3,
+        unique_by=lambda one: one.name).map(tuple))
 rights = st.builds(Right, node=nodes, incarnation=lives, round=lives, epoch=numbers)
 group_plans = st.builds(
     GroupPlan, holder=st.none() | rights, heir=st.none() | rights,
@@ -144,7 +159,7 @@ others = st.one_of(
     st.builds(AddressesDisturbed, group=groups, what=st.sampled_from(("rival", "removed", "?"))),
     st.builds(ConditionChanged, group=groups, ok=st.booleans(), why=words),
     st.builds(StopAsked, why=words),
-    st.builds(RebuildAsked, cluster_id=words, down=some_nodes))
+    st.builds(ConfigurationApplied, spec=files, digest=words))
 events = st.one_of(reads, reads, st.builds(HeartbeatReceived, heartbeat=heartbeats), answers,
                    others)
 waits = st.sampled_from((0, MILLISECOND, 100 * MILLISECOND, 2 * SECOND))
@@ -205,6 +220,7 @@ def test_nothing_odd_raises(node: str, zookeeper: bool, story: list[tuple[int, E
         guarded.now += wait
         guarded.hand(event)
         guarded.hand(Tick())
+        rebuild(guarded.engine.knowledge, "c2", ("n2", "n9"), lambda: -1, guarded.now)
         assert guarded.engine.deadline() > guarded.now
         snapshot(guarded.engine, guarded.now)
 

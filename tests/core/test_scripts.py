@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
-from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND, SECOND, Duration
 from hamgr.snapshot import snapshot
+from hamgr.times import times_for
 from tests.core.cluster import Cluster
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
@@ -38,6 +38,7 @@ class Story:
     def __init__(self) -> None:
         self.cluster: Cluster | None = None
         self._requests = 0
+        self._file: dict[str, str] = {}
         self._copy: dict[str, tuple[Record, int]] = {}
 
     def run(self, command: str) -> list[str]:
@@ -55,26 +56,18 @@ class Story:
         assert self.cluster is not None, "a script begins with `cluster`"
         return self.cluster
 
-    def do_cluster(self, nodes: str = "3", groups: str = "crm", witness: str = "",
-                   services: str = "", stop_within: str = "0ms", fencing: str = "lease",
-                   voters: str = "", run: str = "") -> None:
-        """Make a cluster and boot all of it. `run`: the nodes that may run groups, if not all."""
-        names = [f"n{number}" for number in range(1, int(nodes) + 1)]
-        voting = voters.split(",") if voters else names
-        running = tuple(run.split(",") if run else (name for name in names if name != witness))
-        spec = ClusterSpec(
-            name="t", timing=times_for(100 * MILLISECOND),
-            nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
-                        for name in names),
-            groups=tuple(GroupSpec(
-                name=group, nodes=running, stop_within=duration(stop_within),
-                fencing_required=fencing == "required",
-                services=tuple(ServiceSpec(name=one, monitor_interval=500 * MILLISECOND)
-                               for one in services.split(",") if one))
-                for group in groups.split(",")))
-        self.cluster = Cluster(spec)
-        for name in names:
-            self.cluster.boot(name)
+    def do_cluster(self, **file: str) -> None:
+        """Make a cluster and boot all of it; see `_spec`."""
+        self._file = file
+        self.cluster = Cluster(_spec(**file))
+        for node in self.cluster.spec.nodes:
+            self.cluster.boot(node.name)
+
+    def do_configure(self, on: str = "", **file: str) -> None:
+        """Change the file: all nodes go by it at once, or those that are named."""
+        self._file |= file
+        nodes = on.split(",") if on else list(self._there.engines)
+        self._there.configure(_spec(**self._file), nodes)
 
     def do_groups(self, *names: str) -> None:
         """Every file has only these groups from now on: agents read it when they start."""
@@ -216,6 +209,25 @@ class Story:
     def _show_writes(self) -> list[str]:
         written, self._there.writes = self._there.writes, 0
         return [f"{written} writes since last asked"]
+
+
+def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: str = "",
+          stop_within: str = "0ms", fencing: str = "lease", voters: str = "", run: str = "",
+          monitor: str = "500ms", addresses: str = "yes") -> ClusterSpec:
+    """Return what a file says. `run`: the nodes that may run groups, if not all."""
+    names = [f"n{number}" for number in range(1, int(nodes) + 1)]
+    voting = voters.split(",") if voters else names
+    running = tuple(run.split(",") if run else (name for name in names if name != witness))
+    return ClusterSpec(
+        name="t", timing=times_for(100 * MILLISECOND),
+        nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
+                    for name in names),
+        groups=tuple(GroupSpec(
+            name=group, nodes=running, stop_within=duration(stop_within),
+            fencing_required=fencing == "required", has_addresses=addresses == "yes",
+            services=tuple(ServiceSpec(name=one, monitor_interval=duration(monitor))
+                           for one in services.split(",") if one))
+            for group in groups.split(",") if group))
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
