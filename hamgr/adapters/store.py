@@ -44,6 +44,24 @@ class InMaintenance(Struct, frozen=True, forbid_unknown_fields=True):
     """Its addresses when the maintenance began; the configuration may be another by now."""
 
 
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
+    """configuration.json: the document that this node goes by, as it was applied."""
+
+    revision: int
+    document: str
+    """The TOML text."""
+    former: tuple[str, ...] = ()
+    """Documents before it, as long as something that only they name may be left here."""
+
+
+NOT_APPLIED = Configuration(0, "")
+
+
+def kept_configuration(state_dir: Path) -> Configuration:
+    """Return what was kept there; of revision 0 if no document ever was. Raises StoreError."""
+    return _read(state_dir / "configuration.json", Configuration, NOT_APPLIED)
+
+
 class DirectoryStore:
     """The state directory of one agent."""
 
@@ -63,16 +81,31 @@ class DirectoryStore:
             raise StoreError(f"cannot have the state directory {state_dir}: {error.strerror}; "
                              f"mount its disk, make it the agent's own, or name another with "
                              f"--state-dir") from error
-        self._facts = self._read("facts.json", Facts, Facts("", 0))
-        self._maintenance = self._read("maintenance.json", InMaintenance, InMaintenance({}))
-        self._read("incarnation.json", Incarnation, Incarnation(0))
+        self._facts = _read(self._dir / "facts.json", Facts, Facts("", 0))
+        self._maintenance = _read(self._dir / "maintenance.json", InMaintenance, InMaintenance({}))
+        _read(self._dir / "incarnation.json", Incarnation, Incarnation(0))
+        self._configuration = kept_configuration(state_dir)
+
+    def configure(self, vips: Mapping[GroupName, tuple[str, ...]]) -> None:
+        """Keep these addresses with the maintenances that begin from now on."""
+        self._vips = vips
+
+    def configuration(self) -> Configuration:
+        """Return what was kept; of revision 0 if no document was ever applied here."""
+        return self._configuration
+
+    def keep_configuration(self, kept: Configuration) -> None:
+        """Keep it, on disk on return. Raises StoreError."""
+        if kept != self._configuration:
+            self._keep("configuration.json", kept)
+            self._configuration = kept
 
     def next_incarnation(self, above: int) -> int:
         """Return a new incarnation, greater than any before and `above`, on disk already.
 
         Raises StoreError; then there is no incarnation to live in.
         """
-        last = self._read("incarnation.json", Incarnation, Incarnation(0))
+        last = _read(self._dir / "incarnation.json", Incarnation, Incarnation(0))
         new = Incarnation(max(last.incarnation, above) + 1)
         self._keep("incarnation.json", new)
         return new.incarnation
@@ -109,20 +142,6 @@ class DirectoryStore:
         """Return the addresses that each group in maintenance here had when that began."""
         return {group: self._maintenance.vips.get(group, ()) for group in self._maintenance.groups}
 
-    def _read(self, name: str, kind: type[T], missing: T) -> T:
-        path = self._dir / name
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        except FileNotFoundError:
-            return missing
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{path} is not what it should be ({error}); nothing is guessed: restore it from "
-                f"a backup, or make sure that nothing of this cluster runs on this node and "
-                f"remove it") from error
-
     def _keep(self, name: str, value: Struct) -> None:
         path = self._dir / name
         try:
@@ -144,3 +163,17 @@ class DirectoryStore:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _read(path: Path, kind: type[T], missing: T) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return missing
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{path} is not what it should be ({error}); nothing is guessed: restore it from "
+            f"a backup, or make sure that nothing of this cluster runs on this node and "
+            f"remove it") from error

@@ -106,15 +106,14 @@ class SwitchProcess:
         on_death is told why, in the loop's thread, at once when a switch died; the next one is
         being started then.
         """
-        if len(groups) > deadman.SLOTS:
-            raise ValueError(f"at most {deadman.SLOTS} groups, not {len(groups)}")
-        self._slots = {group: slot for slot, group in enumerate(groups)}
+        self._slots: dict[GroupName, int] = {}
+        self._loads: dict[GroupName, bytes] = {}
+        self.configure(groups)
         self._post, self._on_death = post, on_death
         self._run_dir, self._lock_fd = run_dir, lock_fd
         self._page = os.memfd_create("hamgr-switch")
         os.ftruncate(self._page, deadman.PAGE)
         self._words = memoryview(mmap.mmap(self._page, deadman.PAGE)).cast("q")
-        self._loads: dict[GroupName, bytes] = {}
         self._asked: dict[int, float] = {}
         self._running: Running | None = None
         self._dead: Running | None = None
@@ -123,6 +122,21 @@ class SwitchProcess:
         self._closing = False
         self._deaths = self._acts = 0
         self._last_act = ""
+
+    def configure(self, groups: Sequence[GroupName]) -> None:
+        """Guard these groups from now on, each once it is loaded; those that go must be disarmed.
+
+        Raises ValueError if they are too many.
+        """
+        if len(groups) > deadman.SLOTS:
+            raise ValueError(f"at most {deadman.SLOTS} groups, not {len(groups)}")
+        for gone in [group for group in self._slots if group not in groups]:
+            self._slots.pop(gone)
+            self._loads.pop(gone, None)
+        free = (slot for slot in range(deadman.SLOTS) if slot not in self._slots.values())
+        for group in groups:
+            if group not in self._slots:
+                self._slots[group] = next(free)
 
     async def start(self) -> None:
         """Start the process, wait until it is ready, and keep one alive from then on.

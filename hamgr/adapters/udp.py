@@ -51,15 +51,11 @@ class UdpTransport:
         Raises KeyError if this node has none, ValueError if one is not a numeric address.
         """
         self._node = node
-        own = addresses[node]
-        self._own = [_endpoint(address, port) for address in own]
-        self._peers = {name: [_endpoint(address, port) for address in theirs[:len(own)]]
-                       for name, theirs in addresses.items() if name != node}
-        self._sources = {end[0].partition("%")[0]: name
-                         for name, ends in self._peers.items() for _, end in ends}
+        self._port = port
+        self._route(addresses)
         self._wire = wire
         self._post = post
-        self._sockets: list[socket.socket | None] = [None] * len(own)
+        self._sockets: list[socket.socket | None] = [None] * len(self._own)
         self._counters: Counter[str] = Counter()
         self._lately = _Lately()
         self._rings = _Lately()
@@ -68,6 +64,43 @@ class UdpTransport:
         self._keys: dict[NodeName, bytes] = {}
         """What the last authentic datagram of each peer says of its keys."""
         self._binding: list[asyncio.Task[None]] = []
+
+    def _route(self, addresses: Mapping[NodeName, tuple[str, ...]]) -> None:
+        own = addresses[self._node]
+        self._own = [_endpoint(address, self._port) for address in own]
+        self._peers = {name: [_endpoint(address, self._port) for address in theirs[:len(own)]]
+                       for name, theirs in addresses.items() if name != self._node}
+        self._sources = {end[0].partition("%")[0]: name
+                         for name, ends in self._peers.items() for _, end in ends}
+
+    def configure(self, addresses: Mapping[NodeName, tuple[str, ...]]) -> None:
+        """Send to and hear these nodes from now on, over these rings.
+
+        A ring on which this node's own address stays is not disturbed. Raises as the constructor.
+        """
+        before = list(zip(self._own, self._sockets, strict=True))
+        self._route(addresses)
+        for task in self._binding:
+            task.cancel()
+        self._binding.clear()
+        kept = [old for (end, old), new in zip(before, self._own, strict=False) if end == new]
+        for _, sock in before:
+            if sock is not None and sock not in kept:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+                sock.close()
+        self._sockets = [sock if sock in kept else None for _, sock in before][:len(self._own)]
+        self._sockets += [None] * (len(self._own) - len(self._sockets))
+        for ring, sock in enumerate(self._sockets):
+            if sock is None and not self._reopened(ring):
+                self._binding.append(asyncio.create_task(self._open_when_there(ring)))
+
+    def _reopened(self, ring: int) -> bool:
+        """Open a ring's socket now, if that can be: else it is tried again."""
+        try:
+            return self._open(ring)
+        except OSError as error:
+            self._counters[f"unbound.{ring}.{_name(error)}"] += 1
+            return False
 
     async def start(self) -> None:
         """Open one socket a ring; an address that is not there yet is bound when it comes.
@@ -161,12 +194,9 @@ class UdpTransport:
     async def _open_when_there(self, ring: int) -> None:
         while True:
             await asyncio.sleep(BIND_AGAIN_S)
-            try:
-                if self._open(ring):
-                    log.info("ring %d: address %s is there now", ring, self._own[ring][1][0])
-                    return
-            except OSError as error:
-                self._counters[f"unbound.{ring}.{_name(error)}"] += 1
+            if self._reopened(ring):
+                log.info("ring %d: address %s is there now", ring, self._own[ring][1][0])
+                return
 
     def _drain(self, sock: socket.socket, ring: int) -> None:
         for _ in range(DRAINED_MAX):

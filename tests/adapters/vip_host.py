@@ -77,6 +77,11 @@ async def obey(addresses: Addresses, method: str, *arguments: Any) -> Any:
         return sorted(name for name in sys.modules if name.partition(".")[0] == "scapy")
     if method == "clean":
         return await addresses.clean(frozenset(arguments[0]))
+    if method == "configure":
+        groups, valid_lft_s = arguments
+        return await addresses.configure(
+            {group: tuple(Vip(*vip) for vip in vips) for group, vips in groups.items()},
+            valid_lft_s=valid_lft_s, renewal_s=0.5)
     if method == "withdrawal_messages":
         return {group: [message.hex() for message in messages]
                 for group, messages in addresses.withdrawal_messages().items()}

@@ -13,18 +13,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 
 from hamgr.adapters.net.announcer import Announcer
 from hamgr.adapters.net.guard import Guard
+from hamgr.adapters.net.holding import Group, State
 from hamgr.adapters.net.kernel import Found, Kernel
 from hamgr.adapters.net.lan import Lan
 from hamgr.adapters.net.links import LinkWatch
 from hamgr.adapters.net.messages import Presence
 from hamgr.adapters.net.monitor import Monitor
-from hamgr.adapters.net.nics import place_for, settle
 from hamgr.adapters.net.pace import Paced
-from hamgr.adapters.net.vip import Nic, Place, Vip
+from hamgr.adapters.net.places import Places
+from hamgr.adapters.net.vip import Nic, Vip
 from hamgr.core.events import AddressesClaimed, AddressesWithdrawn
 from hamgr.core.types import NEVER, Epoch, GroupName, Instant
 from hamgr.ports import Post
@@ -40,30 +40,6 @@ LOOK_AGAIN_S = 0.1
 """Changes of interfaces come in bursts; one look after so long sees them all."""
 SETTLE_S = 1.0
 """A node's own addresses are often flushed and set anew; only what lasts so long counts."""
-
-
-class _State(Enum):
-    IDLE = "not here"
-    PROBING = "asked for on the wire, not added yet"
-    HELD = "added, announced, renewed and guarded"
-    LOOSE = "in maintenance: there, and left alone"
-
-
-class _Group:
-    def __init__(self, name: GroupName, vips: tuple[Vip, ...]) -> None:
-        self.name, self.vips = name, vips
-        self.state = _State.IDLE
-        self.epoch: Epoch = 0
-        self.missing = ""
-        """Why a VIP has no interface on this node."""
-        self.timers: list[asyncio.TimerHandle] = []
-
-    def enter(self, state: _State) -> None:
-        """Change the state; a probe that is going on ends."""
-        self.state = state
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
 
 
 class Addresses:
@@ -83,18 +59,18 @@ class Addresses:
         interfaces_changed: called once withdrawal_messages() and macs() are ready, at start(), and
         whenever they give others than before.
         """
-        self._groups = {name: _Group(name, vips) for name, vips in groups.items()}
-        self._owner = {vip: group for group in self._groups.values() for vip in group.vips}
-        self._vips = {vip.packed: vip for vip in self._owner}
+        self._groups = {name: Group(name, vips) for name, vips in groups.items()}
+        self._own()
         self._post, self._interfaces_changed = post, interfaces_changed
         self._renewal_s = renewal_s
         self._deadline: Instant = NEVER
-        self._places: dict[Vip, Place] = {}
-        self._nics: dict[int, Nic] = {}
         self._trouble = ""
+        self._contested: dict[Vip, str] = {}
+        """Who else spoke for a VIP that is coming."""
         self._kernel = Kernel(valid_lft_s)
         self._lan = Lan(heard=self._heard, rebuilt=self.announce_again)
         self._links = LinkWatch(post)
+        self._places = Places(self._kernel, self._links, self._lan)
         self._announcer = Announcer(self._say)
         self._guard = Guard(self._kernel, self._lan, post, self._holder)
         self._blind = ""
@@ -116,6 +92,71 @@ class Addresses:
         await self._lan.start()
         self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
 
+    async def configure(self, groups: Mapping[GroupName, tuple[Vip, ...]], *, valid_lft_s: int,
+                        renewal_s: float) -> None:
+        """Have these groups and VIPs from now on. Raises OSError; then it may be tried again.
+
+        What is held and stays is not touched. A VIP that is new in a group that is held is added
+        and announced, once its frames are built and the switch can withdraw it; one that a group
+        has no more, or whose group has gone, is removed.
+        """
+        self._kernel.live_for(valid_lft_s)
+        self._renewal_s = renewal_s
+        for name, vips in groups.items():
+            group = self._groups.setdefault(name, Group(name, ()))
+            group.coming = tuple(vip for vip in vips if vip not in group.vips)
+        self._own()
+        self._look()
+        self._interfaces_changed()
+        await self._lan.ready()
+        await self._ask_for_coming()
+        faults = [self._take_over(group, groups.get(name))
+                  for name, group in list(self._groups.items())]
+        self._look()
+        self._interfaces_changed()
+        if any(faults):
+            raise OSError("; ".join(filter(None, faults)))
+
+    async def _ask_for_coming(self) -> None:
+        """Raise OSError if another machine has what a group that is held shall have besides."""
+        self._contested.clear()
+        coming = [vip for group in self._groups.values() if group.state is State.HELD
+                  for vip in group.coming]
+        if any([self._lan.ask(vip) for vip in coming]):
+            await asyncio.sleep(PROBE_S)
+        if taken := [f"{self._contested[vip]} answers for {vip.address}"
+                     for vip in coming if vip in self._contested]:
+            for group in self._groups.values():
+                group.coming = ()
+            self._own()
+            self._look()
+            raise OSError("; ".join(taken))
+
+    def _take_over(self, group: Group, vips: tuple[Vip, ...] | None) -> str:
+        """Go from a group's VIPs to these, None for no group any more. Returns what failed."""
+        gone = [vip for vip in group.vips if vip not in (vips or ())]
+        if vips is None:
+            self._let_go(group, State.IDLE)
+        fault = self._kernel.remove(gone, reset=self._may_hold()) if gone else ""
+        if fault:
+            return fault
+        new, group.coming = group.coming, ()
+        group.vips = vips or ()
+        if vips is None:
+            del self._groups[group.name]
+            self._links.forget(group.name)
+        self._places.forget(gone)
+        self._own()
+        if new and group.state is State.HELD:
+            fault = self._hold(new)
+            self._announcer.begin(group.name)
+        return fault
+
+    def _own(self) -> None:
+        self._owner = {vip: group for group in self._groups.values() for vip in group.vips}
+        self._vips = {vip.packed: vip for group in self._groups.values()
+                      for vip in (*group.vips, *group.coming)}
+
     async def clean(self, keep: frozenset[GroupName]) -> None:
         """Remove every configured VIP but those of `keep`. Works before start().
 
@@ -123,7 +164,7 @@ class Addresses:
         """
         gone = [group for name, group in self._groups.items() if name not in keep]
         for group in gone:
-            self._let_go(group, _State.IDLE)
+            self._let_go(group, State.IDLE)
         fault = self._kernel.remove([vip for group in gone for vip in group.vips], reset=False)
         if fault:
             raise OSError(f"addresses that this node has no right to could not be removed: {fault}")
@@ -133,7 +174,7 @@ class Addresses:
         for timer in filter(None, (self._renewal, self._settling)):
             timer.cancel()
         for group in self._groups.values():
-            self._let_go(group, _State.IDLE)
+            self._let_go(group, State.IDLE)
         self._look_soon.close()
         self._guard.close()
         self._links.close()
@@ -149,15 +190,15 @@ class Addresses:
         """Add and announce; AddressesClaimed follows. probe: before, beside or none."""
         claimed = self._groups[group]
         claimed.epoch = epoch
-        asked = (probe != "none" and claimed.state is not _State.HELD
+        asked = (probe != "none" and claimed.state is not State.HELD
                  and any([self._lan.ask(vip) for vip in claimed.vips]))
         if asked and probe == "before":
-            claimed.enter(_State.PROBING)
+            claimed.enter(State.PROBING)
             claimed.timers.append(
                 asyncio.get_running_loop().call_later(PROBE_S, self._take, claimed))
         else:
             self._take(claimed)
-        if asked and claimed.state is not _State.IDLE:
+        if asked and claimed.state is not State.IDLE:
             for wait in QUESTIONS_S:
                 claimed.timers.append(
                     asyncio.get_running_loop().call_later(wait, self._ask, claimed))
@@ -165,10 +206,10 @@ class Addresses:
     def withdraw(self, group: GroupName, epoch: Epoch) -> None:
         """Remove, cut local sockets, verify; AddressesWithdrawn follows."""
         withdrawn = self._groups[group]
-        if withdrawn.state is _State.PROBING:
+        if withdrawn.state is State.PROBING:
             self._post(AddressesClaimed(group=group, epoch=withdrawn.epoch, ok=False,
                                         why="withdrawn while the wire was asked"))
-        self._let_go(withdrawn, _State.IDLE)
+        self._let_go(withdrawn, State.IDLE)
         fault = self._kernel.remove(withdrawn.vips, reset=self._may_hold())
         self._post(AddressesWithdrawn(group=group, epoch=epoch, ok=not fault, why=fault))
 
@@ -178,7 +219,7 @@ class Addresses:
         What the kernel refuses is tried again at the pace of renewals, and logged.
         """
         loosened = self._groups[group]
-        self._let_go(loosened, _State.LOOSE)
+        self._let_go(loosened, State.LOOSE)
         self._loosen(loosened, "")
 
     def tighten(self, group: GroupName, epoch: Epoch) -> None:
@@ -197,7 +238,7 @@ class Addresses:
     def announce_again(self, group: GroupName | None = None) -> None:
         """Announce what is held at once, and go on as after a claim: after a stall of one's own."""
         for held in self._groups.values():
-            if held.state is _State.HELD and group in (None, held.name):
+            if held.state is State.HELD and group in (None, held.name):
                 self._announcer.begin(held.name)
 
     def withdrawal_messages(self) -> dict[GroupName, tuple[bytes, ...]]:
@@ -205,7 +246,8 @@ class Addresses:
 
         They ask for an acknowledgement. Valid until interfaces_changed is called again.
         """
-        return {name: self._kernel.removals(group.vips) for name, group in self._groups.items()}
+        return {name: self._kernel.removals((*group.vips, *group.coming))
+                for name, group in self._groups.items()}
 
     def found(self) -> dict[GroupName, list[Found]]:
         """Return which VIPs of each group the kernel has now, on any interface. Raises OSError."""
@@ -213,12 +255,11 @@ class Addresses:
 
     def interfaces(self) -> dict[str, str]:
         """Return the name of the interface that each VIP belongs on, by its address."""
-        return {vip.address: place.nic.name for vip, place in self._places.items()}
+        return self._places.interfaces()
 
     def macs(self) -> tuple[str, ...]:
         """Return the MACs of those interfaces, sorted: it is they that answer for the VIPs."""
-        nics = {place.nic for place in self._places.values()}
-        return tuple(sorted({nic.mac.hex(":") for nic in nics if nic.mac}))
+        return self._places.macs()
 
     def _may_hold(self) -> bool:
         return time.monotonic_ns() < self._deadline
@@ -233,7 +274,7 @@ class Addresses:
         left = self._kernel.remove(vips, reset=False)
         return "; ".join(filter(None, ("the lease ran out while the address was added", left)))
 
-    def _loosen(self, group: _Group, said: str) -> None:
+    def _loosen(self, group: Group, said: str) -> None:
         fault = self._kernel.loosen(group.vips)
         if fault and fault != said:
             logger.error("%s: lifetimes cannot be made unlimited for maintenance, trying again: %s",
@@ -244,27 +285,27 @@ class Addresses:
             group.timers.append(asyncio.get_running_loop().call_later(
                 self._renewal_s, self._loosen, group, fault))
 
-    def _take(self, group: _Group) -> None:
+    def _take(self, group: Group) -> None:
         if group.missing:
             self._fail(group, group.missing)
         elif fault := self._hold(group.vips):
             self._fail(group, fault)
         else:
-            group.enter(_State.HELD)
+            group.enter(State.HELD)
             self._announcer.begin(group.name)
             self._post(AddressesClaimed(group=group.name, epoch=group.epoch, ok=True))
 
-    def _fail(self, group: _Group, why: str) -> None:
-        self._let_go(group, _State.IDLE)
+    def _fail(self, group: Group, why: str) -> None:
+        self._let_go(group, State.IDLE)
         left = self._kernel.remove(group.vips, reset=False)
         self._post(AddressesClaimed(group=group.name, epoch=group.epoch, ok=False,
                                     why="; ".join(filter(None, (why, left)))))
 
-    def _let_go(self, group: _Group, state: _State) -> None:
+    def _let_go(self, group: Group, state: State) -> None:
         group.enter(state)
         self._announcer.stop(group.name)
 
-    def _ask(self, group: _Group) -> None:
+    def _ask(self, group: Group) -> None:
         for vip in group.vips:
             self._lan.ask(vip)
 
@@ -278,19 +319,22 @@ class Addresses:
             self._ask(self._groups[name])
 
     def _heard(self, vip: Vip, mac: bytes) -> None:
-        group = self._owner[vip]
-        if group.state is _State.PROBING:
+        group = self._owner.get(vip)
+        if group is None:
+            self._contested[vip] = mac.hex(":")
+        elif group.state is State.PROBING:
             self._fail(group, f"{mac.hex(':')} answers for {vip.address}")
         else:
             self._guard.rival(vip, mac)
 
     def _holder(self, vip: Vip) -> GroupName | None:
-        group = self._owner[vip]
-        return group.name if group.state is _State.HELD and self._may_hold() else None
+        group = self._owner.get(vip)
+        held = group is not None and group.state is State.HELD and self._may_hold()
+        return group.name if group is not None and held else None
 
     def _renew(self) -> None:
         self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
-        held = [vip for vip, group in self._owner.items() if group.state is _State.HELD]
+        held = [vip for vip, group in self._owner.items() if group.state is State.HELD]
         if held and self._may_hold():
             self._note(self._hold(held))
 
@@ -315,10 +359,7 @@ class Addresses:
         self._look_soon("an address changed")
 
     def _link_changed(self, nic: Nic, there: bool) -> None:
-        old = self._nics.pop(nic.index, None)
-        if there:
-            self._nics[nic.index] = nic
-        self._links.see(nic, there)
+        old = self._places.changed(nic, there)
         if not there or old is None or (nic.name, nic.mac) != (old.name, old.mac):
             self._look_soon(f"{nic.name} changed")
         elif old.fault and not nic.fault:
@@ -326,8 +367,7 @@ class Addresses:
 
     def _announce_on(self, nic: Nic) -> None:
         for group in self._groups.values():
-            if any(self._places[vip].nic.index == nic.index
-                   for vip in group.vips if vip in self._places):
+            if self._places.uses(group, nic):
                 self.announce_again(group.name)
 
     def _missed(self) -> None:
@@ -350,31 +390,9 @@ class Addresses:
 
     def _look(self) -> None:
         """Find the interfaces anew, and follow them. Raises OSError."""
-        self._nics, addresses = self._kernel.look()
-        own = [presence for presence in addresses if presence.packed not in self._vips]
-        moved = [vip for group in self._groups.values() for vip in self._place(group, own)]
-        self._links.see_all(self._nics)
+        moved = self._places.look(self._groups.values(), self._vips.keys())
         held = [vip for vip in moved if self._holder(vip) is not None]
         if held:
             self._note(self._hold(held))
             self._kernel.remove_strays(held)
-        self._lan.follow(self._places, self._nics)
-
-    def _place(self, group: _Group, own: list[Presence]) -> list[Vip]:
-        """Find the places of a group's VIPs; return those that have moved to another interface."""
-        moved = []
-        group.missing = ""
-        for vip in group.vips:
-            old, found = self._places.pop(vip, None), place_for(vip, self._nics, own)
-            if isinstance(found, str):
-                group.missing = group.missing or found
-            place = settle(old, found, self._nics, group.state is not _State.IDLE)
-            if place is not None:
-                self._places[vip] = place
-            if place != old:
-                self._kernel.place(vip, place)
-            if place is not None and (old is None or old.nic.index != place.nic.index):
-                moved.append(vip)
-        nics = {self._places[vip].nic for vip in group.vips if vip in self._places}
-        self._links.need(group.name, {nic.index: nic.name for nic in nics}, group.missing)
-        return moved
+        self._places.follow()

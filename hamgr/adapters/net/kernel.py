@@ -44,6 +44,12 @@ class Kernel:
         self._netlink.close()
         self._cutter.close()
 
+    def live_for(self, valid_lft_s: int) -> None:
+        """Give addresses this lifetime, in whole seconds, from the next renewal on."""
+        self._valid_lft_s = valid_lft_s
+        for vip, place in self._places.items():
+            self._messages[vip] = messages_for(vip, place, valid_lft_s)
+
     def look(self) -> tuple[dict[int, Nic], list[Presence]]:
         """Return all interfaces by index, and all addresses. Raises OSError."""
         return {nic.index: nic for nic in self._netlink.links()}, self._netlink.addresses()

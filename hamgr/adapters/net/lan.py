@@ -12,6 +12,8 @@ from hamgr.adapters.net.wire import Wire
 
 logger = logging.getLogger(__name__)
 
+_READY_S = 10.0
+"""What waits for frames goes on without them then: they are built when they can be."""
 _RETRY_S = 5.0
 """Until frames are asked for again that could not be built."""
 
@@ -48,6 +50,11 @@ class Lan:
         self._settle(places, nics)
         if self._started and self._requests and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._build_until_done())
+
+    async def ready(self) -> None:
+        """Wait until the frames that were asked for last are built, or cannot be for now."""
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=_READY_S)
 
     def announce(self, vip: Vip) -> None:
         """Tell everybody that the VIP is here."""

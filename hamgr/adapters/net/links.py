@@ -32,6 +32,14 @@ class LinkWatch:
         """Say which interfaces (index: name) a group depends on, or why it has none."""
         self._needs[group], self._missing[group] = nics, missing
 
+    def forget(self, group: GroupName) -> None:
+        """Speak of this group no more; what was said of it does not hold any longer."""
+        self._needs.pop(group, None)
+        self._missing.pop(group, None)
+        self._stop_recovery(group)
+        if self._told.pop(group, None):
+            self._post(ConditionChanged(group=group, ok=True, why="not configured any more"))
+
     def see_all(self, nics: Mapping[int, Nic]) -> None:
         """Take note of the state of every interface that there is."""
         self._nics = dict(nics)

@@ -65,15 +65,34 @@ def look(vips: Sequence[Vip]) -> list[Sighting]:
 
     `vips`: all that are configured, none of which counts as the node's own address. Raises OSError.
     """
+    nics, addresses = _seen()
+    own = _own(addresses, vips)
+    return [_sighting(vip, nics, own, addresses) for vip in vips]
+
+
+def homeless(vips: Sequence[Vip], others: Sequence[Vip]) -> list[str]:
+    """Return why each of these VIPs that has no place on this node has none, wherever it is now.
+
+    `others`: those that are configured as well, none of which counts as the node's own. Raises
+    OSError.
+    """
+    nics, addresses = _seen()
+    own = _own(addresses, (*vips, *others))
+    found = (place_for(vip, nics, own) for vip in vips)
+    return [why for why in found if isinstance(why, str)]
+
+
+def _seen() -> tuple[dict[int, Nic], list[Presence]]:
     netlink = Rtnetlink()
     try:
-        nics = {nic.index: nic for nic in netlink.links()}
-        addresses = netlink.addresses()
+        return {nic.index: nic for nic in netlink.links()}, netlink.addresses()
     finally:
         netlink.close()
+
+
+def _own(addresses: Sequence[Presence], vips: Sequence[Vip]) -> list[Presence]:
     virtual = {vip.packed for vip in vips}
-    own = [one for one in addresses if one.packed not in virtual]
-    return [_sighting(vip, nics, own, addresses) for vip in vips]
+    return [one for one in addresses if one.packed not in virtual]
 
 
 def _sighting(vip: Vip, nics: Mapping[int, Nic], own: Sequence[Presence],

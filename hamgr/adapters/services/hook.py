@@ -56,6 +56,10 @@ class Hooks:
         self._runner: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
+    def configure(self, commands: Mapping[Action, tuple[str, ...]]) -> None:
+        """Use these commands from the next action on. Start anew if there were none before."""
+        self._commands = dict(commands)
+
     async def start(self) -> None:
         """Start the runner, if there is any command. Raises OSError if it cannot."""
         if self._commands and self._socket is None:

@@ -90,6 +90,11 @@ class Tree:
         except NodeExistsError:
             raise FileExistsError(path) from None
 
+    async def put(self, path: str, record: Record, version: int) -> None:
+        """Write a record in the place of the one of this version. Raises BadVersionError."""
+        await self._session().submit(
+            lambda zk: zk.set_async(self.at(path), encode(record), version))
+
     async def _get(self, path: str) -> Any:
         return await self._session().submit(lambda zk: zk.get_async(self.at(path)))
 
