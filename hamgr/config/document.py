@@ -22,6 +22,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What came of reading a file: the document if there is no fault, and all that was found."""
 
     document: Document | None
+    text: str = ""
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
 
@@ -62,8 +63,8 @@ def parse(text: str, *, files: bool = False) -> Reading:
         check(document, findings)
         if files and not findings.faults:
             check_files(document, findings)
-    return Reading(document=None if findings.faults else document, faults=findings.faults,
-                   warnings=findings.warnings)
+    return Reading(document=None if findings.faults else document, text=text,
+                   faults=findings.faults, warnings=findings.warnings)
 
 
 def cluster_spec(document: Document) -> ClusterSpec:
