@@ -4,7 +4,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
 from hamgr.adapters.services.hook import Action, Hooks
-from hamgr.adapters.store import DirectoryStore
+from hamgr.adapters.store import Configuration, DirectoryStore
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
@@ -26,34 +25,25 @@ from hamgr.agent.cleaning import Sweep, longest_chain
 from hamgr.agent.dispatch import Ports
 from hamgr.agent.facts import KernelAddress
 from hamgr.agent.life import GRACE, Agent
-from hamgr.agent.outside import About, Outside
+from hamgr.agent.outside import About, Candidate, Outside
 from hamgr.config.document import Reading, cluster_spec, digest, read
 from hamgr.config.faults import ConfigError, Fault
 from hamgr.config.kept import not_in_file, to_be_spared
 from hamgr.config.key import read_keys
 from hamgr.config.private import KeyFileError
-from hamgr.config.schema import Document, Group
+from hamgr.config.schema import Document
 from hamgr.core.events import Event
-from hamgr.core.types import SECOND, GroupName, NodeName
+from hamgr.core.records import Config, Plan
+from hamgr.core.types import SECOND, GroupName
+from hamgr.place import Place
 from hamgr.ports import Post
+from hamgr.prospect import Prospect, Standpoint, rings, vips
 from hamgr.wire import Wire
 
 THREAD_TURN_S = 0.0005
 """How long another thread may keep the interpreter from the loop; Python's default is 5 ms."""
 
 logger = logging.getLogger("hamgr.daemon")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where an agent lives."""
-
-    document: Document
-    config: Path
-    """The file that the document was read from."""
-    node: NodeName
-    run_dir: Path
-    state_dir: Path
 
 
 def run(place: Place) -> int:
@@ -114,7 +104,7 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> Non
     def post(event: Event) -> None:
         answers.take(event)
 
-    addresses, hooks = _addresses(place.document, post), _hooks(place, post)
+    addresses, hooks = _addresses(place.wide, post), _hooks(place, post)
     await hooks.start()
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=hooks, store=store,
@@ -129,7 +119,8 @@ class _Parts:
     """Every adapter of one agent, and what it shows of them."""
 
     def __init__(self, place: Place, lock: RunLock, post: Post) -> None:
-        document = place.document
+        document = self._document = place.document
+        self._wide, self._text = place.wide, place.text
         cluster = document.cluster
         self._place = place
         self._loop = asyncio.get_running_loop()
@@ -137,20 +128,20 @@ class _Parts:
         self._garbage = Garbage()
         self._wire = _wire(document)
         self._transport = UdpTransport(
-            place.node, _rings(document), document.heartbeat.port, self._wire, post)
-        self._addresses = _addresses(document, post, self._interfaces_changed)
+            place.node, rings(document), document.heartbeat.port, self._wire, post)
+        self._addresses = _addresses(self._wide, post, self._interfaces_changed)
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
             session_timeout_s=document.zookeeper.session / SECOND,
             deadline_s=deadline_for(document.timing), access=access_by(document.zookeeper),
             macs=self._addresses.macs)
-        self._switch = SwitchProcess(tuple(document.group), post, run_dir=place.run_dir,
+        self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
+        self._hooks, self._store = _hooks(place, post), _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=_hooks(place, post),
-            store=_store(place))
+            switch=self._switch, services=self._hooks, store=self._store)
 
     def outside(self, realtime: RealTime) -> Outside:
         """Return what the agent is told of the process around it."""
@@ -159,6 +150,8 @@ class _Parts:
             settle=self._garbage.settle, collect=self._garbage.collect,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
+            consider=self._consider,
+            keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
                 self._notifier.managed and self._switch.facts.home == "child"),
@@ -178,7 +171,7 @@ class _Parts:
                 group=name, address=str(vip.address),
                 interface=one.interface if one else belongs.get(str(vip.address.ip), ""),
                 present=one is not None, lifetime_s=one.lifetime_s if one else None)
-            for name, group in self._place.document.group.items() for vip in group.vips
+            for name, group in self._document.group.items() for vip in group.vips
             for one in (found.get((name, str(vip.address.ip))),))
 
     def _counters(self) -> dict[str, dict[str, int]]:
@@ -194,7 +187,8 @@ class _Parts:
     def _reload(self) -> tuple[str, ...]:
         """Take over changed keys, and check the file: applying it to a running cluster is not what
         SIGHUP does."""
-        return *self._keys_again(), *_news(read(self._place.config, files=True), self._place)
+        return *self._keys_again(), *_news(
+            read(self._place.config, files=True), self._place.config, self._document)
 
     def _keys_again(self) -> tuple[str, ...]:
         """Take over the keys as they are on disk now, if they can be used; say so if they differ.
@@ -202,9 +196,9 @@ class _Parts:
         Called in the disk thread: the transport, which is the loop's, gets them whole, between two
         datagrams.
         """
-        file = self._place.document.cluster.key_file
+        file = self._document.cluster.key_file
         try:
-            wire = _wire(self._place.document)
+            wire = _wire(self._document)
         except KeyFileError as error:
             return (f"{error}; the keys in use stay",)
         if wire.keys == self._wire.keys:
@@ -214,11 +208,59 @@ class _Parts:
         return (f"{file} is in use as it is now: key {wire.keys[0]} signs"
                 + "".join(f", {other} is accepted too" for other in wire.keys[1:]),)
 
+    def _consider(self, config: Config, plan: Plan | None) -> Prospect:
+        return Standpoint(
+            node=self._place.node, document=self._document, wide=self._wide, plan=plan,
+            maintained=tuple(self._store.maintenance()),
+            lacking=lambda document: _not_in_file(document, self._store),
+            make_room=self._make_room).consider(config.document)
+
+    async def _make_room(self, prospect: Prospect) -> None:
+        """Have every adapter know what is new, and still what is to be stopped. Raises OSError."""
+        new, wide = prospect.document, prospect.wide
+        staying = {name: new.group.get(name, group) for name, group in wide.group.items()}
+        try:
+            self._switch.configure(tuple(wide.group))
+            await self._have_addresses({name: vips(group) for name, group in staying.items()}, new)
+        except ValueError as error:  # more than the switch can guard
+            raise OSError(str(error)) from error
+        self._hooks.configure(_commands(wide))
+        await self._hooks.start()
+        self._transport.configure(prospect.rings)
+        self._store.configure(_kept_vips(new))
+
+    async def _have_addresses(self, groups: dict[GroupName, tuple[Vip, ...]],
+                              document: Document) -> None:
+        await self._addresses.configure(
+            groups, valid_lft_s=document.address.valid_lft // SECOND,
+            renewal_s=document.address.renewal / SECOND)
+
+    def _keep(self, config: Config, alone: bool) -> None:
+        kept = self._store.configuration()
+        former = () if alone else tuple(dict.fromkeys((*kept.former, self._text)))
+        self._store.keep_configuration(Configuration(config.revision, config.document, former))
+
+    def _enter(self, prospect: Candidate) -> None:
+        assert isinstance(prospect, Prospect)
+        self._document, self._wide = prospect.document, prospect.wide
+        self._text = prospect.text
+
+    async def _narrow(self) -> None:
+        document = self._document
+        await self._have_addresses(
+            {name: vips(group) for name, group in document.group.items()}, document)
+        self._switch.configure(tuple(document.group))
+        self._hooks.configure(_commands(document))
+        self._wide = document
+
 
 def _store(place: Place) -> DirectoryStore:
-    return DirectoryStore(place.state_dir, {
-        name: tuple(str(vip.address.ip) for vip in group.vips)
-        for name, group in place.document.group.items()})
+    return DirectoryStore(place.state_dir, _kept_vips(place.document))
+
+
+def _kept_vips(document: Document) -> dict[GroupName, tuple[str, ...]]:
+    return {name: tuple(str(vip.address.ip) for vip in group.vips)
+            for name, group in document.group.items()}
 
 
 def _wire(document: Document) -> Wire:
@@ -237,52 +279,46 @@ def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]
     return not_in_file(document, kept, there)
 
 
-def _news(reading: Reading, place: Place) -> list[str]:
-    """Return in words what a file that was read again would change."""
+def _news(reading: Reading, config: Path, used: Document) -> list[str]:
+    """Return in words what a file that was read again says."""
     if reading.document is None:
         return [f"the configuration cannot be used; the one in use stays: "
-                f"{fault.located(str(place.config))}" for fault in reading.faults]
-    if digest(reading.document) == digest(place.document):
-        return [f"{place.config} has not changed"]
-    return [f"{place.config} differs from the configuration in use; it is used from the agent's "
-            "next start on",
-            *(f"the agent would not start with it: {fault.located(str(place.config))}"
-              for fault in _not_in_file(reading.document, _store(place)))]
+                f"{fault.located(str(config))}" for fault in reading.faults]
+    if digest(reading.document) == digest(used):
+        return [f"{config} says what is in use"]
+    return [f"{config} differs from the configuration in use; hamgr config diff shows how, and "
+            "hamgr config apply applies it"]
 
 
 def _about(place: Place) -> About:
     return About(
-        node=place.node, spec=cluster_spec(place.document), rings=_rings(place.document),
-        version=hamgr.__version__, config=str(place.config),
-        config_digest=digest(place.document), run_dir=place.run_dir, state_dir=place.state_dir)
-
-
-def _rings(document: Document) -> dict[NodeName, tuple[str, ...]]:
-    return {name: tuple(str(address) for address in node.addresses)
-            for name, node in document.node.items()}
+        node=place.node, spec=cluster_spec(place.document), rings=rings(place.document),
+        version=hamgr.__version__, config=str(place.config), leftovers=cluster_spec(place.wide),
+        former=bool(place.former),
+        applied=Config(revision=place.revision, document=place.text,
+                       digest=digest(place.document)),
+        run_dir=place.run_dir, state_dir=place.state_dir)
 
 
 def _addresses(document: Document, post: Post,
                interfaces_changed: Callable[[], None] = lambda: None) -> Addresses:
-    vips = {name: tuple(Vip(str(vip.address.ip), vip.address.network.prefixlen,
-                            vip.interface or None) for vip in group.vips)
-            for name, group in document.group.items()}
-    return Addresses(vips, post, interfaces_changed=interfaces_changed,
+    return Addresses({name: vips(group) for name, group in document.group.items()}, post,
+                     interfaces_changed=interfaces_changed,
                      valid_lft_s=document.address.valid_lft // SECOND,
                      renewal_s=document.address.renewal / SECOND)
 
 
 def _hooks(place: Place, post: Post) -> Hooks:
-    commands = {action: command for name, group in place.document.group.items()
-                for action, command in _commands(name, group)}
-    return Hooks(place.document.cluster.name, place.node, commands, post)
+    return Hooks(place.document.cluster.name, place.node, _commands(place.wide), post)
 
 
-def _commands(name: GroupName, group: Group) -> list[tuple[Action, tuple[str, ...]]]:
-    commands: list[tuple[Action, tuple[str, ...]]] = []
-    for service in group.service:
-        for action, command in (("promote", service.promote), ("demote", service.demote),
-                                ("monitor", service.monitor and service.monitor.command)):
-            if command:
-                commands.append((Action(name, service.name, action), command))
+def _commands(document: Document) -> dict[Action, tuple[str, ...]]:
+    commands: dict[Action, tuple[str, ...]] = {}
+    for name, group in document.group.items():
+        for service in group.service:
+            for action, command in (
+                    ("promote", service.promote), ("demote", service.demote),
+                    ("monitor", service.monitor and service.monitor.command)):
+                if command:
+                    commands[Action(name, service.name, action)] = command
     return commands

@@ -2,7 +2,7 @@
 
 It is a Unix stream socket in the run directory, for root alone. Whatever a client sends or fails
 to read costs the agent a bounded amount of memory and none of its time: a line has at most
-16 KiB, there are at most 16 clients, and one that takes no answer for five seconds is cut off.
+256 KiB, there are at most 16 clients, and one that takes no answer for five seconds is cut off.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ import msgspec
 from hamgr.agent.facts import (
     AgentStatus,
     Ask,
+    AskApply,
+    AskConfiguration,
     AskRecorder,
     AskReload,
     AskRequest,
@@ -24,10 +26,11 @@ from hamgr.agent.facts import (
     AskStop,
     AskWatch,
 )
-from hamgr.core.records import Request
+from hamgr.core.records import Config, Request
 
 SOCKET = "control.sock"
-LINE_BYTES_MAX = 16 << 10
+LINE_BYTES_MAX = 256 << 10
+"""A document of 64 KiB fits, however its text has to be escaped."""
 CLIENTS_MAX = 16
 TAKE_S = 5.0
 WITHIN_S_MAX = 3600.0
@@ -46,6 +49,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     stop: Callable[[str], None]
     reload: Callable[[], Awaitable[tuple[str, ...]]]
     recorder: Callable[[int], list[dict[str, Any]]]
+    configuration: Callable[[], dict[str, Any]]
+    apply: Callable[[Config, Callable[[str], None]], Awaitable[Config]]
 
 
 class Control:
@@ -119,7 +124,12 @@ class Control:
             case AskWatch():
                 await self._watch(ask, reader, client)
             case AskRequest():
-                await self._request(ask, client)
+                within_s = min(ask.within_s, WITHIN_S_MAX)
+                await self._follow(lambda say: self._desk.ask(ask.request, say, within_s), client)
+            case AskConfiguration():
+                await client.say(self._desk.configuration())
+            case AskApply(config=config):
+                await self._follow(lambda say: self._desk.apply(config, say), client)
             case AskStop():
                 self._desk.stop(ask.why)
                 await client.say({"stopping": True})
@@ -142,15 +152,16 @@ class Control:
             except TimeoutError:
                 continue
 
-    async def _request(self, ask: AskRequest, client: "_Client") -> None:
+    async def _follow(self, asked: Callable[[Callable[[str], None]], Awaitable[Any]],
+                      client: "_Client") -> None:
+        """Tell the client what happens, then the answer, or why there is none."""
         said: asyncio.Queue[str | None] = asyncio.Queue()
 
         def progress(text: str) -> None:
             if said.qsize() < PROGRESS_MAX:
                 said.put_nowait(text)
 
-        asking = asyncio.ensure_future(
-            self._desk.ask(ask.request, progress, min(ask.within_s, WITHIN_S_MAX)))
+        asking = asyncio.ensure_future(asked(progress))
         asking.add_done_callback(lambda _: said.put_nowait(None))
         try:
             while (text := await said.get()) is not None:

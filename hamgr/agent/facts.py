@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from hamgr.core.records import Request
+from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import GroupName, Instant, NodeName
 from hamgr.snapshot import Snapshot
@@ -54,6 +54,11 @@ class Process(Struct, frozen=True, kw_only=True):
     config: str = ""
     """Path of the configuration file."""
     config_digest: str = ""
+    """Of the document that it goes by."""
+    config_revision: int = 0
+    """As it was applied; 0: it is the file's, and no applied one was read yet."""
+    config_refused: str = ""
+    """Why the document that is applied is not used here."""
     state_dir: str = ""
 
 
@@ -64,7 +69,7 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     process: Process
     node: NodeName
     spec: ClusterSpec
-    """The nodes and groups of its configuration file."""
+    """The nodes and groups of the document that it goes by."""
     rings: dict[NodeName, tuple[str, ...]]
     """The heartbeat addresses of each node."""
     snapshot: Snapshot | None
@@ -97,6 +102,20 @@ class AskRequest(Struct, frozen=True, tag_field="do", tag="request", forbid_unkn
     within_s: float = 60.0
 
 
+class AskConfiguration(Struct, frozen=True, tag_field="do", tag="configuration",
+                       forbid_unknown_fields=True):
+    """Answered by {"applied": Config or null, "own": Config, "refused": why it is not used}."""
+
+
+class AskApply(Struct, frozen=True, tag_field="do", tag="apply", forbid_unknown_fields=True):
+    """Answered by lines {"progress": text}, then {"answer": Config}, as it was written.
+
+    Its revision is one more than that of the document whose place it takes.
+    """
+
+    config: Config
+
+
 class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fields=True):
     """The orderly stop. Answered by {"stopping": true} when it has begun."""
 
@@ -113,4 +132,5 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
     count: int = 100
 
 
-Ask = AskStatus | AskWatch | AskRequest | AskStop | AskReload | AskRecorder
+Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskStop | AskReload
+       | AskRecorder)

@@ -52,7 +52,8 @@ class Housekeeping:
         self._collect, self._notify, self._status = collect, notify, status
         self._watchdog = watchdog // 4
         self._fed = self._collected = self._flushed = self._told = self._stirred = -NEVER
-        self._stop_takes = stop_takes
+        self.stop_takes = stop_takes
+        """For a stop that is asked for from now on."""
         self._biding = -NEVER
         self._stops_until = -NEVER
         self._line = ""
@@ -62,7 +63,7 @@ class Housekeeping:
         """Note what happened, in the recorder too."""
         self._recorder.record(now, event, effects)
         if isinstance(event, StopAsked) and self._stops_until == -NEVER:
-            self._stops_until = now + self._stop_takes
+            self._stops_until = now + self.stop_takes
         for effect in effects:
             if not isinstance(effect, _STEADY):
                 self._stirred = now

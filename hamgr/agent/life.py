@@ -11,10 +11,12 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hamgr.agent.answers import Answers
+from hamgr.agent.applying import Applying, Parts
 from hamgr.agent.cleaning import Sweep, in_place, longest_chain
 from hamgr.agent.control import Control, Desk
 from hamgr.agent.disk import Disk
@@ -22,7 +24,7 @@ from hamgr.agent.dispatch import Dispatch, Ports
 from hamgr.agent.facts import AgentStatus
 from hamgr.agent.housekeeping import Housekeeping
 from hamgr.agent.loop import Loop, Timer
-from hamgr.agent.outside import About, Outside
+from hamgr.agent.outside import About, Candidate, Outside
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.requests import Requests
 from hamgr.agent.showing import layers, process, status_line
@@ -71,18 +73,24 @@ class Agent:
         self._house = Housekeeping(
             self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
             status=self._status_line, watchdog=outside.watchdog,
-            stop_takes=longest_chain(about.spec))
+            stop_takes=longest_chain(about.leftovers))
         self._loop.after_tick = self._house.after_tick
         self._loop.stalled = self._stalled
         self._answers = Answers()
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
         self._loop.intercept = self._intercept
         self._requests = Requests(self._answers, ports.coordinator)
-        self._sweep = Sweep(about.node, about.spec, addresses=ports.addresses,
-                            services=ports.services, store=ports.store, answers=self._answers)
+        self._applying = Applying(
+            about.applied, Parts(
+                engine=lambda: self._engine if self._loop.engine else None,
+                consider=outside.consider, narrow=outside.narrow, keep=outside.keep,
+                enter=self._enter, post=self.post),
+            former=about.former, disk=self._disk, coordinator=ports.coordinator,
+            answers=self._answers)
         self._control = Control(about.run_dir, Desk(
             status=self._status, ask=self._requests.ask, stop=self.stop, reload=self._reload,
-            recorder=self._recorder.tail))
+            recorder=self._recorder.tail, configuration=self._configuration,
+            apply=self._applying.apply))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
         self._signals = 0
@@ -148,11 +156,13 @@ class Agent:
         self._over = asyncio.get_running_loop().create_future()
         self._above = above
         for what, attempt in (("end the last life", self._answered),
-                              ("remove leftovers", self._sweep.run),
+                              ("remove leftovers", self._swept),
+                              ("forget former configurations", self._applying.cleaned),
                               ("begin a life", self._conceive)):
             if over := await self._until_done(what, attempt):
                 return over
         self._loop.begin(self._engine)
+        self._applying.start()
         self._outside.notify("READY=1")
         self._outside.settle()
         return await self._over
@@ -190,13 +200,33 @@ class Agent:
         systemd is patient meanwhile: without an engine nothing exclusive runs here that a restart
         would make safer. Turns are counted, not time: a freeze is no reason to give up.
         """
-        patience = GRACE + longest_chain(self._about.spec)
+        patience = GRACE + longest_chain(self._about.leftovers)
         for _ in range(patience // SECOND):
             if (await asyncio.wait((trying, self._over), timeout=1,
                                    return_when=asyncio.FIRST_COMPLETED))[0]:
                 return
             self._house.bide()
         self._end(StuckError(f"cannot {what}: no end of it in {patience // SECOND} s"))
+
+    async def _swept(self) -> None:
+        ports = self._ports
+        await Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
+                    services=ports.services, store=ports.store, answers=self._answers).run()
+
+    def _enter(self, candidate: Candidate) -> None:
+        """Have everything of ours go by another document, but for the engine.
+
+        What stops meanwhile may take as long as either document says.
+        """
+        self._house.stop_takes = longest_chain(candidate.leftovers)
+        self._outside.enter(candidate)
+        self._about = replace(self._about, spec=candidate.spec, rings=candidate.rings,
+                              leftovers=candidate.leftovers)
+
+    def _configuration(self) -> dict[str, Any]:
+        refusal = self._applying.refusal
+        return {"applied": self._applying.applied, "own": self._applying.own,
+                "refused": refusal.why if refusal is not None else ""}
 
     async def _open_recorder(self) -> None:
         await self._disk.call("open the flight recorder", self._recorder.open)
@@ -217,7 +247,7 @@ class Agent:
             self._about.spec, self._about.node, incarnation, time.monotonic_ns(),
             known_cluster=cluster_id, known_revision=revision,
             in_place=found,
-            config_digest=self._about.config_digest, version=self._about.version,
+            config_digest=self._applying.own.digest, version=self._about.version,
             fresh_cluster_id=secrets.token_hex(8))
 
     async def _answered(self) -> None:
@@ -232,14 +262,15 @@ class Agent:
                         exc_info=error)
         await self._ports.switch.close()
         try:
-            async with asyncio.timeout((GRACE + longest_chain(self._about.spec)) / SECOND):
-                await self._sweep.run()
+            async with asyncio.timeout((GRACE + longest_chain(self._about.leftovers)) / SECOND):
+                await self._swept()
         except OSError as left:
             logger.critical("something may be left: %s", str(left) or "no end of cleaning")
 
     async def _close(self) -> None:
         ports = self._ports
         await self._control.close()
+        self._applying.close()
         await ports.coordinator.close(CLOSE_S)
         await ports.services.close()
         await ports.transport.close()
@@ -251,6 +282,7 @@ class Agent:
     def _intercept(self, event: Event) -> bool:
         self._dispatch.outstanding.answered(event)
         self._requests.read(event)
+        self._applying.read(event)
         return self._answers.take(event)
 
     def _perform(self, effect: Any) -> None:
@@ -316,7 +348,8 @@ class Agent:
             kernel, why = self._outside.kernel(), self._waits_for
         except OSError as error:
             kernel, why = (), f"the kernel's addresses cannot be read: {error}"
-        me = process(self._about, self._outside, started_ago_s=(now - self._started) / SECOND,
+        me = process(self._about, self._outside, self._applying,
+                     started_ago_s=(now - self._started) / SECOND,
                      stopping=self._stop.is_set(), running=view is not None,
                      why=why, worst_lateness=self._loop.worst_lateness)
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,

@@ -1,12 +1,41 @@
 """What the composition root tells an agent about itself and about the process around it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hamgr.agent.facts import KernelAddress
+from hamgr.core.records import Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import Duration, Instant, NodeName
+
+
+class Candidate(Protocol):
+    """A document that this node could go by."""
+
+    @property
+    def refusal(self) -> str:
+        """Say why it cannot, or nothing."""
+
+    @property
+    def digest(self) -> str:
+        """Of its meaning."""
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """What decisions depend on."""
+
+    @property
+    def leftovers(self) -> ClusterSpec:
+        """The same, with all that former documents may have left here."""
+
+    @property
+    def rings(self) -> dict[NodeName, tuple[str, ...]]:
+        """The heartbeat addresses of each node."""
+
+    async def widen(self) -> None:
+        """Have the adapters know all that is new in it. Raises OSError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +49,12 @@ class About:
     version: str
     config: str
     """Path of the configuration file."""
-    config_digest: str
+    applied: Config
+    """The document that it begins with; of revision 0 if it was never applied."""
+    leftovers: ClusterSpec
+    """The same as `spec`, with all that former documents may have left here."""
+    former: bool
+    """There are such documents."""
     run_dir: Path
     state_dir: Path
 
@@ -48,6 +82,15 @@ class Outside:
     came of it. Runs in the disk thread; raises OSError."""
     keys: Callable[[], dict[NodeName, tuple[str, ...]]]
     """The fingerprints of every node's keys, the one that signs first."""
+    consider: Callable[[Config, Plan | None], Candidate]
+    """Looks at another document. Runs in the disk thread."""
+    keep: Callable[[Config, bool], None]
+    """Keeps a document on disk, together with those before it, or (True) instead of them. Raises
+    OSError; runs in the disk thread."""
+    enter: Callable[[Candidate], None]
+    """It is the agent's own from now on."""
+    narrow: Callable[[], Awaitable[None]]
+    """Has the adapters forget what only former documents name. Raises OSError."""
     switch_alive: Callable[[], bool]
     switch_ends_with_us: Callable[[], bool]
     """Whether systemd would kill it with this process."""

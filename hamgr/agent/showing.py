@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from hamgr.agent.applying import Applying
 from hamgr.agent.facts import SWITCH, SWITCH_CHILD, KernelAddress, Process
 from hamgr.agent.outside import About, Outside
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName
@@ -13,6 +14,7 @@ from hamgr.snapshot import GroupView, Snapshot
 def process(
     about: About,
     outside: Outside,
+    applying: Applying,
     *,
     started_ago_s: float,
     stopping: bool,
@@ -29,7 +31,10 @@ def process(
         worst_lateness_ms=round(worst_lateness / MILLISECOND, 3),
         collections=outside.collections(), watchdog_s=outside.watchdog / SECOND,
         network_namespace=Path("/proc/self/ns/net").stat().st_ino,
-        config=about.config, config_digest=about.config_digest, state_dir=str(about.state_dir))
+        config=about.config, state_dir=str(about.state_dir),
+        config_digest=applying.own.digest,
+        config_revision=applying.own.revision,
+        config_refused=applying.refusal.why if applying.refusal is not None else "")
 
 
 def layers(

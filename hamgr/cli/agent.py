@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from hamgr.adapters.runlock import AgentRunsError
-from hamgr.config.document import DEFAULT_FILE, load
+from hamgr.config.document import DEFAULT_FILE
 from hamgr.config.faults import ConfigError
 from hamgr.config.identity import (
     IdentityError,
@@ -16,7 +16,8 @@ from hamgr.config.identity import (
     host_names,
 )
 from hamgr.config.private import KeyFileError
-from hamgr.daemon import Place, cleanup, run
+from hamgr.daemon import cleanup, run
+from hamgr.place import find
 
 EX_CONFIG = 78
 """Exit status for a configuration that cannot be used (sysexits.h): no restart would help."""
@@ -51,13 +52,12 @@ def agent(
     CREDENTIALS_DIRECTORY, as systemd sets them.
     """
     try:
-        document = load(config, files=not only_clean)
-        name = find_self(document, node, host_names(), addresses_here(document))
-        place = Place(document=document, config=config, node=name, run_dir=run_dir,
-                      state_dir=state_dir)
+        place = find(config, lambda document: find_self(
+            document, node, host_names(), addresses_here(document)), run_dir, state_dir,
+                     files=not only_clean)
         if only_clean:
             cleanup(place)
-            click.echo(f"nothing of cluster {document.cluster.name} is left on {name}")
+            click.echo(f"nothing of cluster {place.document.cluster.name} is left on {place.node}")
         else:
             sys.exit(run(place))
     except NoNodeFitsError as error:

@@ -99,6 +99,19 @@ class Machine:
             ["ip", "netns", "exec", self.lan.namespace("n1"), sys.executable, "-m", "hamgr", *argv],
             capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
+    def apply(self) -> subprocess.CompletedProcess[str]:
+        """Apply the file as it is now."""
+        return self.hamgr("config", "apply", str(self.config), "--yes",
+                          "--run-dir", str(self.run_dir))
+
+    def until_applied(self, revision: int) -> None:
+        """Wait until the agent goes by this revision, and has forgotten the one before."""
+        eventually(lambda: self.status()["process"]["config_revision"] == revision)
+
+    def forget_what_is_applied(self) -> None:
+        """As on a new disk: the file counts again at the next start."""
+        (self.state_dir / "configuration.json").unlink(missing_ok=True)
+
     def enter_maintenance(self) -> None:
         """Have everything in maintenance, and wait until its addresses have no end."""
         done = self.hamgr("maintenance", "on", "--yes", "--run-dir", str(self.run_dir))

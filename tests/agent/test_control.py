@@ -13,7 +13,7 @@ import pytest
 from hamgr.agent import control as module
 from hamgr.agent.control import CLIENTS_MAX, LINE_BYTES_MAX, Control, Desk
 from hamgr.agent.facts import AgentStatus, Process
-from hamgr.core.records import Request
+from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec, NodeSpec
 
 STATUS = AgentStatus(
@@ -32,10 +32,18 @@ async def leads(request: Request, progress: Callable[[str], None], within: float
     return Request(id=request.id, kind=request.kind, state="done", why="n2 took over")
 
 
+async def applies(config: Config, progress: Callable[[str], None]) -> Config:
+    if not config.document:
+        raise ConnectionError("this node cannot use it")
+    progress("every node takes it over")
+    return config
+
+
 def desk(**parts: Any) -> Desk:
     return Desk(**{"status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
                    "reload": reloads,
-                   "recorder": lambda count: [{"at": 1}] * count, **parts})
+                   "recorder": lambda count: [{"at": 1}] * count,
+                   "configuration": dict, "apply": applies, **parts})
 
 
 class Client:
