@@ -1,4 +1,4 @@
-"""`hamgr config`: check a file before it is used, show what it means, make a key."""
+"""`hamgr config`: check a file before it is used, show what it means, apply it, make a key."""
 
 import json
 import sys
@@ -22,9 +22,23 @@ _file = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+class _Lazy(click.Group):
+    """`diff` and `apply` ask the cluster, and need more than a file does: imported if wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "diff", "apply"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ("diff", "apply"):
+            return super().get_command(ctx, cmd_name)
+        from hamgr.cli import apply
+
+        return apply.diff if cmd_name == "diff" else apply.apply
+
+
+@click.group(cls=_Lazy)
 def config() -> None:
-    """Check and show the configuration (default: /etc/hamgr/hamgr.toml)."""
+    """Check, show and apply the configuration (default: /etc/hamgr/hamgr.toml)."""
 
 
 @config.command("check")

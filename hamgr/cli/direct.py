@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
-from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
+from kazoo.exceptions import BadVersionError, KazooException, NoAuthError, NoNodeError
 
 from hamgr.access import access_by
 from hamgr.adapters.zookeeper import Happened, NotAnswered, NotSent, Tree, connected
 from hamgr.config.schema import Document
 from hamgr.core.records import (
+    CONFIG,
     LEADER,
     PLAN,
     REQUESTS,
     ROOT,
     SEATS,
+    Config,
     Leader,
     Plan,
     Record,
@@ -43,6 +45,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None
     seats: dict[str, Seat]
     requests: tuple[Request, ...]
+    config: Config | None
+    """The document that is applied."""
     sessions: dict[str, tuple[str, ...]]
     """Nodes whose agents have a session, so were alive a few seconds ago; with the MACs that each
     answers with for VIPs."""
@@ -80,6 +84,37 @@ def ask(
     return _visit(document, lambda tree: _ask(tree, request, progress, within_s))
 
 
+def applied(document: Document) -> tuple[Config | None, Plan | None, Sequence[NodeName]]:
+    """Return the document that is applied, the plan, and whose agents have a session.
+
+    Raises ZooKeeperDown.
+    """
+    async def look(tree: Tree) -> tuple[Config | None, Plan | None, Sequence[NodeName]]:
+        config, plan = await _read(tree, CONFIG), await _read(tree, PLAN)
+        return (config if isinstance(config, Config) else None,
+                plan if isinstance(plan, Plan) else None, tuple(await tree.sessions()))
+
+    return _visit(document, look)
+
+
+def apply(document: Document, wanted: Config) -> bool:
+    """Put a document in the place of the one of the revision before it; False: there is another.
+
+    Raises ZooKeeperDown.
+    """
+    async def put(tree: Tree) -> bool:
+        read = await tree.record(CONFIG)
+        if not isinstance(read.record, Config) or read.record.revision != wanted.revision - 1:
+            return False
+        try:
+            await tree.put(CONFIG, wanted, read.version)
+        except BadVersionError:
+            return False
+        return True
+
+    return _visit(document, put)
+
+
 def _visit(document: Document, look: Callable[[Tree], Awaitable[T]]) -> T:
     async def visit() -> T:
         servers = [str(server) for server in document.cluster.zookeeper]
@@ -100,7 +135,8 @@ def _visit(document: Document, look: Callable[[Tree], Awaitable[T]]) -> T:
 
 async def _records(tree: Tree) -> Records:
     bad: list[str] = []
-    root, leader, plan = [await _read(tree, path, bad) for path in (ROOT, LEADER, PLAN)]
+    root, leader, plan, config = [
+        await _read(tree, path, bad) for path in (ROOT, LEADER, PLAN, CONFIG)]
     seats = {name: await _read(tree, f"{SEATS}/{name}", bad) for name in await tree.names(SEATS)}
     requests = [await _read(tree, f"{REQUESTS}/{name}") for name in await tree.names(REQUESTS)]
     return Records(
@@ -110,6 +146,7 @@ async def _records(tree: Tree) -> Records:
         plan=plan if isinstance(plan, Plan) else None,
         seats={name: seat for name, seat in seats.items() if isinstance(seat, Seat)},
         requests=tuple(request for request in requests if isinstance(request, Request)),
+        config=config if isinstance(config, Config) else None,
         sessions=await _sessions(tree))
 
 

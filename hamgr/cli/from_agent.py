@@ -239,6 +239,9 @@ def _problems(
                        "once, but nothing can be planned")
     elif snapshot.leader is None or not snapshot.leader.node:
         yield degraded("no node leads: nothing can be planned until one does")
+    if status.process.config_refused:
+        yield degraded(f"{status.node} cannot use the configuration that is applied, and goes on "
+                       f"with the one before: {status.process.config_refused}")
     yield from _differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
     yield from key_problems(status)
@@ -251,16 +254,19 @@ def _zookeeper(status: AgentStatus, snapshot: Snapshot) -> str:
     return "connected" if snapshot.zookeeper else f"down ({why})" if why else "down"
 
 
+_APPLY = "hamgr config apply changes it"
+
+
 def _differences(spec: ClusterSpec, plan: Plan | None) -> Iterator[Problem]:
-    """Tell of what stands in the plan since the cluster was founded, and not so in the file."""
+    """Tell of what plan and configuration say otherwise: an apply that was not finished."""
     if plan is None or plan.voters.former or plan.voters.coming:
         return
     if {*spec.voters} != {*plan.voters.names}:
-        yield degraded(f"by the file {', '.join(spec.voters)} vote, by the plan "
-                       f"{', '.join(plan.voters.names)}: the plan counts")
+        yield degraded(f"by the configuration {', '.join(spec.voters)} vote, by the plan "
+                       f"{', '.join(plan.voters.names)}, and the plan counts: {_APPLY}")
     if spec.timing != plan.times:
-        yield degraded(f"by the file the times are {_times(spec.timing)}, by the plan "
-                       f"{_times(plan.times)}: the plan counts")
+        yield degraded(f"by the configuration the times are {_times(spec.timing)}, by the plan "
+                       f"{_times(plan.times)}, and the plan counts: {_APPLY}")
 
 
 def _times(times: Timing) -> str:

@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Entry] = {
     "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
     "doctor": Entry("hamgr.cli.doctor:doctor", "Look for what is wrong, or will be."),
-    "config": Entry("hamgr.cli.config:config", "Check and show the configuration."),
+    "config": Entry("hamgr.cli.config:config", "Check, show and apply the configuration."),
     "key": Entry("hamgr.cli.key:key", "Replace the cluster key, step by step."),
     "lab": Entry("hamgr.cli.lab:lab", "Run a cluster in network namespaces on this machine."),
 }

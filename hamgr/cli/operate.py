@@ -52,7 +52,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @_options
 def switchover(group: str, target: str, **how: Any) -> None:
     """Move GROUP to another node, in order: stopped here, then started there."""
-    _operate(Request(id=_id(), kind="switchover", group=group, node=target),
+    _operate(Request(id=new_id(), kind="switchover", group=group, node=target),
              f"{group} is stopped where it runs and started "
              f"{f'on {target}' if target else 'on its heir'}.", **how)
 
@@ -62,7 +62,7 @@ def switchover(group: str, target: str, **how: Any) -> None:
 @_options
 def standby(node: str, **how: Any) -> None:
     """Move everything off NODE and keep it off, until `hamgr resume NODE`."""
-    _operate(Request(id=_id(), kind="standby", node=node),
+    _operate(Request(id=new_id(), kind="standby", node=node),
              f"Every group that runs on {node} is moved to another node.", **how)
 
 
@@ -71,7 +71,7 @@ def standby(node: str, **how: Any) -> None:
 @_options
 def resume(node: str, **how: Any) -> None:
     """Let NODE run groups again."""
-    _operate(Request(id=_id(), kind="resume", node=node), "", **how)
+    _operate(Request(id=new_id(), kind="resume", node=node), "", **how)
 
 
 @click.command()
@@ -92,7 +92,7 @@ def maintenance(switch: str, group: str, owner_is_down: bool, **how: Any) -> Non
                if switch == "on" else
                f"If a node that you say is down runs {what} all the same, two will be active."
                if owner_is_down else "")
-    _operate(Request(id=_id(), kind=f"maintenance-{switch}", group=group,
+    _operate(Request(id=new_id(), kind=f"maintenance-{switch}", group=group,
                      confirmed=owner_is_down), warning, **how)
 
 
@@ -113,7 +113,7 @@ def _operate(
             _finish(request, "refused", why, "nothing", started, as_json)
         click.echo(f"not done: {why}", err=True)
         sys.exit(REFUSED)
-    request = msgspec.structs.replace(request, by=_operator())
+    request = msgspec.structs.replace(request, by=operator())
     say = _silent if as_json else click.echo
     try:
         answer, source = _through_agent(request, say, run_dir, timeout)
@@ -189,12 +189,13 @@ def _silent(text: str) -> None:
     """Progress has no place in JSON."""
 
 
-def _id() -> str:
+def new_id() -> str:
     """Return a name for a request. A leader that reads several at once takes them in this order."""
     return f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
 
 
-def _operator() -> str:
+def operator() -> str:
+    """Return who asks, as user@machine: the one behind sudo, if it is that."""
     import os
     import pwd
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from hamgr.agent.facts import AgentStatus
+from hamgr.agent.facts import AgentStatus, Process
 from hamgr.cli import from_agent, from_records, render, screen
 from hamgr.cli.client import RUN_DIR, AgentDown, AgentOutOfReach, AgentRefused, ask, first
 from hamgr.cli.probing import wire_truth
 from hamgr.cli.survey import EXIT, Survey
+from hamgr.config.schema import Document
+from hamgr.core.types import GroupName
 
 CONFIG = Path("/etc/hamgr/hamgr.toml")
 
@@ -84,7 +86,22 @@ def _draw(watched: Iterable[Survey | str]) -> None:
 
 def _surveyed(answer: dict[str, object]) -> Survey:
     status = msgspec.convert(answer["status"], type=AgentStatus)
-    return from_agent.survey(status, wire_truth(status))
+    survey = from_agent.survey(status, wire_truth(status))
+    return msgspec.structs.replace(survey, notes=(*survey.notes, *file_notes(status.process)))
+
+
+def file_notes(agent: Process) -> Iterator[str]:
+    """Say whether this node's file is another than what its agent goes by."""
+    from hamgr.config.document import digest, read
+
+    if not agent.config:
+        return
+    document = read(agent.config).document
+    if document is None:
+        yield (f"{agent.config} cannot be used (hamgr config check says why); what is applied goes "
+               "on")
+    elif digest(document) != agent.config_digest:
+        yield f"{agent.config} differs from what is applied: hamgr config diff shows how"
 
 
 def _watched(run_dir: Path, config: Path) -> Iterator[Survey | str]:
@@ -124,7 +141,7 @@ def _instead(error: AgentDown | AgentRefused, run_dir: Path, config: Path) -> Su
 
 
 def _without_agent(why: str, config: Path, *, deserted: bool) -> Survey:
-    from hamgr.config.document import cluster_spec, load
+    from hamgr.config.document import cluster_spec, load, parse
     from hamgr.config.faults import ConfigError
 
     try:
@@ -133,15 +150,22 @@ def _without_agent(why: str, config: Path, *, deserted: bool) -> Survey:
         return from_records.nothing("", [why, f"ZooKeeper cannot be asked: {error}"])
     from hamgr.cli import alone, direct
 
-    here = alone.look(document, deserted=deserted)
-    vips = {name: tuple(str(vip.address) for vip in group.vips)
-            for name, group in document.group.items()}
     try:
         records = direct.records(document)
     except direct.ZooKeeperDown as error:
-        return from_records.nothing(document.cluster.name, [why, str(error)], vips, here)
+        return from_records.nothing(document.cluster.name, [why, str(error)], _vips(document),
+                                    alone.look(document, deserted=deserted))
+    applied = parse(records.config.document).document if records.config is not None else None
+    document = applied or document
+    here = alone.look(document, deserted=deserted)
     return from_records.survey(
-        cluster_spec(document), vips, root=records.root, leader=records.leader, plan=records.plan,
-        seats=records.seats, requests=records.requests, sessions=tuple(records.sessions), why=why,
+        cluster_spec(document), _vips(document), root=records.root, leader=records.leader,
+        plan=records.plan, seats=records.seats, requests=records.requests,
+        sessions=tuple(records.sessions), why=why,
         unreadable=records.unreadable,
         here=here.told(direct.owners(records.sessions)))
+
+
+def _vips(document: Document) -> dict[GroupName, tuple[str, ...]]:
+    return {name: tuple(str(vip.address) for vip in group.vips)
+            for name, group in document.group.items()}

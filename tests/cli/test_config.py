@@ -108,3 +108,22 @@ def test_new_key_makes_a_key_once(tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "exists already" in again.stderr
     assert read_keys(key) == (made,)
+
+
+def test_without_anybody_to_ask_it_cannot_be_told_what_is_applied(
+        file: Path, tmp_path: Path) -> None:
+    file.write_text(GOOD)
+    nobody = ("--run-dir", tmp_path, "--config", tmp_path / "none.toml")
+    for command in (("diff",), ("apply", "--yes")):
+        result = run(*command, file, *nobody)
+        assert result.exit_code == 3
+        assert result.output.startswith("it cannot be told what is applied: no agent runs here")
+    told = json.loads(run("diff", file, "--json", *nobody).output)
+    assert told["verdict"] == "unknown" and "no agent runs here" in told["why"]
+
+
+def test_the_faults_of_a_file_are_told_even_then(file: Path, tmp_path: Path) -> None:
+    file.write_text(changed(("[address]", "[adress]")))
+    result = run("diff", file, "--run-dir", tmp_path, "--config", file)
+    assert result.exit_code == 2
+    assert f'{file}:9: adress: unknown key; did you mean "address"?' in result.output

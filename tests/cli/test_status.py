@@ -13,9 +13,9 @@ from hamgr.cli.survey import EXIT, Answer, Survey, VipRow, Wire
 from hamgr.core.heartbeat import GroupWord
 from hamgr.core.records import Leader, Request, Root, Voters
 from hamgr.core.spec import NodeSpec
-from hamgr.core.timing import times_for
 from hamgr.core.types import MILLISECOND, SECOND, Maintenance, SeatState
 from hamgr.snapshot import ServiceView
+from hamgr.times import times_for
 from tests.cli import cluster
 from tests.cli.cluster import group, on_the_owner, peer, plan, seat, snapshot
 
@@ -216,11 +216,13 @@ WORD = GroupWord("crm", 8, 0, True, True)
     (other(peers=(peer("n1"), peer("n3", config="fedcba")),), FROM_N1, "degraded",
      "n3 runs with another configuration"),
     (cluster.status(spec=replace(cluster.SPEC, nodes=cluster.SPEC.nodes[:2])), FROM_N1, "degraded",
-     "by the file n1, n2 vote, by the plan n1, n2, n3: the plan counts"),
+     "by the configuration n1, n2 vote, by the plan n1, n2, n3, and the plan counts: hamgr config "
+     "apply changes it"),
     (cluster.status(spec=replace(cluster.SPEC, timing=times_for(20 * MILLISECOND))), FROM_N1,
      "degraded",
-     "by the file the times are interval 20 ms, lease 56 ms, detection 77.2 ms, claim 2000 ms, "
-     "by the plan interval 100 ms, lease 280 ms, detection 350 ms, claim 2000 ms: the plan counts"),
+     "by the configuration the times are interval 20 ms, lease 56 ms, detection 77.2 ms, claim "
+     "2000 ms, by the plan interval 100 ms, lease 280 ms, detection 350 ms, claim 2000 ms, and the "
+     "plan counts: hamgr config apply changes it"),
     (other(groups=(group(fit=False, unfit_why="eth0 has no carrier"),)), FROM_N1, "degraded",
      "n2 cannot run crm: eth0 has no carrier"),
     (other(peers=(IDLE, peer("n3")), groups=(group(phase="stopping", services=(ServiceView(
