@@ -45,7 +45,8 @@ def find(config: Path, find_self: Callable[[Document], NodeName], run_dir: Path,
     """Return the place, with the document that was applied here last, else the file's.
 
     The file's also if it says what no running cluster can take over: that is how such a change is
-    made. `files`: look into those that a file names, too. Raises ConfigError if neither can be used, OSError if what was kept cannot be read.
+    made. `files`: look into those that the file names, too. Raises ConfigError if neither can be
+    used, OSError if what was kept cannot be read.
     """
     kept, file = kept_configuration(state_dir), read(config, files=files)
     applied = parse(kept.document) if kept.revision else file

@@ -3,78 +3,20 @@
 import asyncio
 import ctypes
 import os
-import random
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
 
 from hamgr.adapters.udp import DRAINED_MAX, OUTAGE, UdpTransport
-from hamgr.core.events import Event, HeartbeatReceived
-from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.events import HeartbeatReceived
 from hamgr.core.types import SECOND
 from hamgr.wire import Wire, fingerprint
-
-WIRE = Wire("crm", [bytes(32)])
-
-
-def heartbeat(sender: str, sequence: int = 1) -> Heartbeat:
-    return Heartbeat(
-        cluster="", sender=sender, incarnation=1, round=1, sequence=sequence, sent=1, answer=False,
-        seat="member", lapsed=False, lease=1, revision=1, voters=1, lateness=0, echo=None)
-
-
-class Inbox:
-    """Where a transport posts to; can be awaited."""
-
-    def __init__(self) -> None:
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-
-    def post(self, event: Event) -> None:
-        self.events.put_nowait(event)
-
-    async def next(self) -> HeartbeatReceived:
-        event = await asyncio.wait_for(self.events.get(), 10)
-        assert isinstance(event, HeartbeatReceived)
-        return event
-
-
-def loopback() -> str:
-    return f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
-
-
-def free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((address, 0))
-        return int(sock.getsockname()[1])
-
-
-class Pair:
-    """Two nodes on the same rings."""
-
-    def __init__(self, addresses: dict[str, tuple[str, ...]], port: int) -> None:
-        self.addresses, self.port = addresses, port
-        self.inbox = {name: Inbox() for name in addresses}
-        self.node = {name: UdpTransport(name, addresses, port, WIRE, self.inbox[name].post)
-                     for name in addresses}
-
-
-@asynccontextmanager
-async def pair(rings: int = 2) -> AsyncIterator[Pair]:
-    addresses = {name: tuple(loopback() for _ in range(rings)) for name in ("n1", "n2")}
-    both = Pair(addresses, free_port(addresses["n1"][0]))
-    try:
-        for transport in both.node.values():
-            await transport.start()
-        yield both
-    finally:
-        for transport in both.node.values():
-            await transport.close()
+from tests.adapters.pairs import WIRE, Pair, heartbeat, loopback, pair
 
 
 def test_a_heartbeat_arrives_over_every_ring() -> None:
@@ -382,57 +324,3 @@ def test_a_machine_whose_agent_is_gone_is_no_error() -> None:
             both.node["n1"].send("n2", heartbeat("n1", sequence))
         assert both.node["n1"].counters() == {"sent": 3}
     machines("v4", after)
-
-
-def test_peers_come_and_go_on_sockets_that_stay() -> None:
-    async def run() -> None:
-        async with pair(rings=1) as both:
-            n1, n2 = both.node["n1"], both.node["n2"]
-            sockets = list(n1._sockets)
-            third = {**both.addresses, "n3": (loopback(),)}
-            inbox = Inbox()
-            n3 = UdpTransport("n3", third, both.port, WIRE, inbox.post)
-            await n3.start()
-            try:
-                n3.send("n1", heartbeat("n3"))
-                n1.send("n2", heartbeat("n1"))
-                await both.inbox["n2"].next()
-                assert n1.counters()["dropped.source"] == 1, "nobody has told of it yet"
-                n1.configure(third)
-                n3.send("n1", heartbeat("n3", 2))
-                assert (await both.inbox["n1"].next()).heartbeat.sender == "n3"
-                n1.send("n3", heartbeat("n1", 2))
-                assert (await inbox.next()).heartbeat.sender == "n1"
-                n1.configure(both.addresses)
-                n3.send("n1", heartbeat("n3", 3))
-                n2.send("n1", heartbeat("n2"))
-                assert (await both.inbox["n1"].next()).heartbeat.sender == "n2"
-                assert n1.counters()["dropped.source"] == 2
-                assert n1._sockets == sockets
-            finally:
-                await n3.close()
-
-    asyncio.run(run())
-
-
-def test_a_ring_comes_and_another_moves_while_the_first_goes_on() -> None:
-    async def run() -> None:
-        async with pair(rings=2) as both:
-            n1, n2 = both.node["n1"], both.node["n2"]
-            first = n1._sockets[0]
-            moved = {name: (theirs[0], loopback(), loopback())
-                     for name, theirs in both.addresses.items()}
-            n1.configure(moved)
-            n2.configure(moved)
-            assert n1._sockets[0] is first
-            n1.send("n2", heartbeat("n1"))
-            rings = {(await both.inbox["n2"].next()).ring for _ in range(3)}
-            assert rings == {0, 1, 2}
-            for transport in (n1, n2):
-                transport.configure({name: theirs[:1] for name, theirs in moved.items()})
-            n1.send("n2", heartbeat("n1", 2))
-            assert (await both.inbox["n2"].next()).ring == 0
-            await asyncio.sleep(0.05)
-            assert both.inbox["n2"].events.empty()
-
-    asyncio.run(run())
