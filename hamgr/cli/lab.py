@@ -256,10 +256,12 @@ def block(name: str, node: str, other: str, one_way: bool) -> None:
 @fault.command()
 @_name
 @click.argument("percent", type=int)
-def loss(name: str, percent: int) -> None:
+@click.option("--heartbeats", is_flag=True, help="Of the heartbeats alone.")
+def loss(name: str, percent: int, heartbeats: bool) -> None:
     """Lose a share of the frames between nodes; 0: of none."""
-    Lab.find(name).lose(percent)
-    click.echo(f"{percent} % of the frames between nodes are lost")
+    Lab.find(name).lose(percent, heartbeats=heartbeats)
+    what = "heartbeats" if heartbeats else "frames between nodes"
+    click.echo(f"{percent} % of the {what} are lost")
 
 
 @fault.command("hook")

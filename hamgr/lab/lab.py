@@ -238,14 +238,12 @@ class Lab:
             ways.append((target, source))
         return self._break(lambda faults: faults.blocked.extend(ways))
 
-    def lose(self, percent: int) -> Instant:
-        """Lose a share of the frames between nodes, drawn anew for each frame and receiver."""
+    def lose(self, percent: int, *, heartbeats: bool = False) -> Instant:
+        """Lose a share of the frames between nodes, or of heartbeats alone, each drawn anew."""
         if not 0 <= percent <= 100:
             raise LabError(f"loss {percent}: from 0 to 100 percent")
-
-        def loss(faults: Faults) -> None:
-            faults.loss = percent
-        return self._break(loss)
+        what = "heartbeat_loss" if heartbeats else "loss"
+        return self._break(lambda faults: setattr(faults, what, percent))
 
     def hook(self, name: str, action: str, how: str) -> Instant:
         """Have a hook of a node fail, or hang until it is healed."""

@@ -24,6 +24,10 @@ _PORT_INDEX = 1000
 interface index: the kernel takes such a pair for a plain device, and reports the second change of
 its carrier within a second up to a second late (linkwatch)."""
 
+HEARTBEATS = ("udp dport 7410", "ip protocol 112")
+"""What nftables knows heartbeats by: hamgr's, and keepalived's (VRRP, RFC 9568), which benchmarks
+put into the same network."""
+
 _MAC = "02:77:00:00:{:02x}:{:02x}"
 """A host's address on a ring; it stays across a reboot, as that of a real card does."""
 
@@ -101,9 +105,10 @@ def ruleset(faults: Faults) -> str:
     rules += [f'oifname "{host}-r*" drop' for host in faults.deaf]
     rules += [f'iifname "{source}-r*" oifname "{target}-r*" drop'
               for source, target in faults.blocked]
-    if faults.loss:
-        rules.append(f'iifname != "{port(CLIENT, 1)}" oifname != "{port(CLIENT, 1)}" '
-                     f"numgen random mod 100 < {faults.loss} drop")
+    between = f'iifname != "{port(CLIENT, 1)}" oifname != "{port(CLIENT, 1)}"'
+    lost = [("", faults.loss), *((kind, faults.heartbeat_loss) for kind in HEARTBEATS)]
+    rules += [f"{between} {kind} numgen random mod 100 < {percent} drop"
+              for kind, percent in lost if percent]
     table = "bridge faults"
     chain = "\n".join(("type filter hook forward priority 0; policy accept;", *rules))
     return (f"add table {table}\ndelete table {table}\n"

@@ -49,6 +49,8 @@ def faults_in_words(faults: Faults) -> list[str]:
         *(f"{node} is mute" for node in faults.mute if node not in cut_off),
         *(f"nothing passes from {source} to {target}" for source, target in faults.blocked),
         *([f"{faults.loss} % of the frames between nodes are lost"] if faults.loss else []),
+        *([f"{faults.heartbeat_loss} % of the heartbeats are lost"]
+          if faults.heartbeat_loss else []),
         *(f"{action} {how}s on {node}" for node, action, how in faults.hooks),
     ]
 

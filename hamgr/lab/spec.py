@@ -122,6 +122,8 @@ class Faults(Struct, kw_only=True):
     """(from, to): the switch drops what goes this way."""
     loss: int = 0
     """Percent of the frames between nodes that the switch drops, drawn for each receiver."""
+    heartbeat_loss: int = 0
+    """The same of heartbeats alone."""
     hooks: list[tuple[str, str, str]] = field(default_factory=list)
     """(node, action, how): how a hook goes that does not go well."""
 

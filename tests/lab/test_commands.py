@@ -96,6 +96,7 @@ def test_network_faults_say_what_they_did_status_repeats_it_and_heal_ends_it(lab
               ("mute", "n2"): "n2 is mute",
               ("block", "n1", "n2", "--one-way"): "nothing passes from n1 to n2",
               ("loss", "7"): "7 % of the frames between nodes are lost",
+              ("loss", "3", "--heartbeats"): "3 % of the heartbeats are lost",
               ("hook", "n1", "demote", "fail"): "demote fails on n1"}
     for words, told in faults.items():
         assert fault(lab, *words) == told + "\n"

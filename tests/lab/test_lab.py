@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from hamgr.lab import network, responder, sweep, watch
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.lab import Lab
+from hamgr.lab.netns import open_socket
 from hamgr.lab.node import EXEC, Node
 from hamgr.lab.report import report
 from hamgr.lab.spec import CLIENT, VIP, LabError, LabSpec, Owner, address, directory
@@ -22,6 +25,8 @@ from tests.lab.traces import inhabitants, traces
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 PROBE_S = 5.0
+HEARTBEAT_PORT = 7410
+"""The default of the configuration, which every lab keeps."""
 
 
 def name_of(purpose: str) -> str:
@@ -181,6 +186,31 @@ def test_loss_falls_between_nodes_and_spares_the_client(lab: Lab) -> None:
     share, _ = share_answered(lab, "n2", "n1", seconds=1.0)
     assert 0.05 < share < 0.6, "a quarter survives both ways"
     assert share_answered(lab, "client", "n1")[0] > 0.9
+
+
+def heard(lab: Lab, port: int, sent: int = 200) -> int:
+    """Send datagrams from n1 to n2; return how many arrive."""
+    spaces = {name: lab.nodes[name].namespace for name in ("n1", "n2")}
+    with (open_socket(spaces["n2"], socket.AF_INET, socket.SOCK_DGRAM) as there,
+          open_socket(spaces["n1"], socket.AF_INET, socket.SOCK_DGRAM) as here):
+        there.bind((address("n2", 1), port))
+        there.settimeout(0.2)
+        arrived = 0
+        for _ in range(sent):
+            here.sendto(b"x", (address("n2", 1), port))
+        with suppress(TimeoutError):
+            while there.recv(1):
+                arrived += 1
+    return arrived
+
+
+def test_loss_of_heartbeats_spares_everything_else(lab: Lab) -> None:
+    meet(lab, ("n1", "n2"))
+    lab.lose(50, heartbeats=True)
+    assert 50 < heard(lab, HEARTBEAT_PORT) < 150
+    assert heard(lab, HEARTBEAT_PORT + 1) == 200
+    lab.lose(0, heartbeats=True)
+    assert heard(lab, HEARTBEAT_PORT) == 200
 
 
 def test_the_ensemble_elects_anew_when_its_leader_is_killed(lab: Lab) -> None:

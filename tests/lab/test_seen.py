@@ -134,6 +134,9 @@ def test_the_rules_of_the_switch_follow_from_the_faults() -> None:
     assert 'iifname "n2-r*" drop' in broken
     assert 'iifname "n1-r*" oifname "n3-r*" drop' in broken
     assert "numgen random mod 100 < 20 drop" in broken
+    of_heartbeats = ruleset(Faults(heartbeat_loss=7)).splitlines()
+    losing = [line for line in of_heartbeats if "numgen random mod 100 < 7 drop" in line]
+    assert len(losing) == 2 and all("7410" in line or "112" in line for line in losing)
 
 
 @pytest.mark.parametrize("spec, word", [
