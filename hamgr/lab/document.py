@@ -36,7 +36,7 @@ def text(spec: LabSpec, directory: Path) -> str:
         f'key_file = "{directory / KEY}"\n\n'
         f'[heartbeat]\ninterval = "{spec.interval / MILLISECOND:g}ms"\n\n'
         f"{_access(directory) if spec.secure else ''}"
-        f"{''.join(_node(spec, node) for node in spec.node_names)}"
+        f"{''.join(_node(spec, node) for node in spec.members)}"
         f"{''.join(_group(spec, group) for group in spec.group_names)}"
         f"{_service(directory) if spec.hooks else ''}")
 

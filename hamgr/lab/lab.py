@@ -315,7 +315,7 @@ class Lab:
     def _start_parts(self, name: str) -> None:
         node = self._node(name)
         node.start_zookeeper()
-        if self.spec.agents:
+        if self.spec.agents and name in self.spec.members:
             node.start_agent()
         node.start_responder()
 
@@ -324,8 +324,8 @@ class Lab:
             self._node(name).wait_zookeeper()
         if self.spec.agents:
             say("ZooKeeper serves; waiting for a holder and an heir")
-            for node in self.nodes.values():
-                node.wait_agent()
+            for name in self.spec.members:
+                self._node(name).wait_agent()
             self.wait_settled()
 
     @staticmethod
@@ -351,7 +351,7 @@ class Lab:
 
     def _unsettled(self) -> str:
         """Return what still keeps the cluster from being ready for anything; empty if nothing."""
-        return settled.obstacle({name: node.status() for name, node in self.nodes.items()},
+        return settled.obstacle({name: self._node(name).status() for name in self.spec.members},
                                 self.spec.group_names)
 
     def _check_power(self, names: Sequence[str], faults: Faults, on: bool) -> None:

@@ -32,7 +32,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     nodes: int = 3
     """Seven of them vote at most."""
     witnesses: int = 0
-    """How many of them, the last ones, vote but run no group."""
+    """How many of them, the last ones with an agent, vote but run no group."""
+    bystanders: int = 0
+    """How many of the nodes, the last ones, have no agent and are no part of the cluster: only the
+    machine of a ZooKeeper server, where two nodes alone are to be had."""
     rings: int = 2
     interval: Duration = 100 * MILLISECOND
     """Between two heartbeats, in nanoseconds."""
@@ -53,7 +56,9 @@ class LabSpec(Struct, frozen=True, kw_only=True):
                          f"since namespaces and control groups are named by it")
         if not SERVERS <= self.nodes <= 16:
             found.append(f"nodes {self.nodes}: from {SERVERS} (one ZooKeeper server each) to 16")
-        if not 0 <= self.witnesses <= min(self.nodes - 2, VOTERS_MAX):
+        if not 0 <= self.bystanders <= self.nodes - 2:
+            found.append(f"bystanders {self.bystanders}: from 0 to two fewer than nodes")
+        elif not 0 <= self.witnesses <= min(len(self.members) - 2, VOTERS_MAX):
             found.append(f"witnesses {self.witnesses}: from 0 to {VOTERS_MAX}, and to two fewer "
                          "than nodes, since a group needs a holder and an heir")
         if not 1 <= self.rings <= 4:
@@ -72,15 +77,20 @@ class LabSpec(Struct, frozen=True, kw_only=True):
         return tuple(f"n{number}" for number in range(1, self.nodes + 1))
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The nodes of the cluster: all but the bystanders."""
+        return self.node_names[:self.nodes - self.bystanders]
+
+    @property
     def group_nodes(self) -> tuple[str, ...]:
-        """The nodes that run groups: all but the witnesses, in order."""
-        return self.node_names[:self.nodes - self.witnesses]
+        """The nodes that run groups: all members but the witnesses, in order."""
+        return self.members[:len(self.members) - self.witnesses]
 
     @property
     def voters(self) -> tuple[str, ...]:
         """The nodes that vote: every witness, and the first of the others."""
         return (*self.group_nodes[:VOTERS_MAX - self.witnesses],
-                *self.node_names[self.nodes - self.witnesses:])
+                *self.members[len(self.members) - self.witnesses:])
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -31,6 +31,28 @@ def test_the_file_of_every_size_can_be_used(nodes: int) -> None:
         assert all(found[node].voter for node in found if found[node].witness)
 
 
+def test_a_bystander_is_no_part_of_the_cluster() -> None:
+    spec = LabSpec(bystanders=1)
+    reading = parse(text(spec, Path("/run/hamgr-lab/lab")))
+    assert (spec.faults(), reading.faults) == ([], ())
+    assert reading.document is not None
+    assert [*reading.document.node] == ["n1", "n2"]
+    assert len(reading.document.cluster.zookeeper) == 3
+    assert "bystanders" in "; ".join(LabSpec(bystanders=2).faults())
+    assert "witnesses" in "; ".join(LabSpec(bystanders=1, witnesses=1).faults())
+
+
+@pytest.mark.lab
+@needs_root
+def test_two_nodes_alone_fail_over_through_zookeeper() -> None:
+    with raised("two", bystanders=1) as lab, settled(lab) as scene:
+        owner = scene.client.served_by
+        lab.crash(owner)
+        assert {owner, scene.served_elsewhere(owner)} == {"n1", "n2"}
+        assert scene.tenures("n3") == [] and scene.shared() == 0
+        lab.heal()
+
+
 @pytest.mark.lab
 @needs_root
 def test_with_two_nodes_and_a_witness_the_other_takes_over_as_fast() -> None:
