@@ -31,7 +31,8 @@ Entries = list[dict[str, Any]]
 """The newest entries of one agent's flight recorder, as its control socket gives them."""
 _ACCUSATIONS = (Reason.ACCUSED, Reason.ACCUSED_BY)
 _TOLD = (*_ACCUSATIONS, Reason.LAPSED, Reason.RELEASED, Reason.STOPPING, Reason.STOPPED,
-         Reason.STARTING, Reason.ACTIVE)
+         Reason.STARTING, Reason.ACTIVE, Reason.LEADING, Reason.PLANNED, Reason.ZOOKEEPER_DOWN,
+         Reason.ZOOKEEPER_UP)
 
 
 class Moment(Struct, frozen=True, kw_only=True):
