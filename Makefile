@@ -8,8 +8,11 @@ READY := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PYTEST := $(BIN)/pytest --durations=5 -rs
 SEEDS ?= 1000
+SCENARIOS ?=
+RUNS ?= 0
+BENCH ?=
 
-.PHONY: help demo test test-all check sim lab-test clean
+.PHONY: help demo test test-all check sim lab-test bench clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,9 @@ sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
 	@$(PYTEST) -m "lab and not slow"
+
+bench: $(TESTS) ## hamgr beside keepalived: SCENARIOS=node_crash,isolate RUNS=5 for a part (root)
+	@$(BIN)/python -m tests.bench --scenarios "$(SCENARIOS)" --runs $(RUNS) $(BENCH)
 
 clean: ## remove what was built, .venv included
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -63,19 +63,29 @@ def command(spec: LabSpec, folder: Path) -> Sequence[str]:
 
 
 def mode(spec: LabSpec, node: str) -> str:
-    """Return leader, follower, or an empty string for a server that does not serve.
+    """Return leader, follower, or an empty string for a server that does not serve."""
+    return _told(spec, node).get("Mode", "")
 
-    Asked with the four-letter word `srvr`, over the node's own loopback.
-    """
+
+def last_transaction(spec: LabSpec, node: str) -> int:
+    """Return the number of the last write that a server knows (zxid). Raises LabError."""
+    told = _told(spec, node)
+    if "Zxid" not in told:
+        raise LabError(f"the ZooKeeper server of {node} does not answer")
+    return int(told["Zxid"], 16)
+
+
+def _told(spec: LabSpec, node: str) -> dict[str, str]:
+    """Return the answer to the four-letter word `srvr`, asked over the node's own loopback."""
     with netns.open_socket(namespace(spec.name, node), socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.settimeout(_ANSWER_WITHIN_S)
         try:
             sock.connect((_HERE, port(spec)))
             answer = _asked(spec, sock)
         except OSError:  # not listening yet, or no more: then it does not serve
-            return ""
-    found = [line[6:] for line in answer.decode().splitlines() if line.startswith("Mode: ")]
-    return found[0] if found else ""
+            return {}
+    pairs = (line.partition(": ") for line in answer.decode().splitlines())
+    return {name: value for name, _, value in pairs}
 
 
 def _asked(spec: LabSpec, sock: socket.socket) -> bytes:
