@@ -69,7 +69,8 @@ def test_without_an_agent_the_rest_is_checked(lab: Lab) -> None:
             "connected", "real time", "switch"}
         assert ("servers", "10.77.1.11:2181") in found(told, "ok")
         code, told = doctor(lab)
-        assert code == 2 and found(told, "fault") == {("rings", CUT)}
+        faults = {one for one in found(told, "fault") if one[0] != "loss"}  # of the last minute
+        assert code == 2 and faults == {("rings", CUT)}
     finally:
         lab.start_agent(CUT)
         lab.wait_settled()
