@@ -63,6 +63,8 @@ class Machine:
         self.told.settimeout(PATIENCE_S)
         self.told.bind(str(folder / "notify"))
         self.heard: list[str] = []
+        self.inside: tuple[str, ...] = ()
+        """What comes before the agent's command line: it enters a namespace, for instance."""
         self.agent: subprocess.Popen[Any] | None = None
         self._server: subprocess.Popen[Any] | None = None
 
@@ -85,7 +87,7 @@ class Machine:
         """Start the agent; patch is Python that runs in it first, to plant a bug."""
         code = f"{patch}\nfrom hamgr.cli.main import main\nmain()"
         self.agent = self.lan.start(
-            "n1", sys.executable, "-c", code, "agent", *self.arguments(),
+            "n1", *self.inside, sys.executable, "-c", code, "agent", *self.arguments(),
             env={**os.environ, "NOTIFY_SOCKET": str(self.folder / "notify"), **environment},
             stderr=(self.folder / "log").open("ab"))
         return self.agent
