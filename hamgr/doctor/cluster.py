@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.doctor.facts import ConfigFile, KeyFile
+from hamgr.doctor.facts import ConfigFile, Here, KeyFile
 from hamgr.doctor.finding import Finding, fault, note, ok, warning
 from hamgr.doctor.heartbeats import heard
 
@@ -20,6 +20,16 @@ def configuration(config: ConfigFile) -> Iterator[Finding]:
         yield warning(config.path, text, "the text says what to write")
     if not config.faults:
         yield ok(config.path, "can be used")
+
+
+def configuration_in_use(here: Here, agent: AgentStatus) -> Iterator[Finding]:
+    """The agent goes by what is in the file: everything else here is checked by the file."""
+    if here.digest == agent.process.config_digest:
+        yield ok(agent.node, "the agent goes by the file")
+    else:
+        yield warning(agent.node, "the agent goes by another configuration than the file, by which "
+                      "the rest was checked", "`hamgr config diff` shows the difference; "
+                      "`hamgr config apply` takes the file over, or put back the one in use")
 
 
 def agent_answers(agent: AgentStatus) -> Iterator[Finding]:

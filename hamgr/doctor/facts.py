@@ -28,6 +28,8 @@ class Here(Struct, frozen=True, kw_only=True):
 
     node: NodeName
     document: Document
+    digest: str
+    """Of the document."""
 
 
 class KeyFile(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ Check = Callable[..., Iterator[Finding]]
 """A pure function whose parameters are names of facts, and whose name is shown to people."""
 
 CHECKS: tuple[Check, ...] = (
-    cluster.configuration, cluster.agent_answers, cluster.key_file, cluster.key_in_use,
-    cluster.key_everywhere, cluster.voters,
+    cluster.configuration, cluster.configuration_in_use, cluster.agent_answers,
+    cluster.key_file, cluster.key_in_use, cluster.key_everywhere, cluster.voters,
     heartbeats.rings, heartbeats.loss,
     network.ring_links, network.ring_routes, network.vip_links, network.arp, network.reverse_path,
     network.nonlocal_bind,

@@ -53,8 +53,9 @@ def test_checks_that_say_the_same_are_one_line() -> None:
     lines = doctor.text(found, examine(found), everything=False).splitlines()
     assert lines[0] == "doctor on n2, without an agent: no agent runs here"
     (line,) = [line for line in lines if line.startswith("UNKNOWN")]
-    assert line == ("UNKNOWN  agent answers, key in use, key everywhere, voters, rings, loss, "
-                    "connected, real time, switch: here: not checked: no agent runs here")
+    assert line == ("UNKNOWN  configuration in use, agent answers, key in use, key everywhere, "
+                    "voters, rings, loss, connected, real time, switch: here: not checked: no "
+                    "agent runs here")
 
 
 @pytest.mark.parametrize(("changes", "status", "verdict"), [

@@ -36,7 +36,7 @@ def here(*changes: tuple[str, str]) -> Here:
     """n2, by a file with these changes."""
     document = parse(changed(*changes) if changes else GOOD).document
     assert document is not None
-    return Here(node="n2", document=document)
+    return Here(node="n2", document=document, digest=agent().process.config_digest)
 
 
 def agent(**changes: Any) -> AgentStatus:

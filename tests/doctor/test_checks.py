@@ -83,6 +83,8 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      FAULT, "F", "cluster.name: is missing"),
     ("configuration", {"config": ConfigFile(path="F", warnings=("node: two voters",))},
      WARNING, "F", "node: two voters"),
+    ("configuration in use", {"agent": process(config_digest="fedc")}, WARNING, "n2",
+     "the agent goes by another configuration than the file"),
     ("agent answers", {"agent": replace(process(why="cannot remove leftovers"), snapshot=None)},
      FAULT, "n2", "has no engine yet: cannot remove leftovers"),
     ("agent answers", {"agent": view(peers=(peer("n1", config="fedc"), peer("n3")))},
@@ -274,7 +276,8 @@ def test_in_a_large_cluster_nodes_without_a_vote_need_not_hear_each_other() -> N
 
 
 @pytest.mark.parametrize(("missing", "checks"), [
-    ("agent", {"agent answers", "key in use", "key everywhere", "voters", "rings", "loss",
+    ("agent", {"configuration in use", "agent answers", "key in use", "key everywhere", "voters",
+               "rings", "loss",
                "connected", "real time", "switch"}),
     ("network", {"ring links", "ring routes", "vip links", "arp", "reverse path",
                  "nonlocal bind", "managed elsewhere"}),

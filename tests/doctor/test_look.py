@@ -12,11 +12,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hamgr.config.document import parse
 from hamgr.config.values import Server as Address
-from hamgr.doctor.facts import Here
-from hamgr.doctor.look import clocks, machine, network, zookeeper
+from hamgr.doctor.facts import Here, Missing
+from hamgr.doctor.look import around, clocks, machine, network, zookeeper
 from hamgr.doctor.network import BEYOND
 from tests.config.files import GOOD
 from tests.netns import Segment, eventually
@@ -26,7 +27,7 @@ DOCUMENT = parse(
     .replace("10.0.0.12\", \"10.1.0.12", "10.0.0.2\", \"10.1.0.2")
     .replace("10.0.0.13\", \"10.1.0.13", "10.0.0.3\", \"10.9.0.3")).document
 assert DOCUMENT is not None
-HERE = Here(node="n1", document=DOCUMENT)
+HERE = Here(node="n1", document=DOCUMENT, digest="")
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,8 @@ def test_servers_tell_of_themselves_or_that_they_may_not(monkeypatch: pytest.Mon
                    conf=b"tickTime=500\nserver.1=a:1:2\nmembership: \n") as one, \
             answering() as silent:
         nobody = Address("127.0.0.1", 1)
-        first, second, third = zookeeper.ensemble((one, silent, nobody)).servers
+        cluster = replace(DOCUMENT.cluster, zookeeper=(one, silent, nobody))
+        first, second, third = zookeeper.ensemble(replace(DOCUMENT, cluster=cluster)).servers
     assert first.answers == {"srvr": {"Latency min/avg/max": "0/1.5/9", "Mode": "leader"},
                              "conf": {"tickTime": "500", "server.1": "a:1:2", "membership": ""}}
     assert (first.forbidden, first.fault, first.answer_ms > 0) == (("mntr",), "", True)
@@ -217,3 +219,17 @@ def test_lines_with_tabs_are_those_of_mntr() -> None:
 def test_a_route_is_asked_for_without_a_packet() -> None:
     assert ip_address(network.source("127.0.0.1")).is_loopback
     assert network.source("::1") in ("::1", "")
+
+
+def test_files_that_systemd_gives_the_agent_are_looked_into_where_they_are(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "hamgr.toml"
+    config.write_text(GOOD.replace("[address]", '[zookeeper]\nca_file = "%d/ca.pem"\n[address]'))
+    nobody = Missing("no agent runs here")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(around, "CREDENTIALS", tmp_path / "none")
+    assert around.around(config, nobody).config.faults == (), "they cannot be seen from here"
+    monkeypatch.setattr(around, "CREDENTIALS", tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (fault,) = around.around(config, nobody).config.faults
+    assert "%d/ca.pem: cannot be read" in fault

@@ -65,7 +65,8 @@ def test_without_an_agent_the_rest_is_checked(lab: Lab) -> None:
         assert (code, told["node"], told["agent"]) == (3, CUT, False)
         assert found(told, "fault") == set()
         assert {check for check, _ in found(told, "unknown")} == {
-            "agent answers", "key in use", "key everywhere", "voters", "rings", "loss",
+            "configuration in use", "agent answers", "key in use", "key everywhere", "voters",
+            "rings", "loss",
             "connected", "real time", "switch"}
         assert ("servers", "10.77.1.11:2181") in found(told, "ok")
         code, told = doctor(lab)

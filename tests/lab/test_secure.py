@@ -91,6 +91,13 @@ def test_commands_go_to_zookeeper_themselves_when_the_agent_is_down(scene: Scene
     assert f"{owner} hands over to {target}" in scene.lab.hamgr(node, "history").stdout
 
 
+def test_the_doctor_asks_zookeepers_servers_by_tls(scene: Scene) -> None:
+    told = json.loads(scene.lab.hamgr("n1", "doctor", "--json").stdout)
+    found = {(one["check"], one["severity"]) for one in told["findings"]}
+    assert {severity for check, severity in found if check in ("servers", "leader")} == {"ok"}
+    assert "fault" not in {severity for _, severity in found}
+
+
 def test_who_has_no_user_reads_every_record_and_writes_none(scene: Scene) -> None:
     lab = scene.lab
     hosts = f"10.77.1.11:{secured.PORT}"

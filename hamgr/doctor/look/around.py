@@ -1,14 +1,16 @@
 """Gathers all facts: each on its own, so that one that cannot be had costs no other."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.config.document import Reading, read
+from hamgr.config.check_access import FILES
+from hamgr.config.document import Reading, digest, read
 from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
 from hamgr.config.key import read_keys
-from hamgr.config.private import KeyFileError
+from hamgr.config.private import CREDENTIAL, KeyFileError
 from hamgr.doctor.facts import (
     ConfigFile,
     Facts,
@@ -21,12 +23,16 @@ from hamgr.doctor.look import clocks, machine, network, zookeeper
 from hamgr.wire import fingerprint
 
 STATE_DIR = "/var/lib/hamgr"
+CREDENTIALS = Path("/run/credentials/hamgr.service")
+"""Where the agent's credentials are while it runs (systemd.exec(5), LoadCredential=)."""
 T = TypeVar("T")
 
 
 def around(config: Path, agent: AgentStatus | Missing) -> Facts:
     """Return everything that can be known here, with the agent's answer or why there is none."""
-    reading = read(config)
+    if CREDENTIALS.is_dir():
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
+    reading = read(config, files="CREDENTIALS_DIRECTORY" in os.environ or not _credentials(config))
     here = _here(config, reading, agent)
     file = ConfigFile(path=str(config),
                       faults=tuple(fault.located("").lstrip(": ") for fault in reading.faults),
@@ -36,12 +42,21 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         config=file, here=here, agent=agent,
         key=_with(here, lambda there: _key(there.document.cluster.key_file)),
         network=_with(here, network.network),
-        ensemble=_with(here, lambda there: zookeeper.ensemble(there.document.cluster.zookeeper)),
+        ensemble=_with(here, lambda there: zookeeper.ensemble(there.document)),
         clock=_had(machine.clock), wall_clocks=_with(here, _wall_clocks, matters=False),
         managers=_had(machine.managers), units=_had(machine.units, matters=False),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
         disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
+
+
+def _credentials(config: Path) -> bool:
+    """Tell whether the file names credentials, which without the agent's unit are nowhere."""
+    document = read(config).document
+    if document is None:
+        return False
+    paths = (getattr(document.zookeeper, name) for name in FILES)
+    return any(path is not None and path.startswith(CREDENTIAL) for path in paths)
 
 
 def _here(config: Path, reading: Reading, agent: AgentStatus | Missing) -> Here | Missing:
@@ -51,9 +66,9 @@ def _here(config: Path, reading: Reading, agent: AgentStatus | Missing) -> Here 
     if not isinstance(agent, Missing):
         if agent.node not in document.node:
             return Missing(f"{config} has no node {agent.node}, which the agent here is")
-        return Here(node=agent.node, document=document)
+        return Here(node=agent.node, document=document, digest=digest(document))
     try:
-        return Here(document=document,
+        return Here(document=document, digest=digest(document),
                     node=find_self(document, None, host_names(), addresses_here(document)))
     except IdentityError as error:
         return Missing(str(error))

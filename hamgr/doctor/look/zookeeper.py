@@ -1,10 +1,15 @@
-"""The servers of the ensemble, asked by four-letter words, all at once."""
+"""The servers of the ensemble, asked by four-letter words, all at once; by TLS where it is used."""
 
 import socket
+import ssl
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 
+from hamgr.config.private import KeyFileError
+from hamgr.config.schema import Document, ZooKeeper
+from hamgr.config.tls import client_context
 from hamgr.config.values import Server as Address
 from hamgr.doctor.facts import Ensemble, Server
 
@@ -14,10 +19,24 @@ ANSWER_MAX = 1 << 20
 FORBIDDEN = b"is not executed because it is not in the whitelist"
 
 
-def ensemble(addresses: Sequence[Address]) -> Ensemble:
-    """Ask every server; none is waited for longer than a few seconds."""
+def ensemble(document: Document) -> Ensemble:
+    """Ask every server; none is waited for longer than a few seconds.
+
+    Raises OSError if a file for TLS cannot be used.
+    """
+    addresses = document.cluster.zookeeper
     with ThreadPoolExecutor(len(addresses)) as threads:
-        return Ensemble(servers=tuple(threads.map(_server, addresses)))
+        ask = partial(_server, _tls(document.zookeeper))
+        return Ensemble(servers=tuple(threads.map(ask, addresses)))
+
+
+def _tls(access: ZooKeeper) -> ssl.SSLContext | None:
+    if access.ca_file is None:
+        return None
+    try:
+        return client_context(access.ca_file, access.cert_file, access.key_file)
+    except KeyFileError as error:
+        raise OSError(str(error)) from error
 
 
 def parsed(answer: str) -> dict[str, str]:
@@ -32,12 +51,12 @@ def parsed(answer: str) -> dict[str, str]:
     return found
 
 
-def _server(address: Address) -> Server:
+def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
     answers, forbidden, took = {}, [], 0.0
     try:
         for word in WORDS:
             began = time.monotonic()
-            answer = _ask(address, word)
+            answer = _ask(tls, address, word)
             took = took or (time.monotonic() - began) * 1000
             if FORBIDDEN in answer:
                 forbidden.append(word)
@@ -49,13 +68,17 @@ def _server(address: Address) -> Server:
                   forbidden=tuple(forbidden))
 
 
-def _ask(address: Address, word: str) -> bytes:
+def _ask(tls: ssl.SSLContext | None, address: Address, word: str) -> bytes:
     """Return what a server says to a word, nothing if it says nothing in time.
 
-    Raises OSError if no connection can be had.
+    Raises OSError if no connection can be had, ssl.SSLError, which is one, if it is not trusted.
     """
     answer = b""
-    with socket.create_connection((address.host, address.port), timeout=WITHIN_S) as sock:
+    with ExitStack() as stack:
+        sock = stack.enter_context(
+            socket.create_connection((address.host, address.port), timeout=WITHIN_S))
+        if tls is not None:
+            sock = stack.enter_context(tls.wrap_socket(sock, server_hostname=address.host))
         try:
             sock.sendall(word.encode())
             while len(answer) < ANSWER_MAX and (chunk := sock.recv(65536)):
