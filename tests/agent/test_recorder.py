@@ -74,6 +74,13 @@ def test_the_order_does_not_rest_on_the_wall_clock(tmp_path: Path) -> None:
     keep(again, 60)
     assert segments(tmp_path)[again._segment] == newer
     assert instants(tmp_path) == [*before, 60]
+    at = 60
+    while segments(tmp_path)[again._segment] == newer:  # until the other one is in use
+        keep(again, at := at + 1)
+    for path in segments(tmp_path):
+        os.utime(path, ns=(0, 0))
+    kept = instants(tmp_path)
+    assert kept == sorted(kept) and kept[-1] == at
 
 
 def test_segments_without_numbers_are_read_by_their_times(tmp_path: Path) -> None:
