@@ -32,6 +32,7 @@ from hamgr.config.kept import not_in_file, to_be_spared
 from hamgr.config.key import read_keys
 from hamgr.config.private import KeyFileError
 from hamgr.config.schema import Document
+from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, GroupName
@@ -150,7 +151,7 @@ class _Parts:
             settle=self._garbage.settle, collect=self._garbage.collect,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
-            consider=self._consider,
+            consider=self._consider, seal=self._seal,
             keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
@@ -213,7 +214,17 @@ class _Parts:
             node=self._place.node, document=self._document, wide=self._wide, plan=plan,
             maintained=tuple(self._store.maintenance()),
             lacking=lambda document: _not_in_file(document, self._store),
-            make_room=self._make_room).consider(config.document)
+            keys=self._keys(), make_room=self._make_room).consider(config)
+
+    def _seal(self, config: Config) -> Config:
+        return sealed(config, self._keys()[0])
+
+    def _keys(self) -> tuple[bytes, ...]:
+        """Return those on disk. Raises OSError."""
+        try:
+            return read_keys(self._document.cluster.key_file)
+        except KeyFileError as error:
+            raise OSError(str(error)) from error
 
     async def _make_room(self, prospect: Prospect) -> None:
         """Have every adapter know what is new, and still what is to be stopped. Raises OSError."""

@@ -10,7 +10,8 @@ from hamgr.config.change import cannot_change, joined, not_in_maintenance
 from hamgr.config.document import Reading, cluster_spec, digest, parse
 from hamgr.config.faults import Fault
 from hamgr.config.schema import Document, Group
-from hamgr.core.records import Plan
+from hamgr.config.seal import UNSEALED, is_sealed
+from hamgr.core.records import Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import GroupName, NodeName
 
@@ -64,16 +65,21 @@ class Standpoint:
     """In maintenance on this node, by its disk."""
     lacking: Callable[[Document], Sequence[Fault]]
     """What a document lacks of what is in maintenance here."""
+    keys: tuple[bytes, ...]
+    """Of the cluster, one of which must have sealed a document."""
     make_room: Callable[[Prospect], Awaitable[None]]
 
-    def consider(self, text: str) -> Prospect:
+    def consider(self, config: Config) -> Prospect:
         """Look at a document. Raises OSError if the kernel does not tell its interfaces."""
-        reading = parse(text)
+        reading = parse(config.document)
         document = reading.document or self.document
-        return Prospect(document=document, text=text, wide=joined(document, self.wide),
-                        refusal=next(self._refusals(reading), ""), make_room=self.make_room)
+        return Prospect(document=document, text=config.document, wide=joined(document, self.wide),
+                        refusal=next(self._refusals(config, reading), ""),
+                        make_room=self.make_room)
 
-    def _refusals(self, reading: Reading) -> Iterator[str]:
+    def _refusals(self, config: Config, reading: Reading) -> Iterator[str]:
+        if not is_sealed(config, self.keys):
+            yield UNSEALED
         new = reading.document
         if new is None:
             yield "; ".join(f"{fault.key}: {fault.text}" for fault in reading.faults)

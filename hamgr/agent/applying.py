@@ -53,6 +53,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """The engine that is fed, if any."""
     consider: Callable[[Config, Plan | None], Candidate]
     """Looks at a document; runs in the disk thread."""
+    seal: Callable[[Config], Config]
+    """Seals a document with the cluster's key; runs in the disk thread, raises OSError."""
     narrow: Callable[[], Awaitable[None]]
     """Has the adapters forget what only former documents name. Raises OSError."""
     keep: Callable[[Config, bool], None]
@@ -119,12 +121,14 @@ class Applying:
         if before is None or engine is None or engine.knowledge.unsound():
             raise ConnectionError("this node has not read the applied configuration yet")
         _check_revision(before, wanted)
-        candidate = await self._considered(wanted, engine)
+        try:
+            record = await self._sealed(wanted)
+            candidate = await self._considered(record, engine)
+        except OSError as error:
+            raise ConnectionError(f"this node cannot apply it: {error}") from error
         if candidate.refusal:
             raise ConnectionError(f"this node cannot use it: {candidate.refusal}")
         assert self._read is not None
-        record = Config(revision=wanted.revision, document=wanted.document,
-                        digest=candidate.digest, applied_by=wanted.applied_by)
         outcome = await self._write(Op(kind="set", path=CONFIG, record=record,
                                        version=self._read.version))
         if outcome is Outcome.CONFLICT:
@@ -174,8 +178,13 @@ class Applying:
     async def _publish(self, version: int) -> None:
         """Write our own: there is none, or an older one than runs here."""
         own = self.own
-        record = Config(revision=max(1, own.revision), document=own.document, digest=own.digest,
-                        applied_by=own.applied_by or "the first leader")
+        try:
+            record = await self._sealed(Config(
+                revision=max(1, own.revision), document=own.document, digest=own.digest,
+                applied_by=own.applied_by or "the first leader"))
+        except OSError as error:
+            logger.error("the configuration cannot be put into ZooKeeper: %s", error)
+            return
         await self._write(Op(kind="create", path=CONFIG, record=record) if version < 0 else
                           Op(kind="set", path=CONFIG, version=version, record=record))
 
@@ -216,6 +225,9 @@ class Applying:
             logger.error("configuration %d cannot be used here, and revision %d stays in use: %s",
                          record.revision, self.own.revision, why)
         self.refusal = Refusal(record.revision, why, time.monotonic() + AGAIN_S)
+
+    async def _sealed(self, document: Config) -> Config:
+        return await self._disk.call("seal a configuration", lambda: self._parts.seal(document))
 
     async def _considered(self, document: Config, engine: Engine) -> Candidate:
         plan = engine.knowledge.plan

@@ -83,7 +83,8 @@ class Agent:
         self._applying = Applying(
             about.applied, Parts(
                 engine=lambda: self._engine if self._loop.engine else None,
-                consider=outside.consider, narrow=outside.narrow, keep=outside.keep,
+                consider=outside.consider, seal=outside.seal, narrow=outside.narrow,
+                keep=outside.keep,
                 enter=self._enter, post=self.post),
             former=about.former, disk=self._disk, coordinator=ports.coordinator,
             answers=self._answers)

@@ -84,6 +84,8 @@ class Outside:
     """The fingerprints of every node's keys, the one that signs first."""
     consider: Callable[[Config, Plan | None], Candidate]
     """Looks at another document. Runs in the disk thread."""
+    seal: Callable[[Config], Config]
+    """Seals a document with the cluster's key. Raises OSError; runs in the disk thread."""
     keep: Callable[[Config, bool], None]
     """Keeps a document on disk, together with those before it, or (True) instead of them. Raises
     OSError; runs in the disk thread."""

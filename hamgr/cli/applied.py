@@ -10,7 +10,10 @@ from hamgr.agent.facts import AgentStatus
 from hamgr.cli.client import AgentDown, AgentOutOfReach, ask, first
 from hamgr.config.document import Reading, load, parse
 from hamgr.config.faults import ConfigError
+from hamgr.config.key import read_keys
+from hamgr.config.private import KeyFileError
 from hamgr.config.schema import Document
+from hamgr.config.seal import sealed
 from hamgr.core.records import Config, Plan, Request
 from hamgr.core.types import NodeName
 
@@ -78,8 +81,9 @@ class Through:
         from hamgr.cli import direct
 
         try:
-            done = direct.apply(self._document(), config)
-        except direct.ZooKeeperDown as error:
+            document = self._document()
+            done = direct.apply(document, sealed(config, read_keys(document.cluster.key_file)[0]))
+        except (direct.ZooKeeperDown, KeyFileError) as error:
             raise CannotTell(str(error)) from None
         return "" if done else ("meanwhile another document was applied; see hamgr config diff, "
                                 "and apply again")

@@ -140,6 +140,8 @@ class Config(Stored, frozen=True, kw_only=True):
     """The TOML text."""
     digest: str = ""
     applied_by: str = ""
+    seal: str = ""
+    """By the cluster's key: see hamgr.config.seal."""
 
 
 class Request(Stored, frozen=True, kw_only=True):

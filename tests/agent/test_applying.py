@@ -37,7 +37,8 @@ class Stage:
         self.answers, self.disk = Answers(), Disk()
         self.disk.start()
         self.applying = Applying(own, Parts(
-            engine=lambda: self.engine, consider=self.consider, narrow=self.narrow,
+            engine=lambda: self.engine, consider=self.consider, seal=lambda config: config,
+            narrow=self.narrow,
             keep=lambda config, alone: self.done.append(
                 f"keep {config.revision}{' alone' if alone else ''}"),
             enter=lambda candidate: self.done.append(f"enter {candidate.digest}"),

@@ -202,6 +202,37 @@ def test_without_an_agent_it_goes_through_zookeeper(scene: Scene) -> None:
     noticed_nothing(scene, owner, since)
 
 
+INTRUDER = """
+import json, sys
+from kazoo.client import KazooClient
+zk = KazooClient(hosts=sys.argv[1])
+zk.start(timeout=10)
+path = f"/hamgr/{sys.argv[2]}/config"
+data, stat = zk.get(path)
+record = json.loads(data)
+record["revision"] += 1
+record["document"] = record["document"].replace('"500ms"', '"700ms"')
+zk.set(path, json.dumps(record).encode(), stat.version)
+zk.stop()
+"""
+"""Whoever reaches an open ensemble can write there. A configuration names what root runs."""
+
+
+def test_what_somebody_without_the_key_has_written_is_no_configuration(scene: Scene) -> None:
+    lab, owner, since = scene.lab, scene.client.served_by, time.monotonic_ns()
+    before = digests(lab)
+    lab.output("n1", [sys.executable, "-c", INTRUDER, "127.0.0.1:2181", lab.spec.name])
+    until(lab, lambda: all("not sealed" in node.status()["process"]["config_refused"]
+                           for node in lab.nodes.values()))
+    assert digests(lab) == before
+    said = lab.hamgr("n2", "status")
+    assert said.returncode == 1 and "anybody may have written it" in said.stdout
+    done(lab, base(lab))
+    until(lab, lambda: not any(node.status()["process"]["config_refused"]
+                               for node in lab.nodes.values()))
+    noticed_nothing(scene, owner, since)
+
+
 class asked:
     """`hamgr config apply` on a terminal, waiting at its question."""
 
