@@ -53,12 +53,16 @@ class System(Struct, frozen=True, kw_only=True):
     cpu_percent: float
     """Of one core."""
     pss_mib: float
+    """What the nodes of this one machine share, as libraries, is divided among them."""
     packets_per_s: float
     """Heartbeats sent."""
     packets_per_s_mean: float
     """The mean of all nodes."""
     cpu_percent_others: float
     """The mean of the nodes without the address."""
+    rss_mib: float
+    """The same with what is shared counted whole for each process: the most that it can come to on
+    a machine of its own."""
     locked_mib: float
     """Memory that cannot be paged out (VmLck)."""
     all_packets_per_s: float

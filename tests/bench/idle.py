@@ -57,6 +57,7 @@ def measure(contender: Contender, seconds: float) -> System:
         cpu_percent=round(cpu[owner], 3),
         cpu_percent_others=round(sum(cpu[node] for node in others) / len(others), 3),
         pss_mib=_memory(contender, owner, "smaps_rollup", "Pss"),
+        rss_mib=_memory(contender, owner, "smaps_rollup", "Rss"),
         locked_mib=_memory(contender, owner, "status", "VmLck"),
         packets_per_s=round(sent[owner], 1),
         packets_per_s_mean=round(sum(sent.values()) / len(sent), 1),

@@ -34,8 +34,8 @@ _HEAD = ("scenario", "system", "runs", "outage min", "median", "max", "ratio",
          "down", "after heal", "two owners", "takeovers", "busy")
 _LEGEND = ("(times in ms; down, after heal, takeovers: median; two owners: the worst; busy: all of "
            "this machine, whoever kept it so)")
-_COSTS = ("system", "interval", "CPU %", "others", "PSS MiB", "locked", "heartbeats/s", "mean",
-          "all packets/s", "ZooKeeper writes", "in s", "busy")
+_COSTS = ("system", "interval", "CPU %", "others", "PSS MiB", "RSS", "locked", "heartbeats/s",
+          "mean", "all packets/s", "ZooKeeper writes", "in s", "busy")
 
 
 def of(results: Results, scenario: str, side: Side) -> list[Run]:
@@ -105,8 +105,8 @@ def _side(name: str, runs: list[Run], ratio: float | None) -> Iterator[tuple[str
 def _costs(one: System) -> tuple[str, ...]:
     writes = "-" if one.zookeeper_writes is None else str(one.zookeeper_writes)
     return (one.system, f"{one.interval_ms:g} ms", f"{one.cpu_percent:.2f}",
-            f"{one.cpu_percent_others:.2f}", f"{one.pss_mib:.1f}", f"{one.locked_mib:.1f}",
-            f"{one.packets_per_s:.1f}", f"{one.packets_per_s_mean:.1f}",
+            f"{one.cpu_percent_others:.2f}", f"{one.pss_mib:.1f}", f"{one.rss_mib:.1f}",
+            f"{one.locked_mib:.1f}", f"{one.packets_per_s:.1f}", f"{one.packets_per_s_mean:.1f}",
             f"{one.all_packets_per_s:.1f}", writes, f"{one.seconds:.0f}",
             f"{one.busy_percent:.0f} %")
 
