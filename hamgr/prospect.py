@@ -7,8 +7,9 @@ from hamgr.adapters.net.nics import homeless
 from hamgr.adapters.net.vip import Vip
 from hamgr.config.against_plan import in_maintenance, still_own, still_vote
 from hamgr.config.change import cannot_change, joined, not_in_maintenance
+from hamgr.config.check_access import check_files
 from hamgr.config.document import Reading, cluster_spec, digest, parse
-from hamgr.config.faults import Fault
+from hamgr.config.faults import Fault, Findings
 from hamgr.config.schema import Document, Group
 from hamgr.config.seal import UNSEALED, is_sealed
 from hamgr.core.records import Config, Plan
@@ -91,9 +92,19 @@ class Standpoint:
         for fault in (*cannot_change(self.document, new), *self.lacking(new),
                       *not_in_maintenance(self.document, new, maintained)):
             yield f"{fault.key}: {fault.text}"
+        if new.zookeeper != self.document.zookeeper:
+            yield from _unfit_files(new)
         yield from still_vote(self.plan, new)
         yield from still_own(self.plan, new)
         yield from _without_interface(self.node, self.document, new)
+
+
+def _unfit_files(document: Document) -> Iterator[str]:
+    """Say which files for ZooKeeper cannot be used on this node: its next start needs them."""
+    findings = Findings({})
+    check_files(document, findings)
+    for fault in findings.faults:
+        yield f"{fault.key}: {fault.text}"
 
 
 def rings(document: Document) -> dict[NodeName, tuple[str, ...]]:

@@ -15,7 +15,8 @@ from hamgr.core.types import MILLISECOND, GroupName, NodeName
 LATER = {
     ("cluster", "zookeeper"): "cluster.zookeeper",
     ("cluster", "key_file"): "cluster.key_file",
-    ("zookeeper", "session"): "zookeeper.session",
+    **{("zookeeper", key): f"zookeeper.{key}" for key in (
+        "session", "ca_file", "cert_file", "key_file", "user", "password_file", "protect")},
 }
 """What an agent reads when it starts."""
 

@@ -201,7 +201,8 @@ def test_a_file_that_goes_bad_is_named_and_used_again_when_it_is_mended(
     way = access(server, **{name: str(file)})
 
     async def story() -> None:
-        async with stranger(server, cluster, way) as node:
+        # So long a session that it is this client, not its replacement, that reads the file again.
+        async with stranger(server, cluster, way, session_timeout_s=60.0) as node:
             assert (await trouble(node)).startswith(words.format(file=file, host=server.host))
             shutil.copy(getattr(keys(server), name), file)
             await node.change(up=True)
@@ -284,6 +285,8 @@ def test_a_write_that_is_denied_although_the_folders_are_open_is_told_too(
             assert (await n1.write(lead(2, 0))).outcome is REFUSED
             await n1.change(up=False)
             assert "the records are not user hamgr's" in n1.zk.trouble
+            allowed = create("history/2", History(revision=2, by="n1", lines=("x",)))
+            assert (await n1.write(allowed)).outcome is REFUSED, "told to be without ZooKeeper"
     asyncio.run(story())
 
 
@@ -328,7 +331,8 @@ def test_what_another_user_owns_is_named_and_the_rest_is_closed(
 
 
 def test_a_cluster_in_the_folder_of_another_user_needs_its_root_made_for_it(
-        cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(permission, "ASK_AGAIN_S", 0.5)
     theirs = [make_acl("x509", "CN=other", all=True), make_acl("world", "anyone", read=True)]
 
@@ -344,6 +348,7 @@ def test_a_cluster_in_the_folder_of_another_user_needs_its_root_made_for_it(
             await fill(n1)
             await until_closed(other, f"/hamgr/{cluster}")
             assert (await asyncio.to_thread(other.get_acls, "/hamgr"))[0] == theirs
+            assert "cannot be protected" not in caplog.text, "/hamgr need not be"
 
     async def with_other(server: Server) -> None:
         assert server.secrets is not None

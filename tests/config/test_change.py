@@ -117,6 +117,10 @@ def test_services_are_compared_by_name_and_their_order_too() -> None:
       "one has passed, detection (rule 24)"]),
     (FILE.replace('zookeeper = ["10.0.0.11"]', 'zookeeper = ["10.0.0.12"]'),
      ["cluster.zookeeper counts on each node from its agent's next start on"]),
+    (FILE + '[zookeeper]\nca_file = "/ca.pem"\ncert_file = "/n.pem"\nkey_file = "/n.key"\n'
+            'user = "u"\npassword_file = "/p"\nprotect = true\nsession = "9s"\n',
+     [f"zookeeper.{key} counts on each node from its agent's next start on" for key in (
+         "session", "ca_file", "cert_file", "key_file", "user", "password_file", "protect")]),
     (FILE + '[address]\nvalid_lft = "3s"\n',
      ["address: lifetime and renewal count from the next renewal on"]),
 ))

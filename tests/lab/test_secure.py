@@ -109,6 +109,24 @@ def test_who_has_no_user_reads_every_record_and_writes_none(scene: Scene) -> Non
     assert {path: word for path, word in said.items() if word != "denied"} == {}
 
 
+def test_the_doctor_asks_the_servers_as_well(scene: Scene) -> None:
+    done = scene.lab.hamgr("n1", "doctor", "--json", "--all")
+    found = json.loads(done.stdout)["findings"]
+    for check in ("servers", "leader", "connected"):
+        said = [one["severity"] for one in found if one["check"] == check]
+        assert said and set(said) == {"ok"}, [one for one in found if one["check"] == check]
+
+
+def test_a_document_whose_files_are_missing_is_not_applied(scene: Scene) -> None:
+    file = scene.lab.directory / "elsewhere.toml"
+    text = (scene.lab.directory / FILE).read_text()
+    file.write_text(text.replace(secured.PASSWORD, "nowhere"))
+    done = scene.lab.hamgr("n1", "config", "apply", "--yes", str(file))
+    assert done.returncode != 0
+    assert "zookeeper.password_file: " in done.stdout + done.stderr
+    assert "nowhere: cannot be read: No such file or directory" in done.stdout + done.stderr
+
+
 def test_an_agent_with_a_wrong_password_says_so_and_nothing_moves(scene: Scene) -> None:
     owner = scene.client.served_by
     node = another(scene, owner)

@@ -76,10 +76,13 @@ def restart_server(scene: Scene, name: str, more: str = "", without: str = "") -
 
 
 def restart_agents(scene: Scene, text: str) -> None:
-    """Give all nodes a new file, one after the other; in maintenance, so that nothing moves."""
+    """Apply a new file and restart all agents; in maintenance, so that nothing moves."""
     lab = scene.lab
-    operate(scene, next(iter(lab.nodes)), "maintenance", "on")
     (lab.directory / document.FILE).write_text(text)
+    applied = lab.hamgr(next(iter(lab.nodes)), "config", "apply", "--yes")
+    assert applied.returncode == 0, applied.stdout + applied.stderr
+    assert "counts on each node from its agent's next start on" in applied.stdout
+    operate(scene, next(iter(lab.nodes)), "maintenance", "on")
     for name in lab.nodes:
         lab.stop_agent(name)
         lab.start_agent(name)
