@@ -26,6 +26,8 @@ from hamgr.core.records import Config, Request
 
 DONE, REFUSED = 0, 1
 POLL_S = 0.1
+REFUSED_S = 2.0
+"""For so long an agent may still tell why it refused what was applied before."""
 LEADER_S = 2.0
 """By then a leader goes by a new document, where nobody can be asked whether it does."""
 
@@ -115,7 +117,7 @@ class _Steps:
         staying = tuple(name for name in applied.plan.voters.names if name in self._document.node)
         if staying != applied.plan.voters.names:
             self._ask("voters", voters=staying)
-        if applied.config.digest != digest(self._document):
+        if applied.refused or not self._is_applied(applied):
             self._put()
             if applied.source == "zookeeper":
                 time.sleep(LEADER_S)
@@ -137,12 +139,19 @@ class _Steps:
         if why:
             raise Refused(why)
 
+    def _is_applied(self, applied: Applied) -> bool:
+        """Tell by the document itself: whoever wrote the record may have written any digest."""
+        there = applied.reading.document
+        return there is not None and digest(there) == digest(self._document)
+
     def _until_taken_over(self) -> Applied:
-        deadline = time.monotonic() + self._within_s
+        began = time.monotonic()
+        deadline = began + self._within_s
         while True:
             applied = self._through.look()
             late = behind(self._document, applied)
-            if applied.refused and applied.config.digest == digest(self._document):
+            told_of_this = time.monotonic() - began > REFUSED_S
+            if applied.refused and told_of_this and self._is_applied(applied):
                 raise Refused(f"it is applied, but this node cannot use it: {applied.refused}")
             if not late:
                 return applied
