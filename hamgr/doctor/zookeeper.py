@@ -144,7 +144,7 @@ def connected(agent: AgentStatus) -> Iterator[Finding]:
     elif agent.snapshot.zookeeper:
         yield ok(agent.node, "the agent reads and believes it")
     elif agent.process.started_ago_s > agent.spec.timing.claim / SECOND:
-        why = agent.snapshot.zookeeper_why or "it says no more"
+        why = agent.zookeeper_trouble or agent.snapshot.zookeeper_why or "it says no more"
         yield fault(agent.node, f"the agent is without ZooKeeper: {why}",
                     "nothing stops for that, and the heir can take over once; see the servers "
                     "above, and the journal")

@@ -109,14 +109,6 @@ def test_who_has_no_user_reads_every_record_and_writes_none(scene: Scene) -> Non
     assert {path: word for path, word in said.items() if word != "denied"} == {}
 
 
-def test_the_doctor_asks_the_servers_as_well(scene: Scene) -> None:
-    done = scene.lab.hamgr("n1", "doctor", "--json", "--all")
-    found = json.loads(done.stdout)["findings"]
-    for check in ("servers", "leader", "connected"):
-        said = [one["severity"] for one in found if one["check"] == check]
-        assert said and set(said) == {"ok"}, [one for one in found if one["check"] == check]
-
-
 def test_a_document_whose_files_are_missing_is_not_applied(scene: Scene) -> None:
     file = scene.lab.directory / "elsewhere.toml"
     text = (scene.lab.directory / FILE).read_text()
