@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from hamgr.cli.applied import Applied, CannotTell, Say, Through
-from hamgr.cli.client import RUN_DIR, AgentRefused
+from hamgr.cli.client import AgentRefused
 from hamgr.cli.difference import (
     UNKNOWN,
     UNUSABLE,
@@ -19,6 +19,7 @@ from hamgr.cli.difference import (
     shown,
 )
 from hamgr.cli.operate import NOBODY_TO_ASK, new_id, operator
+from hamgr.cli.options import config_option, run_dir_option
 from hamgr.config.against_plan import voters
 from hamgr.config.document import DEFAULT_FILE, digest, read
 from hamgr.config.schema import Document
@@ -34,12 +35,6 @@ LEADER_S = 2.0
 _file = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE,
                        envvar="HAMGR_CONFIG")
 _as_json = click.option("--json", "in_json", is_flag=True, help="Print JSON (schema 1), one line.")
-_run_dir = click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-                        envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
-                        help="Of the agent to ask.")
-_config = click.option("--config", type=click.Path(path_type=Path), default=DEFAULT_FILE,
-                       envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-                       help="Names ZooKeeper's servers; used when no agent answers.")
 
 
 class Refused(Exception):
@@ -48,8 +43,8 @@ class Refused(Exception):
 
 @click.command("diff")
 @_file
-@_run_dir
-@_config
+@run_dir_option
+@config_option("Names ZooKeeper's servers; used when no agent answers.")
 @_as_json
 def diff(file: Path, run_dir: Path, config: Path, in_json: bool) -> None:
     """Show how FILE differs from what is applied, and what would happen if it were.
@@ -64,8 +59,8 @@ def diff(file: Path, run_dir: Path, config: Path, in_json: bool) -> None:
 
 @click.command("apply")
 @_file
-@_run_dir
-@_config
+@run_dir_option
+@config_option("Names ZooKeeper's servers; used when no agent answers.")
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,
               help="Seconds to wait for each step.")
 @_as_json

@@ -10,9 +10,9 @@ import msgspec
 
 from hamgr.agent.facts import AgentStatus
 from hamgr.cli import screen
-from hamgr.cli.client import RUN_DIR, AgentDown, AgentRefused, first
+from hamgr.cli.client import AgentDown, AgentRefused, first
 from hamgr.cli.layout import fold
-from hamgr.cli.status import CONFIG
+from hamgr.cli.options import config_option, run_dir_option
 from hamgr.doctor.facts import Facts, Missing
 from hamgr.doctor.finding import Finding, Severity
 
@@ -27,12 +27,8 @@ WORDS = {Severity.UNKNOWN: "not checked", Severity.OK: "ok"}
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Show what is ok, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one object.")
-@click.option("--config", "config", type=click.Path(path_type=Path), default=CONFIG,
-              envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-              help="Used when no agent answers.")
-@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-              envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
-              help="Of the agent to ask.")
+@config_option()
+@run_dir_option
 def doctor(everything: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     """Look for what is wrong around this node, or will be: keys, rings, loss, ZooKeeper, kernel
     settings, clock, units; each finding with its remedy. Changes nothing.

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from hamgr.cli.status import CONFIG
+from hamgr.cli.options import config_option
 from hamgr.core.reasons import Reason
 
 SCHEMA = 1
@@ -24,9 +24,7 @@ STATE_DIR = Path("/var/lib/hamgr")
 @click.option("--all", "everything", is_flag=True,
               help="With --local: every event and effect, heartbeats too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line an entry.")
-@click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-              envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-              help="Names ZooKeeper's servers.")
+@config_option("Names ZooKeeper's servers.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True,
               help="With --local: where the agent keeps its recorder.")
 def history(

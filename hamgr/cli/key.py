@@ -15,9 +15,9 @@ import msgspec
 
 from hamgr.agent.facts import AgentStatus
 from hamgr.cli import keyring
-from hamgr.cli.client import RUN_DIR, AgentDown, AgentRefused, first
+from hamgr.cli.client import AgentDown, AgentRefused, first
 from hamgr.cli.operate import NOBODY_TO_ASK
-from hamgr.cli.status import CONFIG
+from hamgr.cli.options import config_option, run_dir_option
 from hamgr.config.document import load
 from hamgr.config.faults import ConfigError
 from hamgr.config.key import add_key, drop_other_key, read_keys, use_other_key
@@ -45,12 +45,8 @@ class Here(NamedTuple):
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-                     envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
-                     help="Of the agent to ask."),
-        click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-                     envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-                     help="Names the key file when no agent answers."),
+        run_dir_option,
+        config_option("Names the key file when no agent answers."),
     ):
         command = option(command)
     return command

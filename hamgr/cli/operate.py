@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from hamgr.cli.client import RUN_DIR, AgentDown, AgentRefused, ask
-from hamgr.cli.status import CONFIG
+from hamgr.cli.client import AgentDown, AgentRefused, ask
+from hamgr.cli.options import config_option, run_dir_option
 from hamgr.core.records import Request
 
 SCHEMA = 1
@@ -29,12 +29,8 @@ NOBODY_TO_ASK = "nobody can be asked here; give --yes"
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-                     envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
-                     help="Of the agent to ask."),
-        click.option("--config", type=click.Path(path_type=Path), default=CONFIG,
-                     envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-                     help="Used when no agent answers."),
+        run_dir_option,
+        config_option(),
         click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,
                      help="Seconds to wait for the end."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line."),

@@ -13,23 +13,18 @@ import msgspec
 from hamgr.agent.facts import AgentStatus, Process
 from hamgr.cli import from_agent, from_records, render, screen
 from hamgr.cli.client import RUN_DIR, AgentDown, AgentOutOfReach, AgentRefused, ask, first
+from hamgr.cli.options import config_option, run_dir_option
 from hamgr.cli.probing import wire_truth
 from hamgr.cli.survey import EXIT, Survey
 from hamgr.config.schema import Document
 from hamgr.core.types import GroupName
 
-CONFIG = Path("/etc/hamgr/hamgr.toml")
-
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Show it again each second, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1), one line each.")
-@click.option("--config", "config", type=click.Path(path_type=Path), default=CONFIG,
-              envvar="HAMGR_CONFIG", show_default=True, show_envvar=True,
-              help="Used when no agent answers.")
-@click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR,
-              envvar="HAMGR_RUN_DIR", show_default=True, show_envvar=True,
-              help="Of the agent to ask.")
+@config_option()
+@run_dir_option
 def status(watch: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     """Show nodes, groups and addresses: what the plan says, what the kernel has, what the wire
     answers.
