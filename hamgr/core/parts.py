@@ -16,7 +16,7 @@ from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
 from hamgr.core.types import Epoch, GroupName, NodeName
 
 BODY_MAX = 1171
-"""Bytes of an encoded heartbeat: 1,200 (see `wire`) less the head and the MAC."""
+"""Bytes of an encoded heartbeat: 1,204 (see `wire`) less the head and the MAC."""
 VOTERS_MAX = 7
 """Beyond seven, every voter more costs heartbeats and makes nothing safer (as in ZooKeeper)."""
 ROOM_MIN = 256
@@ -36,11 +36,15 @@ class Speech:
     """Splits what one node says, and numbers its wordings."""
 
     def __init__(self, nodes: Iterable[NodeName]) -> None:
-        self._room = BODY_MAX - frame_bytes(nodes)
         self._wording = 0
-        self._said: tuple[object, ...] = ()
         self._shares: list[list[Said]] = []
         """Dealt once a wording: parts of two deals would leave gaps."""
+        self.configure(nodes)
+
+    def configure(self, nodes: Iterable[NodeName]) -> None:
+        """Make room for these names. What is said is dealt anew, under a number of its own."""
+        self._room = BODY_MAX - frame_bytes(nodes)
+        self._said: tuple[object, ...] = ()
 
     def split(self, body: Heartbeat) -> list[Heartbeat]:
         """Return the parts of a heartbeat that has yet to be addressed: mostly one, itself."""

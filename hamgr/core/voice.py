@@ -24,14 +24,18 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
-        self.configure(digest)
+        self._speech = Speech(self._names())
+        self._digest = digest
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
 
     def configure(self, digest: str) -> None:
         """Speak of, and make room for, what is known to be configured now."""
         self._digest = digest
-        self._speech = Speech((self._knowledge.node, *self._knowledge.liveness.peers))
+        self._speech.configure(self._names())
+
+    def _names(self) -> tuple[NodeName, ...]:
+        return (self._knowledge.node, *self._knowledge.liveness.peers)
 
     def is_warm(self, now: Instant) -> bool:
         """Tell whether a voter has run long enough, and learned from a majority (rule 2)."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hamgr.core.effects import Effect, SendHeartbeat
 from hamgr.core.engine import Engine
-from hamgr.core.events import HeartbeatReceived
+from hamgr.core.events import ConfigurationApplied, HeartbeatReceived
 from hamgr.core.heartbeat import GroupWord, Heartbeat
 from hamgr.core.parts import BODY_MAX, ROOM_MIN, Hearing, Speech, frame_bytes
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
@@ -161,3 +161,19 @@ def test_a_word_that_is_no_longer_said_is_forgotten() -> None:
     for part in speech.split(replace(body, groups=unfit[:-1])):
         heard = hearing.put_together(part)
     assert heard.groups == unfit[:-1]
+
+
+def test_rule_2_under_another_configuration_no_wording_has_a_number_of_before() -> None:
+    """Else parts of the one before would be taken for those of this one that were lost."""
+    cluster = _cluster(nodes=3, groups=40)
+    sender = cluster.engines[NODES[0]]
+
+    def wordings() -> set[int]:
+        cluster.said.clear()
+        cluster.advance(SECOND)
+        return {said.wording for _, said in cluster.said if said.sender == NODES[0]}
+
+    before = wordings()
+    assert 0 not in before, "it speaks in parts"
+    sender.handle(ConfigurationApplied(spec=cluster.spec, digest="another"), cluster.now)
+    assert min(wordings()) > max(before)
