@@ -29,7 +29,8 @@ demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (
 	@$(BIN)/hamgr lab demo --json build/demo.json
 
 test: $(TESTS) ## the tests that fit continuous integration
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -n 2 --dist loadfile -m "not lab and not slow"
+	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
 	@$(PYTEST)

@@ -36,13 +36,14 @@ class Run(Struct, frozen=True, kw_only=True):
     served: bool
     """Whether the client was served when the fault was mended."""
     phases: dict[str, float] = {}
-    """What the outage was made of, where that can be told."""
+    """What the longest silence after which another node served was made of, where that can be told:
+    the outage, unless the machine stood still for longer."""
     heartbeats_per_s: float | None = None
     """Heartbeats that a node sent in a second of the fault, on average; where they are counted."""
     busy_percent: float
     """Of all processors, by whatever ran on this machine from the fault to the end."""
     timeline: tuple[str, ...] = ()
-    """What the nodes recorded of the longest outage, where another node served after it."""
+    """What the nodes recorded of that silence."""
 
 
 class System(Struct, frozen=True, kw_only=True):

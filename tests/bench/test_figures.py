@@ -113,6 +113,13 @@ def test_an_outage_after_which_the_same_node_serves_has_no_phases() -> None:
     assert run.outage_ms == 321 and run.phases == {}
 
 
+def test_a_longer_silence_of_the_same_node_hides_no_phases() -> None:
+    run = account(SETTING, "planned_switchover", 0, observed(
+        seen=replies((0, 100, "n1"), (130, 200, "n1"), (206, 2000, "n2")),
+        tenures={VIP: [tenure("n1", 0, 201), tenure("n2", 205)], VIP6: []}, dead={}))
+    assert run.outage_ms == 31 and run.phases == {"until the address": 6, "first reply": 1}
+
+
 def report(at_ms: float, reason: str, **facts: Any) -> dict[str, Any]:
     return {"at": int(at_ms * MS),
             "effects": [["Report", {"reason": reason, "group": "app", "facts": facts}]]}
