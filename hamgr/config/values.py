@@ -48,10 +48,12 @@ class Span(int):
         return cls(nanoseconds)
 
     def __str__(self) -> str:
-        """Return it in the largest unit that keeps it a whole number."""
-        fitting = [name for name, size in _UNITS.items() if self and self % size == 0]
-        unit = fitting[-1] if fitting else "s" if not self else "us"
-        return f"{int(self) // _UNITS[unit]}{unit}"
+        """Return it in the largest unit that keeps it a whole number, or else in milliseconds."""
+        whole = [name for name, size in _UNITS.items() if self % size == 0 and self >= size]
+        if not self or whole and (whole[-1] != "us" or self < MILLISECOND):
+            unit = whole[-1] if self else "s"
+            return f"{int(self) // _UNITS[unit]}{unit}"
+        return f"{Decimal(int(self)) / MILLISECOND:f}ms"
 
 
 class Command(tuple[str, ...]):

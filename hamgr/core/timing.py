@@ -49,6 +49,11 @@ def detection_for(lease: Duration) -> Duration:
     return lease * 12 // 10 + 10 * MILLISECOND
 
 
+def lease_within(detection: Duration) -> Duration:
+    """Return the longest lease that is safe with a detection of this length (rule 24)."""
+    return (detection - 10 * MILLISECOND) * 10 // 12
+
+
 def timing_faults(timing: Timing) -> list[tuple[str, str]]:
     """Return each broken inequality as (name of the time, what it must be)."""
     lease, detection, claim = _ms(timing.lease), _ms(timing.detection), _ms(timing.claim)

@@ -40,6 +40,7 @@ def test_values_have_their_types() -> None:
 @pytest.mark.parametrize(("text", "nanoseconds", "shown"), [
     ("100ms", 100 * MILLISECOND, "100ms"), ("1.5s", 1500 * MILLISECOND, "1500ms"),
     ("60s", 60 * SECOND, "1m"), ("250us", 250_000, "250us"), ("0s", 0, "0s"),
+    ("137.5ms", 137_500_000, "137.5ms"), ("0.0001ms", 100, "0.0001ms"),
     ("2 s", 2 * SECOND, "2s"), ("24h", 86_400 * SECOND, "24h"),
 ])
 def test_durations(text: str, nanoseconds: int, shown: str) -> None:
@@ -47,9 +48,9 @@ def test_durations(text: str, nanoseconds: int, shown: str) -> None:
     assert str(Span.parse(text)) == shown
 
 
-@given(st.integers(0, 86_400_000_000))
-def test_a_duration_that_is_shown_reads_the_same(microseconds: int) -> None:
-    span = Span(microseconds * 1000)
+@given(st.integers(0, 86_400_000_000_000))
+def test_a_duration_that_is_shown_reads_the_same(nanoseconds: int) -> None:
+    span = Span(nanoseconds)
     assert Span.parse(str(span)) == span
 
 
@@ -71,9 +72,11 @@ def test_a_command_is_split_like_a_shell_does_it_or_taken_as_it_is() -> None:
 
 def test_times_follow_from_the_interval() -> None:
     times = document(('interval = "100ms"', 'interval = "50ms"')).timing
-    assert (times.interval, times.lease) == (50 * MILLISECOND, 140 * MILLISECOND)
-    assert times.detection == 178 * MILLISECOND, "1.2 leases + 10 ms, more than 3.5 intervals"
+    assert (times.interval, times.detection) == (50 * MILLISECOND, 175 * MILLISECOND)
+    assert times.lease * 1.2 == 165 * MILLISECOND, "2.8 intervals would leave less than 10 ms"
     assert times.claim == 2 * SECOND
+    quick = document(('interval = "100ms"', 'interval = "10ms"')).timing
+    assert (quick.lease, quick.detection) == (25 * MILLISECOND, 40 * MILLISECOND)
     slow = document(('interval = "100ms"', 'interval = "1s"')).timing
     assert slow.claim == 5 * slow.detection
 
