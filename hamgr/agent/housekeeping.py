@@ -1,7 +1,7 @@
-"""What is done between two ticks when nothing else is to do: systemd's watchdog, garbage, recorder.
+"""What is done when the engine has nothing left to do: systemd's watchdog, garbage, recorder.
 
-While there is an engine, the watchdog is fed by its ticks alone, so by its own progress. Between
-two engines it is fed while a step goes on that has a bound.
+While there is an engine, the watchdog is fed when it has handled what came or was due, so by its
+own progress. Between two engines it is fed while a step goes on that has a bound.
 Garbage is collected here and nowhere else: never while anything happens that an address may
 depend on, since a collection would come between the evidence and the address.
 """
@@ -25,6 +25,9 @@ PATIENT: Duration = 10 * SECOND
 BIDE = f"EXTEND_TIMEOUT_USEC={PATIENT // MICROSECOND}"
 """That word."""
 FLUSH: Duration = SECOND
+"""So soon what happened is on its way to the disk …"""
+CALM_FLUSH: Duration = 5 * SECOND
+"""… and so soon the steady state: each time wakes another thread, and the disk."""
 STATUS: Duration = SECOND
 
 _STEADY = (SendHeartbeat, SetDeadline, Write, Read, KeepFacts)
@@ -68,7 +71,7 @@ class Housekeeping:
             if not isinstance(effect, _STEADY):
                 self._stirred = now
 
-    def after_tick(self, now: Instant, due: Instant) -> None:
+    def idle(self, now: Instant, due: Instant) -> None:
         """Do what is due now, knowing when the engine wants its next tick."""
         if now - self._fed >= self._watchdog:
             self._fed = now
@@ -76,7 +79,8 @@ class Housekeeping:
         if now < self._stops_until and now - self._biding >= PATIENT // 2:
             self._biding = now
             self.bide()
-        if now - self._flushed >= FLUSH:
+        stirs = self._flushed <= self._stirred + QUIET
+        if now - self._flushed >= (FLUSH if stirs else CALM_FLUSH):
             self._flushed = now
             self.flush(now)
         if due - now < ROOM or now - self._stirred < QUIET:

@@ -74,7 +74,7 @@ class Agent:
             self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
             status=self._status_line, watchdog=outside.watchdog,
             stop_takes=longest_chain(about.leftovers))
-        self._loop.after_tick = self._house.after_tick
+        self._loop.idle = self._house.idle
         self._loop.stalled = self._stalled
         self._answers = Answers()
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)

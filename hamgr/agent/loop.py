@@ -109,8 +109,8 @@ class Loop:
         self._armed_for: Instant = NEVER
         self._due: Instant = NEVER
         self.known = Known()
-        self.after_tick: Callable[[Instant, Instant], None] = lambda now, due: None
-        """Called with now and the next deadline after each Tick that left nothing to do."""
+        self.idle: Callable[[Instant, Instant], None] = lambda now, due: None
+        """Called with now and the next deadline whenever the engine has nothing left to do."""
         self.stalled: Callable[[Duration], None] = lambda lateness: None
         """Called with the lateness when a wake-up was late, after the engine was told."""
         self.intercept: Callable[[Event], bool] = lambda event: False
@@ -160,6 +160,8 @@ class Loop:
             while self._queue and self._engine is not None:
                 self._handle(self._queue.popleft())
                 self._catch_up()
+            if self._engine is not None:
+                self.idle(self._clock(), self._due)
         except Exception as error:  # a bug of ours, whatever its kind: nothing may go on from it
             self.end()
             self._failed(error)
@@ -178,8 +180,6 @@ class Loop:
             self._handle(LoopWasLate(lateness=lateness))
             self.stalled(lateness)
         self._handle(Tick())
-        if not self._queue and self._engine is not None:
-            self.after_tick(now, self._due)
 
     def _handle(self, event: Event) -> None:
         if self._engine is None:

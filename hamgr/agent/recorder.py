@@ -1,8 +1,8 @@
 """The flight recorder: the last minutes of every event and effect, on disk, in a bounded ring.
 
 Theory. Encoding an entry costs a few microseconds and happens at once; compressing and writing
-are left to the disk thread, at the latest after a second. Nothing is synced: a killed agent loses
-nothing that was written, a machine that lost its power loses some seconds.
+are left to the disk thread: within a second, or five in the steady state. Nothing is synced: a
+killed agent loses nothing that was written, a machine that lost its power loses some seconds.
 
 Format. Two segment files, `recorder.0` and `recorder.1`, are filled in turn; the older is emptied
 when the newer is full. A segment is a sequence of blocks: the bytes `HGR1`, the length of the

@@ -12,7 +12,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
-from hamgr.core.seat import HOLDING, SeatKeeper
+from hamgr.core.seat import HOLDING, SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import MILLISECOND, NEVER, Epoch, GroupName, Instant, NodeName
 
@@ -209,7 +209,7 @@ class Activity:
 
     def _adopt_renewed_round(self) -> None:
         """Go on in the round that the leader gave us, once seat and plan both say so (rule 19)."""
-        round_ = self._seat.can_adopt()
+        round_ = self._seat.renewed_to() if self._seat.standing is Standing.CLAIMED else 0
         plan = self._knowledge.plan
         if not round_ or plan is None:
             return

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from hamgr.core import effects as fx
 from hamgr.core import events as ev
 from hamgr.core.activity import Activity
-from hamgr.core.hearing import essence, wants_answer
+from hamgr.core.beat import Beat
+from hamgr.core.hearing import essence, sets_beat, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.leadership import Leadership
@@ -47,8 +48,9 @@ class Engine:
         self.voice = Voice(self.knowledge, self.seat, self.activity.groups, config_digest, version)
         self.activity.adopt(in_place or {}, now)
         self._now: Instant = now
-        self._next_beat: Instant = now
+        self._beat = Beat(now)
         self._next_extra: Instant = NEVER
+        self._plan_by: Instant = now
         self._serial = 0
         self._deadline_sent: Instant = -1
         self._say_now = False
@@ -72,7 +74,7 @@ class Engine:
         calm = self._calm and isinstance(event, ev.HeartbeatReceived) and now < self.deadline()
         self._check_lease(now, effects)
         self._take_in(event, now, effects)
-        if not calm or self._changed or self._say_now:
+        if not calm or self._changed or self._say_now or now >= self._beat.next:
             self._decide(now, effects)
             self._speak(now, effects)
             self._calm, self._due = self._is_calm(), None
@@ -84,16 +86,14 @@ class Engine:
         if self._ended:
             return NEVER
         if self._due is None:
-            self._due = self._next_due()
+            lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
+            silent = self.knowledge.liveness.due() if self.knowledge.votes else []
+            wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
+                     self.activity.wake(), self._stop_by)
+            # What was due by the last call has had its chance, and waits for an event now.
+            self._due = min(self._beat.next, self._next_extra,
+                            *(at for at in wakes if at > self._now))
         return self._due
-
-    def _next_due(self) -> Instant:
-        lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
-        silent = self.knowledge.liveness.due() if self.knowledge.votes else []
-        wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
-                 self.activity.wake(), self._stop_by)
-        # What was due by the last call has had its chance, and waits for an event now.
-        return min(self._next_beat, self._next_extra, *(at for at in wakes if at > self._now))
 
     def _is_calm(self) -> bool:
         """Tell whether a heartbeat that says nothing new can only put off what is due.
@@ -168,20 +168,20 @@ class Engine:
             self._plan(now, effects)
 
     def _plan(self, now: Instant, effects: list[fx.Effect]) -> None:
-        """Lead, or try to: when something has changed, and else once in an interval."""
-        if self._changed or now >= self._next_beat or now >= self.leadership.wake():
-            self._changed = False
+        """Lead, or try to: when something has changed, or once in an interval (calm: detection)."""
+        due = now >= self._beat.next and not (self._calm and now < self._plan_by)
+        if self._changed or due or now >= self.leadership.wake():
+            self._changed, self._plan_by = False, now + self.knowledge.timing.detection
             effects += self.leadership.act(self.voice.own, self.seat.holds(now), now)
 
     def _speak(self, now: Instant, effects: list[fx.Effect]) -> None:
-        """Send heartbeats: every interval, and at once when something must be known."""
+        """Send heartbeats: when they are due, and at once when something must be known."""
         if self._ended:
             return
-        regular, interval = now >= self._next_beat, self.knowledge.timing.interval
+        regular, interval = now >= self._beat.next, self.knowledge.timing.interval
         if regular:
             self.seat.interval_passed(now)
-            late = now - self._next_beat
-            self._next_beat += interval * (1 + late // interval)
+            self._beat.pass_by(now, interval)
         if regular or self._say_now or now >= self._next_extra:
             self._say_now = False
             effects += self.voice.heartbeats(self._receivers(), now)
@@ -235,7 +235,17 @@ class Engine:
         asked = not heartbeat.answer and peer.hearing.is_whole
         if asked and knowledge.votes and wants_answer(
                 heartbeat, knowledge.plan, knowledge.few_voters(now)):
-            effects += self.voice.heartbeats([peer.node], now, answer=True)
+            self._answer(heartbeat, now, effects)
+
+    def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
+        """Have its echo back at its sender at once: with our own heartbeat if that can go now."""
+        if self._next_extra == NEVER and sets_beat(
+                heartbeat.sender, self.node, self.knowledge.plan):
+            self._due = None
+            if self._beat.follow(now, self.knowledge.timing.interval):
+                return
+        effects += self.voice.heartbeats([heartbeat.sender], now, answer=True,
+                                         again=self._calm and not (self._changed or self._say_now))
 
     def _record_read(self, event: ev.RecordRead, now: Instant, effects: list[fx.Effect]) -> None:
         knowledge = self.knowledge

@@ -2,6 +2,7 @@
 
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Plan
+from hamgr.core.types import NodeName
 
 ON_A_CLAIM = ("claimed", "settling")
 
@@ -17,6 +18,12 @@ def wants_answer(heartbeat: Heartbeat, plan: Plan | None, few: bool) -> bool:
     return plan is not None and any(
         right is not None and right.node == heartbeat.sender
         for group in plan.groups.values() for right in (group.holder, group.heir))
+
+
+def sets_beat(node: NodeName, own: NodeName, plan: Plan | None) -> bool:
+    """Tell whether we beat with a node: a holder, and of two holders the first by name."""
+    holders = [group.holder.node for group in plan.groups.values() if group.holder] if plan else []
+    return node in holders and (own not in holders or node < own)
 
 
 def essence(heartbeat: Heartbeat) -> tuple[object, ...]:

@@ -1,19 +1,22 @@
 """What one node tells another in one datagram (rule 1)."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from hamgr.core.types import NO_LIFE, Duration, Epoch, GroupName, Instant, Life, NodeName
+from hamgr.core.types import NEVER, NO_LIFE, GroupName, Life, NodeName
+
+Number = Annotated[int, Meta(ge=0, lt=NEVER)]
+"""Whatever counts or measures: decoding looks at its range."""
 
 
 class Echo(NamedTuple):
     """The newest heartbeat heard from the receiver: the credit, if it is credited."""
 
-    incarnation: int
-    round: int
-    sent: Instant
-    """On the receiver's own clock: the send time that its heartbeat carried."""
+    incarnation: Number
+    round: Number
+    sent: Number
+    """On the receiver's own clock, in nanoseconds: the send time that its heartbeat carried."""
     credited: bool
 
 
@@ -21,9 +24,9 @@ class GroupWord(NamedTuple):
     """What the sender says of one group in which it has a right, or had one in this incarnation."""
 
     group: GroupName
-    epoch: Epoch
+    epoch: Number
     """The epoch under which it is active; 0 when it is not."""
-    done: Epoch
+    done: Number
     """Not active under any epoch up to this one, and never will be again in this incarnation."""
     fit: bool
     """Its own conditions for the group hold (carrier, services)."""
@@ -39,17 +42,17 @@ class Relay(NamedTuple):
     """Another node's `done`, passed on by a voter that heard it (rule 12)."""
 
     node: NodeName
-    incarnation: int
+    incarnation: Number
     group: GroupName
-    done: Epoch
+    done: Number
 
 
 class Accusation(NamedTuple):
     """The sender's promise never again to credit this node up to and including this round."""
 
     node: NodeName
-    incarnation: int
-    round: int
+    incarnation: Number
+    round: Number
 
     @property
     def life(self) -> Life:
@@ -62,25 +65,25 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
 
     cluster: str
     """The cluster id, empty before it is known."""
-    sender: NodeName
-    incarnation: int
-    round: int
-    sequence: int
+    sender: Annotated[NodeName, Meta(min_length=1)]
+    incarnation: Number
+    round: Number
+    sequence: Number
     """Counted for each receiver."""
-    sent: Instant
-    """On the sender's monotonic clock."""
+    sent: Number
+    """On the sender's monotonic clock, in nanoseconds."""
     answer: bool
     """Sent at once for a heartbeat of a holder or heir; never answered."""
     seat: str
     """The seat state, empty before it is known."""
     lapsed: bool
-    lease: Duration
-    """The lease length in use."""
-    revision: int
+    lease: Number
+    """The lease length in use, in nanoseconds."""
+    revision: Number
     """The plan revision read."""
-    voters: int
+    voters: Number
     """The number of the voter set read."""
-    lateness: Duration
+    lateness: Number
     """The worst lateness of the sender's own loop in the last second."""
     echo: Echo | None
     groups: tuple[GroupWord, ...] = ()
@@ -88,19 +91,19 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
     relays: tuple[Relay, ...] = ()
     credits: tuple[NodeName, ...] = ()
     """Voters whose credits the sender holds and which have not run out."""
-    epochs: tuple[tuple[GroupName, Epoch], ...] = ()
+    epochs: tuple[tuple[GroupName, Number], ...] = ()
     """The greatest epoch heard in use, for voters that restarted (rule 2)."""
     config: str = ""
     """Digest of the configuration in use."""
     version: str = ""
     scars: tuple[NodeName, ...] = ()
     """Voters that accuse the sender's present life and yet hear it (rule 19)."""
-    part: int = 0
+    part: Number = 0
     """Number of this part, from 0, where what is said does not fit into one datagram."""
-    parts: int = 1
+    parts: Number = 1
     sound: bool = True
     """The sender reads ZooKeeper, and trusts what it reads (rule 15: else it cannot lead)."""
-    wording: int = 0
+    wording: Number = 0
     """Number of what the parts say together on groups: another one whenever that changes."""
     misses: bool = False
     """The sender has lately missed heartbeats of the receiver."""

@@ -269,8 +269,7 @@ class Knowledge:
         top = self.plan.groups.get(group, rec.GroupPlan()).top_epoch if self.plan else NEVER
         return top + 2 * rec.EPOCHS_SKIPPED
 
-    def _heard_done(self, node: NodeName, incarnation: int, group: GroupName,
-                    done: Epoch) -> None:
+    def _heard_done(self, node: NodeName, incarnation: int, group: GroupName, done: Epoch) -> None:
         known = self.dones.get((node, group), (0, 0))
         if (incarnation, done) > known:
             self.dones[node, group] = (incarnation, done)

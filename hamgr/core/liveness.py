@@ -55,12 +55,6 @@ class Peer:
         return last is None or (heartbeat.incarnation, heartbeat.sequence) > (
             last.incarnation, last.sequence)
 
-    def lacks_before(self, heartbeat: Heartbeat) -> bool:
-        """Tell whether the numbers show that one between the last and this was not heard."""
-        last = self.heartbeat
-        return (last is not None and last.incarnation == heartbeat.incarnation
-                and heartbeat.sequence > last.sequence + 1)
-
     def echoes(self, incarnation: int) -> Echo | None:
         """Return its echo of a heartbeat of ours, if it is of this incarnation of ours."""
         echo = self.heartbeat.echo if self.heartbeat is not None else None
@@ -99,7 +93,9 @@ class Liveness:
         if not peer.newer(heartbeat):
             return self._hear_again(peer, heartbeat, ring, now)
         peer.rings[ring] = now
-        if peer.lacks_before(heartbeat):
+        last = peer.heartbeat
+        if last is not None and last.incarnation == heartbeat.incarnation and (
+                heartbeat.sequence > last.sequence + 1):
             peer.missed_at = now
         peer.heartbeat = peer.hearing.put_together(heartbeat)
         if heartbeat.accusations or peer.accusations:

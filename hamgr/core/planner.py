@@ -4,8 +4,6 @@ Each step is one change that is safe by itself; the leader writes it, sees what 
 asks again. A draft carries what its transaction must check beside the leader record and the plan.
 """
 
-from collections.abc import Mapping
-
 from msgspec.structs import replace
 
 from hamgr.core.heartbeat import Heartbeat
@@ -325,12 +323,8 @@ def _ready_to_take(draft: Draft, heir: Right) -> bool:
 
 def declare_blocked_seats(draft: Draft) -> None:
     """Write blocked nodes `dead` that hold no right too, so that they count as gone (rule 17)."""
+    maintained = [group.holder.node for group in draft.plan.groups.values()
+                  if group.maintenance is not Maintenance.OFF and group.holder is not None]
     for node in draft.knowledge.spec.nodes:
-        if not maintained_by(draft.plan.groups, node.name) and node.name != draft.own.sender:
+        if node.name not in maintained and node.name != draft.own.sender:
             draft.declare_dead(node.name)
-
-
-def maintained_by(groups: Mapping[GroupName, GroupPlan], node: NodeName) -> bool:
-    """Tell whether a node holds a group in maintenance."""
-    return any(group.maintenance is not Maintenance.OFF and group.holder is not None
-               and group.holder.node == node for group in groups.values())

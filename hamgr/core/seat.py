@@ -179,10 +179,6 @@ class SeatKeeper:
                    and seat.state is SeatState.CLAIMED)
         return seat.round if carried else 0
 
-    def can_adopt(self) -> int:
-        """Return the round that may be adopted as soon as the plan names it, or 0."""
-        return self.renewed_to() if self.standing is Standing.CLAIMED else 0
-
     def adopt(self, round_: int) -> None:
         """Go on in the round that a leader gave us; the claim carries it across (rule 19)."""
         assert self.standing is Standing.CLAIMED and round_ == self.round + 1

@@ -25,6 +25,7 @@ class Voice:
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
         self._speech = Speech(self._names())
+        self._said: list[Heartbeat] = []
         self._digest = digest
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
@@ -62,15 +63,16 @@ class Voice:
         return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
                    for word in heartbeat.groups)
 
-    def heartbeats(self, to: list[NodeName], now: Instant, *,
-                   answer: bool = False) -> list[SendHeartbeat]:
+    def heartbeats(self, to: list[NodeName], now: Instant, *, answer: bool = False,
+                   again: bool = False) -> list[SendHeartbeat]:
         """Return the next heartbeat to each of these peers: one body, an echo for each.
 
-        An answer is there for its echo: of a body in parts it is the first.
+        An answer is there for its echo: of a body in parts it is the first. `again`: nothing has
+        changed since, so the body is the one that was said last.
         """
-        parts = self._speech.split(self.own(now))
-        if answer:
-            del parts[1:]
+        if not again:
+            self._said = self._speech.split(self.own(now))
+        parts = self._said[:1] if answer else self._said
         sent = []
         for node in to:
             liveness = self._knowledge.liveness

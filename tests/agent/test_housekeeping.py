@@ -34,7 +34,7 @@ class House:
         """Let time pass, then an event with these effects, then the idle moment after it."""
         self.now += after
         self.house.record(self.now, Tick(), list(effects))
-        self.house.after_tick(self.now, self.now + room)
+        self.house.idle(self.now, self.now + room)
 
 
 def test_garbage_is_collected_every_so_often_in_the_steady_state() -> None:
@@ -114,7 +114,7 @@ def test_the_recorder_is_flushed_once_at_a_time_and_loses_nothing(tmp_path: Path
         disk.start()
         for second in range(5):
             house.record(second * SECOND, Tick(), [])
-            house.after_tick(second * SECOND, second * SECOND)
+            house.idle(second * SECOND, second * SECOND)
         await disk.call("wait for the rest", lambda: None)
         house.flush(6 * SECOND)
         await disk.close(1)

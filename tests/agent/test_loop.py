@@ -268,12 +268,14 @@ def test_everything_handled_is_recorded_in_its_order() -> None:
         "LoopWasLate", "Tick", "StopAsked"]
 
 
-def test_housekeeping_comes_after_a_tick_that_left_nothing_to_do() -> None:
+def test_housekeeping_comes_when_the_engine_has_nothing_left_to_do() -> None:
     world = begun()
-    calls: list[tuple[Instant, Instant]] = []
-    world.loop.after_tick = lambda now, due: calls.append((now, due))
+    calls: list[tuple[Instant, list[str]]] = []
+    world.loop.idle = lambda now, due: calls.append((due, world.events()))
+    world.answers = {StopAsked: [effect("a")]}
+    world.on_effect = lambda done: world.loop.post(DeadlineSet(serial=1))
     world.loop.post(StopAsked())
-    assert calls == []
+    assert calls == [(world.due, ["StopAsked", "DeadlineSet"])], "not between the two"
     at = world.due
     world.wake(at)
-    assert calls == [(at, at + 100 * MILLISECOND)]
+    assert calls[1:] == [(at + 100 * MILLISECOND, ["StopAsked", "DeadlineSet", "Tick"])]

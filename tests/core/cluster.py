@@ -82,7 +82,7 @@ class Cluster:
         self.writes = 0
         self.write_takes = WRITE_TAKES
         self.action_takes = ACTION_TAKES
-        self._queue: list[tuple[Instant, int, Callable[[], None]]] = []
+        self._queue: list[tuple[Instant, str, int, Callable[[], None]]] = []
         self._count = 0
 
     # -- time ---------------------------------------------------------------------------------
@@ -91,14 +91,15 @@ class Cluster:
         """Let virtual time pass."""
         until = self.now + duration
         while self._queue and self._queue[0][0] <= until:
-            at, _, action = heapq.heappop(self._queue)
+            at, _, _, action = heapq.heappop(self._queue)
             self.now = max(self.now, at)
             action()
         self.now = until
 
-    def _after(self, delay: Duration, action: Callable[[], None]) -> None:
+    def _after(self, delay: Duration, action: Callable[[], None], of: str = "") -> None:
+        """Have something happen later; what is of the same instant comes by the names of nodes."""
         self._count += 1
-        heapq.heappush(self._queue, (self.now + delay, self._count, action))
+        heapq.heappush(self._queue, (self.now + delay, of, self._count, action))
 
     def say(self, node: str, text: str) -> None:
         """Add a line to the story."""
@@ -172,7 +173,7 @@ class Cluster:
         due = engine.deadline()
         assert due > self.now, f"{node} wants a tick in the past (F1)"
         if due < NEVER:
-            self._after(due - self.now, lambda: self._tick(node, engine, due))
+            self._after(due - self.now, lambda: self._tick(node, engine, due), node)
 
     def _tick(self, node: str, engine: Engine, due: Instant) -> None:
         if self.engines.get(node) is engine and engine.deadline() <= due:
@@ -191,7 +192,7 @@ class Cluster:
 
     def _carry_out(self, node: str, engine: Engine, effect: fx.Effect) -> None:
         def later(delay: Duration, event: Event) -> None:
-            self._after(delay, lambda: self._hand_to(engine, node, event))
+            self._after(delay, lambda: self._hand_to(engine, node, event), node)
 
         match effect:
             case fx.SendHeartbeat(to=to, heartbeat=heartbeat):
@@ -199,10 +200,10 @@ class Cluster:
                     heard = WIRE.decode(WIRE.encode(heartbeat, to), to)
                     assert heard == heartbeat, f"{node} says {heartbeat}, {to} hears {heard}"
                     event = HeartbeatReceived(heartbeat=heartbeat)
-                    self._after(HEARTBEAT_TAKES, lambda: self.hand(to, event))
+                    self._after(HEARTBEAT_TAKES, lambda: self.hand(to, event), node)
             case fx.Write():
                 assert all(op.version >= 0 for op in effect.ops if op.kind != "create"), effect
-                self._after(self.write_takes, lambda: self._write(node, engine, effect))
+                self._after(self.write_takes, lambda: self._write(node, engine, effect), node)
             case fx.Read(paths=paths):
                 for path in paths or self._paths():
                     later(ANSWER_TAKES, self._read(path))
@@ -281,7 +282,7 @@ class Cluster:
             self._answer(node, engine, effect, Outcome.CONFLICT)
             for op in effect.ops:
                 event = self._read(op.path)
-                self._after(ANSWER_TAKES, partial(self._hand_to, engine, node, event))
+                self._after(ANSWER_TAKES, partial(self._hand_to, engine, node, event), node)
             return
         self.writes += 1
         versions = tuple(self._apply(op) for op in effect.ops)
@@ -290,7 +291,7 @@ class Cluster:
     def _answer(self, node: str, engine: Engine, effect: fx.Write, outcome: Outcome,
                 versions: tuple[int, ...] = ()) -> None:
         event = WriteAnswered(write=effect.write, outcome=outcome, versions=versions)
-        self._after(ANSWER_TAKES, lambda: self._hand_to(engine, node, event))
+        self._after(ANSWER_TAKES, lambda: self._hand_to(engine, node, event), node)
 
     def _holds(self, op: fx.Op) -> bool:
         there = self.tree.get(op.path)
@@ -315,7 +316,7 @@ class Cluster:
         event = self._read(path)
         for node in list(self.engines):
             if node not in self.offline:
-                self._after(ANSWER_TAKES, partial(self.hand, node, event))
+                self._after(ANSWER_TAKES, partial(self.hand, node, event), node)
 
     # -- operators ----------------------------------------------------------------------------
 

@@ -1,0 +1,36 @@
+"""When this node's own heartbeats are due: once an interval, and with the holder's."""
+
+from hamgr.core.types import Duration, Instant
+
+
+class Beat:
+    """The rhythm of one node.
+
+    Theory. A voter answers a holder's heartbeat at once. If it beats at that very moment, its own
+    heartbeat is the answer: one datagram and one wake-up less at either end. So it falls in with
+    the holder, and waits a little longer for the next one than the holder does, to hear that first.
+    Its heartbeats are half an interval apart at least: a holder between them is answered.
+    """
+
+    def __init__(self, now: Instant) -> None:
+        self.next: Instant = now
+        self._last: Instant = now
+        self._patience: Duration = 0
+
+    def follow(self, now: Instant, interval: Duration) -> bool:
+        """Take in that a holder beats; tell whether our own is due with it, or drawn nearer."""
+        since = now - self._last
+        follows = since >= interval // 2
+        if follows:
+            self.next, self._patience = now, interval // 16
+        elif since >= interval // 8:
+            self.next = min(self.next, now + interval // 2)
+        else:
+            self.next = now + interval + interval // 16
+        return follows
+
+    def pass_by(self, now: Instant, interval: Duration) -> None:
+        """Take in that the next one is sent now."""
+        late = now - self.next
+        self.next += interval * (1 + late // interval) + self._patience
+        self._last, self._patience = now, 0
