@@ -71,16 +71,21 @@ class Standpoint:
     make_room: Callable[[Prospect], Awaitable[None]]
 
     def consider(self, config: Config) -> Prospect:
-        """Look at a document. Raises OSError if the kernel does not tell its interfaces."""
-        reading = parse(config.document)
-        document = reading.document or self.document
-        return Prospect(document=document, text=config.document, wide=joined(document, self.wide),
-                        refusal=next(self._refusals(config, reading), ""),
-                        make_room=self.make_room)
+        """Look at a document. Raises OSError if the kernel does not tell its interfaces.
 
-    def _refusals(self, config: Config, reading: Reading) -> Iterator[str]:
+        One without the seal is not even read: it may be of any size, and made to hurt.
+        """
         if not is_sealed(config, self.keys):
-            yield UNSEALED
+            return self._prospect(self.document, config, UNSEALED)
+        reading = parse(config.document)
+        return self._prospect(reading.document or self.document, config,
+                              next(self._refusals(reading), ""))
+
+    def _prospect(self, document: Document, config: Config, refusal: str) -> Prospect:
+        return Prospect(document=document, text=config.document, wide=joined(document, self.wide),
+                        refusal=refusal, make_room=self.make_room)
+
+    def _refusals(self, reading: Reading) -> Iterator[str]:
         new = reading.document
         if new is None:
             yield "; ".join(f"{fault.key}: {fault.text}" for fault in reading.faults)

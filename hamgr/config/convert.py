@@ -28,7 +28,7 @@ def document_from(tree: dict[str, Any], findings: Findings) -> Document | None:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a sort key by which n2 comes before n10."""
-    return [(int(part), "") if part.isdecimal() else (0, part)
+    return [(len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (0, part)
             for part in re.split(r"(\d+)", name) if part]
 
 

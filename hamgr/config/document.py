@@ -52,11 +52,23 @@ def read(path: str | Path, *, files: bool = False) -> Reading:
 
 
 def parse(text: str, *, files: bool = False) -> Reading:
-    """Read and check the text of a file."""
+    """Read and check the text of a file, whatever it is."""
+    try:
+        return _parsed(text, files)
+    except RecursionError:
+        return _only(Fault(line=None, key="", text="not valid TOML for hamgr: lists or tables lie "
+                           "in each other far too deep; write them as docs/configuration.md has "
+                           "them"))
+
+
+def _parsed(text: str, files: bool) -> Reading:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return _only(syntax_fault(text, error))
+    except ValueError:  # int() refuses, and the parser lets that through
+        return _only(Fault(line=None, key="", text="not valid TOML: a number has thousands of "
+                           "digits; write text in quotes"))
     findings = Findings(lines_of(text))
     document = document_from(tree, findings)
     if document is not None:

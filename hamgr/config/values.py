@@ -26,7 +26,9 @@ LINK_NAME_MAX = 15
 
 _UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+"""RFC 1123, section 2.1; what is longer, or has an empty label, no resolver takes."""
 _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 
 
@@ -169,7 +171,7 @@ def _host_and_port(text: str) -> tuple[str, str | None]:
 
 
 def _port(text: str, port: str) -> int:
-    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise ValueError(f'"{text}" has no port between 1 and 65535; ZooKeeper listens on '
                          f"{ZOOKEEPER_PORT} unless told otherwise")
     return int(port)

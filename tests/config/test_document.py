@@ -185,6 +185,16 @@ def test_a_file_that_is_not_there_or_not_text_is_a_fault(tmp_path: Path) -> None
     assert "not UTF-8" in text
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ("port = " + "1" * 5000, "thousands of digits"),
+    ("vips = " + "[" * 20_000 + "]" * 20_000, "far too deep"),
+    ("x" + ".x" * 20_000 + " = 1", "far too deep"),
+    (f"[node.n{'1' * 5000}]", "cannot be a name"),
+], ids=["number", "lists", "tables", "name"])
+def test_a_text_that_breaks_the_parser_is_a_fault_too(text: str, words: str) -> None:
+    assert any(words in fault.text for fault in parse(f"{GOOD}\n{text}\n").faults)
+
+
 def only(reading: Reading) -> tuple[int | None, str]:
     (fault,) = reading.faults
     assert reading.document is None
