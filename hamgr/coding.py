@@ -31,8 +31,14 @@ from hamgr.core.records import (
     Seat,
 )
 
+_TOO_DEEP = "its fields lie in each other too deep for a record of hamgr's"
 _FIXED: dict[str, type[Record]] = {ROOT: Root, LEADER: Leader, PLAN: Plan, CONFIG: Config}
 _LISTED: dict[str, type[Record]] = {SEATS: Seat, REQUESTS: Request, HISTORY: History}
+
+
+DEPTH_MAX = 32
+"""How deep the fields of other versions may lie in each other. What could be read only just, as deep
+as the parser goes, could not be written again."""
 
 
 class NewerFormatError(msgspec.ValidationError):
@@ -61,7 +67,7 @@ def decode(path: str, data: bytes) -> Record:
     kind = record_type(path)
     if kind is None:
         raise LookupError(f"no record lives at {path!r}")
-    raw = msgspec.json.decode(data, type=dict[str, Any])
+    raw = _object(data)
     form = raw.get("format", FORMAT)
     if isinstance(form, int) and form > FORMAT:
         raise NewerFormatError(f"a newer version of hamgr wrote it, in format {form}, and this one "
@@ -70,6 +76,21 @@ def decode(path: str, data: bytes) -> Record:
         raw["groups"] = {name: _split_extra(GroupPlan, group)
                          for name, group in raw["groups"].items() if isinstance(group, dict)}
     return msgspec.convert(_split_extra(kind, raw), type=kind)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """Return what JSON says. Raises msgspec.MsgspecError for whatever else it is."""
+    try:
+        raw = msgspec.json.decode(data, type=dict[str, Any])
+    except RecursionError:
+        raise msgspec.DecodeError(_TOO_DEEP) from None
+    level: list[Any] = [raw]
+    for _ in range(DEPTH_MAX):
+        level = [inner for value in level if isinstance(value, dict | list)
+                 for inner in (value.values() if isinstance(value, dict) else value)]
+    if level:
+        raise msgspec.DecodeError(_TOO_DEEP)
+    return raw
 
 
 def _split_extra(kind: type[Struct], raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""What lies in ZooKeeper, where anybody may have written: it is read, or refused as no record."""
+
+import msgspec
+import pytest
+
+from hamgr.coding import DEPTH_MAX, NewerFormatError, decode, encode
+from hamgr.core.records import CONFIG, HISTORY, LEADER, PLAN, REQUESTS, ROOT, SEATS, Leader
+
+PATHS = (ROOT, LEADER, PLAN, CONFIG, f"{SEATS}/n1", f"{REQUESTS}/1", f"{HISTORY}/1")
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("text", [
+    "", "[]", "\0", '{"format": 1e400}', '{"format": "new"}', f'{{"mood": {nested(100_000)}}}',
+    '{"mood": ' + '{"a": ' * 100_000 + "1" + "}" * 100_001, f'{{"mood": {nested(500)}}}',
+    '{"revision": -1e99, "term": [], "incarnation": {}, "state": 7}',
+], ids=["empty", "list", "zero byte", "huge format", "format in words", "lists", "tables",
+        "some lists", "other types"])
+def test_what_is_no_record_is_refused_as_such(path: str, text: str) -> None:
+    """An agent takes any other exception for a bug of its own, and ends."""
+    with pytest.raises(msgspec.MsgspecError):
+        decode(path, text.encode())
+
+
+def test_a_record_of_a_newer_version_is_refused_with_the_remedy() -> None:
+    with pytest.raises(NewerFormatError, match="in format 2, .* upgrade hamgr on this node"):
+        decode(LEADER, b'{"format": 2}')
+
+
+def test_fields_of_other_versions_are_kept() -> None:
+    mood = nested(DEPTH_MAX - 2)
+    text = f'{{"term":3,"node":"n1","incarnation":4,"mood":{mood}}}'
+    read = decode(LEADER, text.encode())
+    assert isinstance(read, Leader) and read.term == 3
+    again = encode(read)
+    assert f'"mood":{mood}'.encode() in again and decode(LEADER, again) == read
+
+
+def test_at_other_paths_no_record_lives() -> None:
+    with pytest.raises(LookupError):
+        decode("sessions/n1", b"{}")
