@@ -37,8 +37,8 @@ _LISTED: dict[str, type[Record]] = {SEATS: Seat, REQUESTS: Request, HISTORY: His
 
 
 DEPTH_MAX = 32
-"""How deep the fields of other versions may lie in each other. What could be read only just, as deep
-as the parser goes, could not be written again."""
+"""How deep the fields of other versions may lie in each other. What could be read only just, as
+deep as the parser goes, could not be written again."""
 
 
 class NewerFormatError(msgspec.ValidationError):
@@ -67,7 +67,7 @@ def decode(path: str, data: bytes) -> Record:
     kind = record_type(path)
     if kind is None:
         raise LookupError(f"no record lives at {path!r}")
-    raw = _object(data)
+    raw = fields_of(data)
     form = raw.get("format", FORMAT)
     if isinstance(form, int) and form > FORMAT:
         raise NewerFormatError(f"a newer version of hamgr wrote it, in format {form}, and this one "
@@ -78,7 +78,7 @@ def decode(path: str, data: bytes) -> Record:
     return msgspec.convert(_split_extra(kind, raw), type=kind)
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def fields_of(data: bytes) -> dict[str, Any]:
     """Return what JSON says. Raises msgspec.MsgspecError for whatever else it is."""
     try:
         raw = msgspec.json.decode(data, type=dict[str, Any])

@@ -11,13 +11,15 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 from hamgr.adapters.zookeeper.access import OPEN, Access, AccessError
 from hamgr.adapters.zookeeper.session import Session
 from hamgr.adapters.zookeeper.tamed import NotSent
-from hamgr.coding import decode, encode
+from hamgr.coding import decode, encode, fields_of
 from hamgr.core.events import RecordRead
 from hamgr.core.records import HISTORY, ROOT, Record
 from hamgr.core.records import History as HistoryRecord
 
 BASE = "/hamgr"
 SESSIONS = "sessions"
+_DIGITS_MAX = 18
+"""Of a number by which an entry of the history is named; what is longer is none of ours."""
 
 
 class Happened(NamedTuple):
@@ -63,20 +65,27 @@ class Tree:
 
     async def history(self, limit: int) -> list[Happened]:
         """Return the last entries that can be read, the oldest first."""
-        revisions = sorted(int(name) for name in await self.names(HISTORY) if name.isdecimal())
+        revisions = sorted(int(name) for name in await self.names(HISTORY)
+                           if name.isdecimal() and len(name) <= _DIGITS_MAX)
         paths = [f"{HISTORY}/{revision}" for revision in revisions[-limit:]]
         found = await asyncio.gather(*(self._happened(path) for path in paths))
         return [entry for entry in found if entry is not None]
 
     async def sessions(self) -> dict[str, dict[str, Any]]:
-        """Return what the agents say of themselves, by node, that have a session just now."""
+        """Return what the agents say of themselves, by node, that have a session just now.
+
+        Nothing of one whose words cannot be read.
+        """
         said = {}
         for name in await self.names(SESSIONS):
             try:
                 data, _ = await self._get(f"{SESSIONS}/{name}")
             except NoNodeError:
                 continue  # it left meanwhile
-            said[name] = msgspec.json.decode(data, type=dict[str, Any])
+            try:
+                said[name] = fields_of(data)
+            except msgspec.MsgspecError:
+                said[name] = {}
         return said
 
     async def create(self, path: str, record: Record) -> None:
