@@ -13,7 +13,7 @@ from hamgr.config.faults import ConfigError
 from hamgr.config.key import read_keys
 from hamgr.config.private import KeyFileError
 from hamgr.config.schema import Document
-from hamgr.config.seal import sealed
+from hamgr.config.seal import UNSEALED, is_sealed, sealed
 from hamgr.core.records import Config, Plan, Request
 from hamgr.core.types import NodeName
 
@@ -33,11 +33,11 @@ class Applied(Struct, frozen=True, kw_only=True):
     """In words, who was asked, and why not a better one."""
     config: Config
     reading: Reading
-    """Of that document."""
+    """Of that document; of what the agent here goes by, where that document counts nowhere."""
     own: Document | None
     """What the agent here goes by; from ZooKeeper None."""
     refused: str
-    """Why the agent here does not go by what is applied."""
+    """Why the agent here does not go by what is applied, or none will that has this node's keys."""
     plan: Plan
     digests: Mapping[NodeName, str]
     """What each living agent goes by; from ZooKeeper the digests are not known, and empty."""
@@ -124,24 +124,28 @@ class Through:
         detection = snapshot.plan.times.detection
         digests = {peer.node: peer.config for peer in snapshot.peers
                    if peer.heard_ago is not None and peer.heard_ago <= detection}
+        own = parse(answer["own"]["document"])
+        unsealed = own.document is not None and _unsealed(config, own.document)
         return Applied(
             source="agent", asked=f"the agent on {status.node}", config=config,
-            reading=parse(config.document), own=parse(answer["own"]["document"]).document,
-            refused=answer["refused"], plan=snapshot.plan,
+            reading=own if unsealed else parse(config.document), own=own.document,
+            refused=UNSEALED if unsealed else answer["refused"], plan=snapshot.plan,
             digests={status.node: status.process.config_digest, **digests})
 
     def _from_zookeeper(self) -> Applied:
         from hamgr.cli import direct
 
+        document = self._document()
         try:
-            config, plan, sessions = direct.applied(self._document())
+            config, plan, sessions = direct.applied(document)
         except direct.ZooKeeperDown as error:
             raise CannotTell(f"{self._down}; {error}") from None
         if config is None or plan is None:
             raise CannotTell(f"{self._down}; ZooKeeper has no configuration of the cluster yet")
         return Applied(
             source="zookeeper", asked=f"ZooKeeper, since {self._down}", config=config,
-            reading=parse(config.document), own=None, refused="", plan=plan,
+            reading=parse(config.document), own=None, plan=plan,
+            refused=UNSEALED if _unsealed(config, document) else "",
             digests=dict.fromkeys(sessions, ""))
 
     def _document(self) -> Document:
@@ -149,3 +153,11 @@ class Through:
             return load(self._config)
         except ConfigError as error:
             raise CannotTell(f"{self._down}; ZooKeeper cannot be asked: {error}") from None
+
+
+def _unsealed(config: Config, by: Document) -> bool:
+    """Tell whether a record lacks the seal of this node's keys; False where they cannot be read."""
+    try:
+        return not is_sealed(config, read_keys(by.cluster.key_file))
+    except KeyFileError:
+        return False

@@ -16,6 +16,7 @@ from hamgr.cli.difference import (
     as_json,
     behind,
     compare,
+    is_applied,
     shown,
 )
 from hamgr.cli.operate import NOBODY_TO_ASK, new_id, operator
@@ -112,7 +113,7 @@ class _Steps:
         staying = tuple(name for name in applied.plan.voters.names if name in self._document.node)
         if staying != applied.plan.voters.names:
             self._ask("voters", voters=staying)
-        if applied.refused or not self._is_applied(applied):
+        if applied.refused or not is_applied(self._document, applied):
             self._put()
             if applied.source == "zookeeper":
                 time.sleep(LEADER_S)
@@ -134,11 +135,6 @@ class _Steps:
         if why:
             raise Refused(why)
 
-    def _is_applied(self, applied: Applied) -> bool:
-        """Tell by the document itself: whoever wrote the record may have written any digest."""
-        there = applied.reading.document
-        return there is not None and digest(there) == digest(self._document)
-
     def _until_taken_over(self) -> Applied:
         began = time.monotonic()
         deadline = began + self._within_s
@@ -146,7 +142,7 @@ class _Steps:
             applied = self._through.look()
             late = behind(self._document, applied)
             told_of_this = time.monotonic() - began > REFUSED_S
-            if applied.refused and told_of_this and self._is_applied(applied):
+            if applied.refused and told_of_this and is_applied(self._document, applied):
                 raise Refused(f"it is applied, but this node cannot use it: {applied.refused}")
             if not late:
                 return applied

@@ -39,6 +39,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     refusals: tuple[str, ...] = ()
     """Why it cannot be applied, each with the remedy."""
     warnings: tuple[Fault, ...] = ()
+    refused: str = ""
+    """Why this node cannot take over what is applied."""
 
     @property
     def status(self) -> int:
@@ -69,14 +71,20 @@ def compare(file: Path, reading: Reading, applied: Applied) -> Finding:
         verdict="unusable" if refusals else "differs" if pending else "same",
         revision=applied.config.revision, applied_by=applied.config.applied_by,
         differences=found, consequences=coming, refusals=tuple(refusals),
-        warnings=reading.warnings)
+        warnings=reading.warnings, refused=applied.refused)
 
 
 def is_pending(new: Document, applied: Applied) -> bool:
     """Tell whether a document is not what is applied, or not wholly so yet."""
-    return (applied.config.digest != digest(new) or bool(behind(new, applied))
+    return (bool(applied.refused) or not is_applied(new, applied) or bool(behind(new, applied))
             or {*voters(new)} != {*applied.plan.voters.names}
             or new.timing != applied.plan.times)
+
+
+def is_applied(new: Document, applied: Applied) -> bool:
+    """Tell by the document itself: whoever wrote the record may have written any digest."""
+    there = applied.reading.document
+    return there is not None and digest(there) == digest(new)
 
 
 def behind(new: Document, applied: Applied) -> list[str]:
@@ -90,6 +98,8 @@ def shown(finding: Finding) -> str:
     """Return a finding as text."""
     by = f", applied by {finding.applied_by}" if finding.applied_by else ""
     lines = [f"{finding.file} against revision {finding.revision}{by} (asked {finding.asked})"]
+    if finding.refused:
+        lines.append(f"  what is applied cannot be taken over here: {finding.refused}")
     lines += [f"  {one.key}: {_value(one.old)} -> {_value(one.new)}"
               for one in finding.differences]
     if finding.consequences:
@@ -113,7 +123,8 @@ def as_json(finding: Finding, **more: Any) -> str:
         "digest": digest(finding.document) if finding.document is not None else "",
         "differences": msgspec.to_builtins(finding.differences),
         "consequences": msgspec.to_builtins(finding.consequences),
-        "refusals": finding.refusals, "warnings": msgspec.to_builtins(finding.warnings), **more})
+        "refusals": finding.refusals, "warnings": msgspec.to_builtins(finding.warnings),
+        "refused": finding.refused, **more})
 
 
 def _value(value: Any) -> str:
