@@ -87,10 +87,13 @@ def ask(
 def applied(document: Document) -> tuple[Config | None, Plan | None, Sequence[NodeName]]:
     """Return the document that is applied, the plan, and whose agents have a session.
 
-    Raises ZooKeeperDown.
+    Raises ZooKeeperDown, also if one of the two is there and cannot be read.
     """
     async def look(tree: Tree) -> tuple[Config | None, Plan | None, Sequence[NodeName]]:
-        config, plan = await _read(tree, CONFIG), await _read(tree, PLAN)
+        bad: list[str] = []
+        config, plan = await _read(tree, CONFIG, bad), await _read(tree, PLAN, bad)
+        if bad:
+            raise ZooKeeperDown("; ".join(bad))
         return (config if isinstance(config, Config) else None,
                 plan if isinstance(plan, Plan) else None, tuple(await tree.sessions()))
 
@@ -103,7 +106,10 @@ def apply(document: Document, wanted: Config) -> bool:
     Raises ZooKeeperDown.
     """
     async def put(tree: Tree) -> bool:
-        read = await tree.record(CONFIG)
+        try:
+            read = await tree.record(CONFIG)
+        except msgspec.MsgspecError as error:
+            raise ZooKeeperDown(_unreadable(CONFIG, error)) from None
         if not isinstance(read.record, Config) or read.record.revision != wanted.revision - 1:
             return False
         try:
@@ -152,7 +158,11 @@ async def _records(tree: Tree) -> Records:
 
 async def _sessions(tree: Tree) -> dict[str, tuple[str, ...]]:
     said = await tree.sessions()
-    return {node: tuple(map(str, session.get("macs") or ())) for node, session in said.items()}
+    return {node: _strings(session.get("macs")) for node, session in said.items()}
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 async def _ask(
@@ -182,5 +192,9 @@ async def _read(tree: Tree, path: str, unreadable: list[str] | None = None) -> R
         return (await tree.record(path)).record
     except msgspec.MsgspecError as error:
         if unreadable is not None:
-            unreadable.append(f"the record {path or 'root'!r} in ZooKeeper cannot be read: {error}")
+            unreadable.append(_unreadable(path, error))
         return None
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    return f"the record {path or 'root'!r} in ZooKeeper cannot be read: {error}"
