@@ -1,5 +1,7 @@
 """What a benchmark makes of what it saw: outages, owners, takeovers, phases, verdicts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -205,6 +207,36 @@ def test_a_part_of_the_benchmark_is_that_part_alone() -> None:
         "node_crash", "isolate"}
     assert {count for turn in todo for _, count in turn.runs} == {5}
     assert not any(turn.idle_s for turn in todo)
+
+
+@pytest.mark.parametrize("error", [turns.LabError("n1: agent has ended\nlog"),
+                                   ConnectionResetError(), OSError(28, "No space left on device")],
+                         ids=lambda error: type(error).__name__)
+def test_a_run_that_comes_to_nothing_is_noted_and_the_next_has_a_fresh_lab(
+        error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    labs, said = [], []
+
+    @contextmanager
+    def raised(*_: Any) -> Iterator[None]:
+        labs.append(len(labs))
+        yield
+
+    def perform(contender: None, scenario: Any, number: int) -> Run:
+        if number == 1:
+            raise error
+        return a_run(HAMGR, 100, scenario.name, run=number)
+
+    monkeypatch.setattr(turns, "raised", raised)
+    monkeypatch.setattr(turns, "perform", perform)
+    results = Results()
+    [turn] = turns.turns(["node_crash"], 3, SETTINGS[:1])
+    turns.take(turn, results, said.append)
+    assert [run.run for run in results.runs] == [0, 2] and labs == [0, 1]
+    [failure] = results.failures
+    assert failure.scenario == "node_crash"
+    assert str(error) in failure.why and failure.why.strip()
+    assert any("node_crash: " in line and "\n" not in line for line in said)
+    assert any(line.startswith("failed: hamgr at 100 ms, node_crash: ") for line in text(results))
 
 
 def test_the_whole_benchmark_has_every_scenario_and_both_systems_in_it() -> None:

@@ -122,13 +122,14 @@ def take(turn: Turn, results: Results, say: Say) -> None:
                 while steps:
                     _step(contender, steps[0], turn, results, say)
                     del steps[0]
-        except LabError as error:
+        except (LabError, OSError) as error:  # a system that dies cuts the connections to it
             failures += 1
             name = _name(steps.pop(0)) if steps else "the end"
+            why = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
             results.failures.append(Failure(
                 system=turn.setting.system, interval_ms=turn.setting.interval_ms, scenario=name,
-                why=str(error)))
-            say(f"{turn.setting}  {name}: {str(error).splitlines()[0]}")
+                why=why))
+            say(f"{turn.setting}  {name}: {why.splitlines()[0]}")
 
 
 Step = tuple[Scenario | None, int]
