@@ -1,5 +1,6 @@
 """The limits that hamgr has set itself, each with what was measured."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Verdict(NamedTuple):
 
 def verdicts(results: Results) -> list[Verdict]:
     """Return a verdict on everything that was measured; what was not has none."""
-    return [verdict for part in (_crashes, _orders, _owners, _edges, _loss, _costs)
+    return [verdict for part in (_crashes, _orders, _owners, _edges, _loss, _costs, _failures)
             for verdict in part(results)]
 
 
@@ -115,6 +116,17 @@ def _costs(results: Results) -> Iterator[Verdict]:
             if one.zookeeper_writes is not None:
                 yield Verdict(f"idle, writes to ZooKeeper in {one.seconds:.0f} s",
                               one.zookeeper_writes, 0)
+
+
+def _failures(results: Results) -> Iterator[Verdict]:
+    """Yield one for each scenario in which not every run of ours came to a figure.
+
+    Where nobody serves again in time, there is no run that could say so.
+    """
+    ours = Counter((one.scenario, one.interval_ms) for one in results.failures
+                   if one.system == HAMGR)
+    for (name, ms), count in ours.items():
+        yield Verdict(f"{name} at {ms:g} ms, runs that came to nothing", count, 0)
 
 
 def _unlocked(one: System) -> float:

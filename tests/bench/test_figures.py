@@ -15,6 +15,7 @@ from tests.bench.account import Observed, account
 from tests.bench.busy import Busy
 from tests.bench.figures import (
     Course,
+    Failure,
     Results,
     Run,
     System,
@@ -176,6 +177,14 @@ def test_what_is_kept_and_what_keepalived_does_is_not_held_against_anybody() -> 
                   a_run(KEEPALIVED, 100, "isolate", two_owners_ms=4000.0)) == []
 
 
+def test_a_run_of_ours_without_a_figure_is_a_limit_that_was_not_kept() -> None:
+    failures = [Failure(system=system, interval_ms=100, scenario="two_voters", why="not served")
+                for system in (HAMGR, HAMGR, KEEPALIVED)]
+    [found] = verdicts(Results(failures=failures))
+    assert (found.what, found.figure, found.reached) == (
+        "two_voters at 100 ms, runs that came to nothing", 2, False)
+
+
 def costs(**changes: Any) -> System:
     usual = {"cpu_percent": 1.4, "cpu_percent_others": 1.0, "pss_mib": 60.0, "rss_mib": 80.0,
              "locked_mib": 90.0, "packets_per_s": 30.0, "packets_per_s_mean": 33.0,
@@ -237,6 +246,19 @@ def test_a_run_that_comes_to_nothing_is_noted_and_the_next_has_a_fresh_lab(
     assert str(error) in failure.why and failure.why.strip()
     assert any("node_crash: " in line and "\n" not in line for line in said)
     assert any(line.startswith("failed: hamgr at 100 ms, node_crash: ") for line in text(results))
+
+
+def test_what_is_left_out_after_two_failures_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raised(*_: Any) -> None:
+        raise turns.LabError("no lab")
+
+    monkeypatch.setattr(turns, "raised", raised)
+    results = Results()
+    [turn] = turns.turns(["node_crash", "graceful_stop"], 2, SETTINGS[:1])
+    turns.take(turn, results, print)
+    assert [(one.scenario, one.why) for one in results.failures] == [
+        ("node_crash", "no lab"), ("node_crash", "no lab"),
+        *[("graceful_stop", "left out, after 2 failures")] * 2]
 
 
 def test_the_whole_benchmark_has_every_scenario_and_both_systems_in_it() -> None:

@@ -113,7 +113,10 @@ def raised(setting: Setting, shape: Shape) -> Iterator[Contender]:
 
 
 def take(turn: Turn, results: Results, say: Say) -> None:
-    """Do everything of a turn. A run that fails is noted, and the next one has a fresh lab."""
+    """Do everything of a turn. A run that fails is noted, and the next one has a fresh lab.
+
+    So is each that is left out: a figure of some runs must not pass for one of all.
+    """
     steps = _steps(turn)
     failures = 0
     while steps and failures < _FAILURES:
@@ -124,12 +127,16 @@ def take(turn: Turn, results: Results, say: Say) -> None:
                     del steps[0]
         except (LabError, OSError) as error:  # a system that dies cuts the connections to it
             failures += 1
-            name = _name(steps.pop(0)) if steps else "the end"
             why = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-            results.failures.append(Failure(
-                system=turn.setting.system, interval_ms=turn.setting.interval_ms, scenario=name,
-                why=why))
-            say(f"{turn.setting}  {name}: {why.splitlines()[0]}")
+            _failed(turn, _name(steps.pop(0)) if steps else "the end", why, results, say)
+    for step in steps:
+        _failed(turn, _name(step), f"left out, after {failures} failures", results, say)
+
+
+def _failed(turn: Turn, name: str, why: str, results: Results, say: Say) -> None:
+    results.failures.append(Failure(
+        system=turn.setting.system, interval_ms=turn.setting.interval_ms, scenario=name, why=why))
+    say(f"{turn.setting}  {name}: {why.splitlines()[0]}")
 
 
 Step = tuple[Scenario | None, int]
