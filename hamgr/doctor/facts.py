@@ -94,6 +94,8 @@ class Server(Struct, frozen=True, kw_only=True):
     """By word (srvr, mntr, conf): its lines. A word that is missing got no answer."""
     forbidden: tuple[str, ...] = ()
     """Words that are not in its whitelist."""
+    serves: bool = True
+    """False: it says itself that it serves nobody, since it is in no majority."""
 
     def tells(self, word: str, key: str) -> str:
         """Return one value, or an empty string."""

@@ -43,14 +43,19 @@ def servers(ensemble: Ensemble) -> Iterator[Finding]:
             yield fault(server.name, f"cannot be reached from here: {server.fault}",
                         "see whether the server runs and whether a firewall lets this node in "
                         "(TCP)")
+        elif not server.serves:
+            yield fault(server.name, "takes connections and serves nobody: it is in no majority",
+                        "start the servers that are missing, and see whether they reach each other "
+                        "on the ports in their server.N lines (usually 2888 and 3888); an election "
+                        "takes a moment: run this again")
         elif "srvr" in server.answers:
             yield ok(server.name, f"answers, {_mode(server) or 'and tells no mode'}")
         elif "srvr" in server.forbidden:
             yield note(server.name, "takes connections, and does not answer `srvr`: whether it "
                        "serves is not checked", "add srvr to its 4lw.commands.whitelist")
         else:
-            yield fault(server.name, "takes connections and answers nothing: it has no majority, "
-                        "hangs, or wants TLS", "look at its log")
+            yield fault(server.name, "takes connections and answers nothing: it hangs, or wants "
+                        "TLS", "look at its log, and at ca_file in [zookeeper]")
         if silent := [word for word in ("mntr", "conf") if word in server.forbidden]:
             yield note(server.name, f"does not answer {' and '.join(silent)}: disk times and "
                        "limits are not checked",
@@ -71,7 +76,8 @@ def leader(ensemble: Ensemble) -> Iterator[Finding]:
                     "before you join them")
     elif leaders:
         yield ok(leaders[0], "leads")
-    elif modes and "standalone" not in modes.values():
+    elif "standalone" not in modes.values() and (
+            modes or not all(server.serves for server in ensemble.servers)):
         yield fault("ensemble", "no server that answers leads",
                     "start the servers that are missing: a majority is needed")
 

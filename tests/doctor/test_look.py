@@ -200,14 +200,16 @@ def test_servers_tell_of_themselves_or_that_they_may_not(monkeypatch: pytest.Mon
     refuses = b"mntr is not executed because it is not in the whitelist.\n"
     with answering(srvr=b"Latency min/avg/max: 0/1.5/9\nMode: leader\n", mntr=refuses,
                    conf=b"tickTime=500\nserver.1=a:1:2\nmembership: \n") as one, \
-            answering() as silent:
+            answering() as silent, answering(**dict.fromkeys(zookeeper.WORDS, b"This ZooKeeper "
+            b"instance is not currently serving requests\n")) as alone:
         nobody = Address("127.0.0.1", 1)
-        cluster = replace(DOCUMENT.cluster, zookeeper=(one, silent, nobody))
-        first, second, third = zookeeper.ensemble(replace(DOCUMENT, cluster=cluster)).servers
+        cluster = replace(DOCUMENT.cluster, zookeeper=(one, silent, nobody, alone))
+        first, second, third, last = zookeeper.ensemble(replace(DOCUMENT, cluster=cluster)).servers
     assert first.answers == {"srvr": {"Latency min/avg/max": "0/1.5/9", "Mode": "leader"},
                              "conf": {"tickTime": "500", "server.1": "a:1:2", "membership": ""}}
     assert (first.forbidden, first.fault, first.answer_ms > 0) == (("mntr",), "", True)
-    assert (second.answers, second.fault) == ({}, "")
+    assert (second.answers, second.fault, second.serves) == ({}, "", True)
+    assert (last.answers, last.fault, last.serves) == ({}, "", False)
     assert (third.name, third.fault) == ("127.0.0.1:1", "Connection refused")
 
 

@@ -17,6 +17,8 @@ WORDS = ("srvr", "mntr", "conf")
 WITHIN_S = 2.0
 ANSWER_MAX = 1 << 20
 FORBIDDEN = b"is not executed because it is not in the whitelist"
+NOT_SERVING = b"not currently serving requests"
+"""Of the answer to every word but ruok, by a server that is in no majority."""
 
 
 def ensemble(document: Document) -> Ensemble:
@@ -52,7 +54,7 @@ def parsed(answer: str) -> dict[str, str]:
 
 
 def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
-    answers, forbidden, took = {}, [], 0.0
+    answers, forbidden, serves, took = {}, [], True, 0.0
     try:
         for word in WORDS:
             began = time.monotonic()
@@ -60,12 +62,14 @@ def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
             took = took or (time.monotonic() - began) * 1000
             if FORBIDDEN in answer:
                 forbidden.append(word)
+            elif NOT_SERVING in answer:
+                serves = False
             elif answer:
                 answers[word] = parsed(answer.decode(errors="replace"))
     except OSError as error:
         return Server(name=str(address), fault=error.strerror or str(error))
     return Server(name=str(address), answer_ms=round(took, 1), answers=answers,
-                  forbidden=tuple(forbidden))
+                  forbidden=tuple(forbidden), serves=serves)
 
 
 def _ask(tls: ssl.SSLContext | None, address: Address, word: str) -> bytes:
