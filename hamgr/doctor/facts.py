@@ -88,6 +88,8 @@ class Server(Struct, frozen=True, kw_only=True):
     """host:port."""
     fault: str = ""
     """Why it cannot be reached; empty: a connection was made."""
+    refusal: str = ""
+    """What keeps it and this node from speaking by TLS, and whose file that is."""
     answer_ms: float = 0.0
     """How long `srvr` took, connecting included."""
     answers: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -43,6 +43,9 @@ def servers(ensemble: Ensemble) -> Iterator[Finding]:
             yield fault(server.name, f"cannot be reached from here: {server.fault}",
                         "see whether the server runs and whether a firewall lets this node in "
                         "(TCP)")
+        elif server.refusal:
+            yield fault(server.name, server.refusal, "mend the file that it names, here or there; "
+                        "docs/zookeeper.md has what both sides need")
         elif not server.serves:
             yield fault(server.name, "takes connections and serves nobody: it is in no majority",
                         "start the servers that are missing, and see whether they reach each other "

@@ -67,7 +67,7 @@ def in_words(error: BaseException, access: Access) -> str:
     cause = error.__cause__ or error.__context__
     match error:
         case HandshakeError():
-            return _tls_in_words(cause)
+            return tls_in_words(cause)
         case SessionClosedRequireSaslError() if not access.user:
             return "lets nobody in without SASL: set user and password_file in [zookeeper]"
         case SASLException():
@@ -78,14 +78,14 @@ def in_words(error: BaseException, access: Access) -> str:
         case AccessError():
             return str(error)
         case _ if isinstance(cause, ssl.SSLError):
-            return _tls_in_words(cause)
+            return tls_in_words(cause)
         case _ if cause is None or isinstance(cause, ConnectionResetError | BrokenPipeError):
             wants = "does not accept cert_file" if access.tls else "wants TLS (ca_file)"
             return f"closes the connection before it answers: it has no quorum, or {wants}"
     return ""
 
 
-def _tls_in_words(error: BaseException | None) -> str:
+def tls_in_words(error: BaseException | None) -> str:
     """Tell whose certificate it is that the other side does not accept."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (f"shows a certificate that does not hold ({error.verify_message}): ca_file must "

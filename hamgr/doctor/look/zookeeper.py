@@ -66,6 +66,10 @@ def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
                 serves = False
             elif answer:
                 answers[word] = parsed(answer.decode(errors="replace"))
+    except ssl.SSLError as error:
+        from hamgr.adapters.zookeeper import tls_in_words  # with kazoo, for this case alone
+
+        return Server(name=str(address), refusal=tls_in_words(error))
     except OSError as error:
         return Server(name=str(address), fault=error.strerror or str(error))
     return Server(name=str(address), answer_ms=round(took, 1), answers=answers,
@@ -87,6 +91,8 @@ def _ask(tls: ssl.SSLContext | None, address: Address, word: str) -> bytes:
             sock.sendall(word.encode())
             while len(answer) < ANSWER_MAX and (chunk := sock.recv(65536)):
                 answer += chunk
-        except OSError:
+        except OSError as error:
+            if isinstance(error, ssl.SSLError) and not answer:
+                raise  # with TLS 1.3 a certificate of ours is refused only now
             return answer  # it was there, and said no more
     return answer
