@@ -132,11 +132,16 @@ def switch(agent: AgentStatus, home: AgentHome) -> Iterator[Finding]:
 def units_enabled(units: Units) -> Iterator[Finding]:
     """The agent comes back after a reboot."""
     for unit, state in units.enabled.items():
-        if state.startswith("enabled") or state in ("static", "alias", "indirect"):
+        if state in ("enabled", "static", "alias", "indirect"):
             yield ok(unit, state)
-        else:
-            yield warning(unit, f"is {state or 'not known to systemd'}: after a reboot it does not "
-                          "start", f"`systemctl enable {unit}`")
+            continue
+        known, remedy = state not in ("", "not-found"), f"`systemctl enable {unit}`"
+        if not known:
+            remedy = f"install it (docs/systemd.md), then {remedy}"
+        elif state.startswith("masked"):
+            remedy = f"`systemctl unmask {unit}`, then {remedy}"
+        yield warning(unit, f"is {state if known else 'not known to systemd'}: after a reboot it "
+                      "does not start", remedy)
 
 
 def state_directory(disk: Disk) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def vip_links(here: Here, network: Network) -> Iterator[Finding]:
                         f"look at the cable and the switch port of {link.name}")
         elif ":" in vip and link.settings.get("disable_ipv6"):
             yield fault(vip, f"IPv6 is turned off on {link.name} (ip-sysctl: disable_ipv6)",
-                        f"`sysctl net.ipv6.conf.{link.name}.disable_ipv6=0`")
+                        f"`sysctl {_setting('ipv6', link, 'disable_ipv6')}=0`")
         else:
             yield ok(vip, f"belongs on {link.name}")
 
@@ -85,7 +85,7 @@ def arp(here: Here, network: Network) -> Iterator[Finding]:
         if ignore >= ARP_NEVER:
             yield fault(link.name, f"arp_ignore is {ignore}: this node answers no ARP, so nobody "
                         "finds a VIP here (ip-sysctl: arp_ignore)",
-                        f"`sysctl net.ipv4.conf.{link.name}.arp_ignore=1`, and see conf.all")
+                        f"`sysctl {_setting('ipv4', link, 'arp_ignore')}=1`, and see conf.all")
             continue
         if others and not ignore and not link.settings.get("arp_filter"):
             yield warning(
@@ -124,7 +124,7 @@ def reverse_path(here: Here, network: Network) -> Iterator[Finding]:
             yield note(link.name, f"rp_filter is 1 and the default route leaves by {out.name}: "
                        "clients of a VIP here that come through a router are dropped",
                        "harmless if all clients are in the VIP's subnet; else "
-                       f"`sysctl net.ipv4.conf.{link.name}.rp_filter=2`")
+                       f"`sysctl {_setting('ipv4', link, 'rp_filter')}=2`")
         else:
             yield ok(link.name, "filters sources strictly, and answers by itself")
 
@@ -150,6 +150,11 @@ def _astray(where: str, peer: str, link: Link, out: Link) -> Finding:
                      "rp_filter is 1 (ip-sysctl: rp_filter)",
                      "give each ring a subnet of its own")
     return warning(where, text, "give each ring a subnet of its own")
+
+
+def _setting(family: str, link: Link, name: str) -> str:
+    """Return how sysctl(8) calls a setting: a dot in an interface's name is a slash there."""
+    return f"net.{family}.conf.{link.name.replace('.', '/')}.{name}"
 
 
 def _own(here: Here) -> list[str]:

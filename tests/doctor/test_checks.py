@@ -217,6 +217,8 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "hamgr.service", "is disabled"),
     ("units enabled", {"units": Units(enabled={"hamgr.service": ""})}, WARNING, "hamgr.service",
      "not known to systemd"),
+    ("units enabled", {"units": Units(enabled={"hamgr.service": "enabled-runtime"})}, WARNING,
+     "hamgr.service", "is enabled-runtime: after a reboot it does not start"),
     ("state directory", {"disk": Disk(path="S", free=9 << 20)}, WARNING, "S", "9 MiB are free"),
     ("state directory", {"disk": Disk(path="S", free=4096)}, FAULT, "S", "4 KiB are free"),
     ("state directory", {"disk": Disk(path="S", free=1 << 30, read_only=True)}, FAULT, "S",
@@ -263,9 +265,9 @@ def test_every_check_has_a_good_and_a_bad_case_and_says_what_it_is_for(
     {"agent": loss(60, snapshot=snapshot(peers=(peer("n1", rings_ago=(9 * SECOND, 31)),
                                                 peer("n3"))))},
     {"agent": replace(process(started_ago_s=1.0), snapshot=snapshot(zookeeper=False))},
-    {"units": Units(enabled={"hamgr-deadman.socket": "enabled-runtime"})},
+    {"units": Units(enabled={"hamgr-deadman.socket": "static"})},
 ], ids=["a switch without systemd", "networkd elsewhere", "arp is set", "arp_filter", "standalone",
-        "a group of others", "loss of a silent ring", "just started", "enabled for now"])
+        "a group of others", "loss of a silent ring", "just started", "enabled by another unit"])
 def test_what_is_well_is_not_complained_of(changes: dict[str, Any]) -> None:
     checks = {"switch", "managed elsewhere", "arp", "leader", "nonlocal bind", "loss", "connected",
               "units enabled"}
@@ -313,3 +315,28 @@ def test_the_verdict_is_the_worst_and_a_gap_is_worse_than_a_warning() -> None:
     assert verdict([ok("a", "b"), warning("a", "b", "c"), unknown("a", "b")]) is UNKNOWN
     assert verdict([unknown("a", "b"), found({"disk": Disk(path="S", free=0)},
                                              "state directory")[0]]) is FAULT
+
+
+@pytest.mark.parametrize(("check", "settings", "remedy"), [
+    ("arp", {"arp_ignore": 8}, "`sysctl net.ipv4.conf.bond0/20.arp_ignore=1`"),
+    ("reverse path", {"rp_filter": 1}, "`sysctl net.ipv4.conf.bond0/20.rp_filter=2`"),
+])
+def test_a_remedy_for_a_vlan_is_one_that_sysctl_takes(
+        check: str, settings: dict[str, int], remedy: str) -> None:
+    """A dot in the name of an interface is a slash there (sysctl(8))."""
+    vlan = network(
+        links=(link("bond0.20", "10.0.0.12/24", settings=settings), link(RING2, "10.1.0.12/24")),
+        vips=(VipPlace(address="10.0.0.100/24", interface="bond0.20"),),
+        sources={**OWN_SUBNET, BEYOND: "10.1.0.12"})
+    assert any(remedy in one.remedy for one in found({"network": vlan}, check))
+
+
+def test_a_masked_unit_is_unmasked_first() -> None:
+    (one,) = found({"units": Units(enabled={"hamgr.service": "masked"})}, "units enabled")
+    assert one.remedy == "`systemctl unmask hamgr.service`, then `systemctl enable hamgr.service`"
+
+
+@pytest.mark.parametrize("state", ["", "not-found"])
+def test_a_unit_that_is_not_there_is_installed_first(state: str) -> None:
+    (one,) = found({"units": Units(enabled={"hamgr.service": state})}, "units enabled")
+    assert "not known to systemd" in one.what and "docs/systemd.md" in one.remedy

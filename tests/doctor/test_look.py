@@ -133,7 +133,8 @@ def tools(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> Iter
 def test_what_networkd_and_networkmanager_manage(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, more = tmp_path / "10-eth0.network", tmp_path / "keep.conf"
-    file.write_text("[Match]\nName=eth0\n[Network]\n#KeepConfiguration=yes\n")
+    file.write_text("[Match]\nName=eth0\n[Network]\n#KeepConfiguration=yes\n"
+                    "KeepConfiguration=\nDHCP=no\n")
     more.write_text("[Network]\nKeepConfiguration = static\n")
     with tools(tmp_path, monkeypatch, networkctl=f"""
 case $1 in

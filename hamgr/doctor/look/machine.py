@@ -99,10 +99,10 @@ def _keep_configuration(link: str) -> str:
     kept = ""
     for file in files:
         try:
-            found = re.findall(r"^\s*KeepConfiguration\s*=\s*(\S+)", Path(file).read_text(),
-                               re.MULTILINE)
+            text = Path(file).read_text()
         except OSError:
             continue
+        found = re.findall(r"^[ \t]*KeepConfiguration[ \t]*=[ \t]*(\S*)", text, re.MULTILINE)
         kept = found[-1] if found else kept
     return kept
 
