@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from hamgr.agent.facts import AgentStatus
-from hamgr.cli.client import AgentDown, AgentOutOfReach, ask, first
+from hamgr.cli import client
+from hamgr.cli.client import AgentDown, AgentOutOfReach, ask, first, told
 from hamgr.config.document import Reading, load, parse
 from hamgr.config.faults import ConfigError
 from hamgr.config.key import read_keys
@@ -41,6 +41,14 @@ class Applied(Struct, frozen=True, kw_only=True):
     plan: Plan
     digests: Mapping[NodeName, str]
     """What each living agent goes by; from ZooKeeper the digests are not known, and empty."""
+
+
+class _Configuration(Struct):
+    """The agent's answer to `configuration`."""
+
+    applied: Config | None
+    own: Config
+    refused: str
 
 
 class Through:
@@ -112,10 +120,9 @@ class Through:
             raise CannotTell(str(error)) from None
 
     def _from_agent(self) -> Applied:
-        status = msgspec.convert(first(self._run_dir, {"do": "status"})["status"],
-                                 type=AgentStatus)
-        answer = first(self._run_dir, {"do": "configuration"})
-        config = msgspec.convert(answer["applied"], type=Config | None)
+        status = client.status(self._run_dir)
+        answer = told(first(self._run_dir, {"do": "configuration"}), _Configuration)
+        config = answer.applied
         snapshot = status.snapshot
         if snapshot is None or snapshot.plan is None or config is None:
             why = status.process.why or (snapshot.zookeeper_why if snapshot is not None else "")
@@ -124,12 +131,12 @@ class Through:
         detection = snapshot.plan.times.detection
         digests = {peer.node: peer.config for peer in snapshot.peers
                    if peer.heard_ago is not None and peer.heard_ago <= detection}
-        own = parse(answer["own"]["document"])
+        own = parse(answer.own.document)
         unsealed = own.document is not None and _unsealed(config, own.document)
         return Applied(
             source="agent", asked=f"the agent on {status.node}", config=config,
             reading=own if unsealed else parse(config.document), own=own.document,
-            refused=UNSEALED if unsealed else answer["refused"], plan=snapshot.plan,
+            refused=UNSEALED if unsealed else answer.refused, plan=snapshot.plan,
             digests={status.node: status.process.config_digest, **digests})
 
     def _from_zookeeper(self) -> Applied:

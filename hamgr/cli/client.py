@@ -3,12 +3,15 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from hamgr.agent.facts import AgentStatus
+
 RUN_DIR = Path("/run/hamgr")
 SOCKET = "control.sock"
+T = TypeVar("T")
 ANSWER_S = 2.0
 """An agent answers within milliseconds; one that does not is stopped or hangs."""
 
@@ -31,7 +34,7 @@ def ask(
     """Send one request and yield the answers, as many as come.
 
     answer_s is how long each may take, None for any time. Raises AgentDown if there is no agent or
-    it does not answer, AgentRefused with its words if it answers with an error.
+    it does not answer to the end, AgentRefused with its words if it answers with an error.
     """
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(answer_s)
@@ -56,6 +59,8 @@ def ask(
             raise AgentDown(f"the agent here does not answer within {answer_s:g} s") from None
         except OSError as error:
             raise AgentDown(f"the agent here cannot be asked: {error}") from None
+        except msgspec.MsgspecError:
+            raise AgentDown("the agent here broke off in the middle of an answer") from None
 
 
 def first(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -63,3 +68,27 @@ def first(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
     for answer in ask(run_dir, request):
         return answer
     raise AgentDown("the agent here closed the connection without an answer")
+
+
+def told(answer: dict[str, Any], kind: type[T]) -> T:
+    """Return an answer as what it has to be. Raises AgentRefused if the agent means another."""
+    try:
+        return msgspec.convert(answer, type=kind)
+    except msgspec.ValidationError as error:
+        raise AgentRefused("the agent here is of another version than this command, which does not "
+                           f"understand it ({error}): restart the agent, in maintenance if "
+                           "nothing may move") from None
+
+
+def status(run_dir: Path) -> AgentStatus:
+    """Return what the agent says of itself and the cluster; raises as `ask` and `told`."""
+    return status_in(first(run_dir, {"do": "status"}))
+
+
+def status_in(answer: dict[str, Any]) -> AgentStatus:
+    """Return what one answer to `status` or `watch` says; raises as `told`."""
+    return told(answer, _Status).status
+
+
+class _Status(msgspec.Struct):
+    status: AgentStatus

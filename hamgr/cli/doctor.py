@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.cli import screen
-from hamgr.cli.client import AgentDown, AgentRefused, first
+from hamgr.cli import client, screen
+from hamgr.cli.client import AgentDown, AgentRefused
 from hamgr.cli.layout import fold
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.doctor.facts import Facts, Missing
@@ -106,6 +106,6 @@ def _verdict(findings: Sequence[Finding]) -> Severity:
 
 def _ask(run_dir: Path) -> AgentStatus | Missing:
     try:
-        return msgspec.convert(first(run_dir, {"do": "status"})["status"], type=AgentStatus)
+        return client.status(run_dir)
     except (AgentDown, AgentRefused) as error:
         return Missing(str(error))

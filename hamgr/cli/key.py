@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.cli import keyring
+from hamgr.cli import client, keyring
 from hamgr.cli.client import AgentDown, AgentRefused, first
 from hamgr.cli.operate import NOBODY_TO_ASK
 from hamgr.cli.options import config_option, run_dir_option
@@ -160,7 +160,7 @@ def _here(config: Path, run_dir: Path) -> Here:
     """Look at this node; ends the command if its key file cannot be used."""
     agent, why = None, ""
     try:
-        agent = _ask(run_dir)
+        agent = client.status(run_dir)
         config = Path(agent.process.config)
     except (AgentDown, AgentRefused) as error:
         why = str(error)
@@ -169,10 +169,6 @@ def _here(config: Path, run_dir: Path) -> Here:
     except ConfigError as error:
         _refuse(str(error))
     return Here(file, tuple(map(fingerprint, _read(file))), agent, run_dir, why)
-
-
-def _ask(run_dir: Path) -> AgentStatus:
-    return msgspec.convert(first(run_dir, {"do": "status"})["status"], type=AgentStatus)
 
 
 def _read(file: Path) -> tuple[bytes, ...]:
@@ -219,7 +215,7 @@ def _taken_over(here: Here, what: str, wanted: Callable[[tuple[str, ...]], bool]
     until = time.monotonic() + TAKEN_WITHIN_S
     try:
         words = first(here.run_dir, {"do": "reload"}).get("reloaded", ())
-        while not wanted((agent := _ask(here.run_dir)).keys[node]):
+        while not wanted((agent := client.status(here.run_dir)).keys[node]):
             if time.monotonic() > until:
                 _unknown(here, f"the agent goes on with {_said(agent.keys[node])}: "
                                f"{'; '.join(words)}")

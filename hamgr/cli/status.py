@@ -10,9 +10,17 @@ from pathlib import Path
 import click
 import msgspec
 
-from hamgr.agent.facts import AgentStatus, Process
+from hamgr.agent.facts import Process
 from hamgr.cli import from_agent, from_records, render, screen
-from hamgr.cli.client import RUN_DIR, AgentDown, AgentOutOfReach, AgentRefused, ask, first
+from hamgr.cli.client import (
+    RUN_DIR,
+    AgentDown,
+    AgentOutOfReach,
+    AgentRefused,
+    ask,
+    first,
+    status_in,
+)
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.cli.probing import wire_truth
 from hamgr.cli.survey import EXIT, Survey
@@ -80,7 +88,7 @@ def _draw(watched: Iterable[Survey | str]) -> None:
 
 
 def _surveyed(answer: dict[str, object]) -> Survey:
-    status = msgspec.convert(answer["status"], type=AgentStatus)
+    status = status_in(answer)
     survey = from_agent.survey(status, wire_truth(status))
     return msgspec.structs.replace(survey, notes=(*survey.notes, *file_notes(status.process)))
 
