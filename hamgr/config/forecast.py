@@ -51,17 +51,18 @@ def _say(what: str, text: str) -> Consequence:
 
 def _groups(old: Document, new: Document, plan: Plan,
             alive: Collection[NodeName]) -> Iterator[Consequence]:
+    able = [node for node in alive if node not in plan.standby]
     for name in dict.fromkeys((*old.group, *new.group)):
         before, after = old.group.get(name), new.group.get(name)
         planned = plan.groups.get(name) or GroupPlan()
         if before is None and after is not None:
-            able = [node for node in after.nodes if node in alive and node not in plan.standby]
-            yield _say("starts", f"{name} is new, and starts on {able[0]}" if able else
+            first = next((node for node in after.nodes if node in able), "")
+            yield _say("starts", f"{name} is new, and starts on {first}" if first else
                        f"{name} is new, and starts as soon as one of its nodes is there")
         elif after is None:
             yield _removed(name, planned)
         elif before is not None and before != after:
-            yield from _changed(name, before, after, planned, alive)
+            yield from _changed(name, before, after, planned, able)
 
 
 def _removed(name: GroupName, planned: GroupPlan) -> Consequence:
@@ -72,12 +73,12 @@ def _removed(name: GroupName, planned: GroupPlan) -> Consequence:
 
 
 def _changed(name: GroupName, old: Group, new: Group, planned: GroupPlan,
-             alive: Collection[NodeName]) -> Iterator[Consequence]:
+             able: Collection[NodeName]) -> Iterator[Consequence]:
     holder = planned.holder.node if planned.holder is not None else ""
     if holder and holder not in new.nodes:
         heir = planned.heir.node if planned.heir is not None else ""
         target = heir if heir in new.nodes else next(
-            (node for node in new.nodes if node in alive and node != holder), "")
+            (node for node in new.nodes if node in able and node != holder), "")
         yield (_say("moves", f"{name} moves from {holder} to {target}") if target else
                _say("stops", f"{name} is stopped on {holder}: none of its nodes is there to "
                     "take it"))

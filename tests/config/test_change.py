@@ -128,6 +128,13 @@ def test_what_would_happen(new: str, what: list[str]) -> None:
     assert happens(new) == what
 
 
+def test_nothing_moves_to_a_node_in_standby() -> None:
+    without_n1 = FILE.replace('nodes = ["n1", "n2", "n3"]', 'nodes = ["n2", "n3"]')
+    assert "crm moves from n1 to n3" in happens(without_n1, heir="", standby=("n2",))
+    assert "crm is stopped on n1: none of its nodes is there to take it" in happens(
+        without_n1, heir="", standby=("n2", "n3"))
+
+
 def test_an_owner_whose_group_nobody_else_can_take_stops_it() -> None:
     new = FILE.replace('nodes = ["n1", "n2", "n3"]', 'nodes = ["n3"]')
     assert happens(new, alive=("n1", "n2")) == [
