@@ -33,6 +33,9 @@ def doctor(everything: bool, as_json: bool, config: Path, run_dir: Path) -> None
     """Look for what is wrong around this node, or will be: keys, rings, loss, ZooKeeper, kernel
     settings, clock, units; each finding with its remedy. Changes nothing.
 
+    Environment, beside the options': HAMGR_NODE, which node this is where no agent says it;
+    CREDENTIALS_DIRECTORY, as systemd sets it; TERM, as for `hamgr status`.
+
     Exit status: 0 nothing but notes; 1 warnings; 2 faults; 3 no fault was found, but not
     everything could be checked.
     """

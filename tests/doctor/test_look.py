@@ -236,3 +236,17 @@ def test_files_that_systemd_gives_the_agent_are_looked_into_where_they_are(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (fault,) = around.around(config, nobody).config.faults
     assert "%d/ca.pem: cannot be read" in fault
+
+
+def test_without_an_agent_a_node_is_who_the_environment_says(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a node that cannot tell says: set HAMGR_NODE."""
+    config = tmp_path / "hamgr.toml"
+    config.write_text(GOOD.replace("10.0.0.1", "127.0.0.1").replace("127.0.0.100", "10.0.0.100"))
+    nobody = Missing("no agent runs here")
+    monkeypatch.delenv("HAMGR_NODE", raising=False)
+    found = around._here(config, around.read(config), nobody)
+    assert isinstance(found, Missing) and "set HAMGR_NODE" in found.why
+    monkeypatch.setenv("HAMGR_NODE", "n3")
+    found = around._here(config, around.read(config), nobody)
+    assert isinstance(found, Here) and found.node == "n3"

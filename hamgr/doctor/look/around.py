@@ -69,7 +69,8 @@ def _here(config: Path, reading: Reading, agent: AgentStatus | Missing) -> Here 
         return Here(node=agent.node, document=document, digest=digest(document))
     try:
         return Here(document=document, digest=digest(document),
-                    node=find_self(document, None, host_names(), addresses_here(document)))
+                    node=find_self(document, os.environ.get("HAMGR_NODE"), host_names(),
+                                   addresses_here(document)))
     except IdentityError as error:
         return Missing(str(error))
 
