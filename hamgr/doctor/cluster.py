@@ -24,6 +24,10 @@ def configuration(config: ConfigFile) -> Iterator[Finding]:
 
 def configuration_in_use(here: Here, agent: AgentStatus) -> Iterator[Finding]:
     """The agent goes by what is in the file: everything else here is checked by the file."""
+    if refused := agent.process.config_refused:
+        yield fault(agent.node, "the agent cannot use the configuration that is applied, and goes "
+                    f"on with the one before: {refused}", "mend what it names, here or in the "
+                    "file, then `hamgr config apply`")
     if here.digest == agent.process.config_digest:
         yield ok(agent.node, "the agent goes by the file")
     else:

@@ -87,6 +87,8 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "the agent goes by another configuration than the file"),
     ("agent answers", {"agent": replace(process(why="cannot remove leftovers"), snapshot=None)},
      FAULT, "n2", "has no engine yet: cannot remove leftovers"),
+    ("configuration in use", {"agent": process(config_refused="there is no interface ring1")},
+     FAULT, "n2", "cannot use the configuration that is applied, and goes on with the one before"),
     ("agent answers", {"agent": view(peers=(peer("n1", config="fedc"), peer("n3")))},
      FAULT, "n1", "another configuration"),
     ("key file", {"key": KeyFile(path="K", fault="others may read it")}, FAULT, "K",
