@@ -113,6 +113,9 @@ def parse_address(value: object) -> Address:
         raise ValueError(f"{_quoted(value)} is not an IP address; write one without a prefix "
                          'length, such as "10.0.0.11" (names are not looked up: a failover must '
                          "not wait for DNS)") from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise ValueError(f'"{address}" is an IPv4 address in the form of IPv6; write '
+                         f'"{address.ipv4_mapped}"')
     if address.is_multicast or address.is_unspecified:
         raise ValueError(f'"{address}" is not the address of one machine; write the address that '
                          "this node has on the ring")

@@ -97,6 +97,8 @@ NODE = [
     (N2, 'addresses = ["10.0.0.12"]', 15, "node.n2.addresses", "lists 1, where the others list 2"),
     (N2, 'addresses = ["10.0.0.12", "2001:db8::2"]', 15, "node.n2.addresses[1]", "ring 2 is IPv4"),
     (N2, 'addresses = ["10.0.0.11", "10.1.0.12"]', 15, "node.n2.addresses[0]", "of n1 already"),
+    (N2, 'addresses = ["::ffff:10.0.0.11", "10.1.0.12"]', 15, "node.n2.addresses[0]",
+     'is an IPv4 address in the form of IPv6; write "10.0.0.11"'),
     (N2, 'addresses = ["10.0.0.12", "10.0.0.12"]', 15, "node.n2.addresses[1]", "of n2 already"),
     ("witness = true", "witness = true\nvoter = false", 19, "node.n3.voter", "does nothing"),
 ]
