@@ -19,6 +19,7 @@ from hamgr.cli.difference import (
     is_applied,
     shown,
 )
+from hamgr.cli.layout import printable
 from hamgr.cli.operate import NOBODY_TO_ASK, new_id, operator
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.config.against_plan import voters
@@ -89,10 +90,9 @@ def apply(file: Path, run_dir: Path, config: Path, timeout: float, in_json: bool
         _finish(finding, "done", "", DONE, started, in_json)
     if not yes and (why := _not_confirmed(in_json)):
         _finish(finding, "refused", why, REFUSED, started, in_json)
+    say = _silent if in_json else _say
     try:
-        why = _Steps(through, finding, document, timeout,
-                     (lambda text: None) if in_json else lambda text: click.echo(f"  {text}")
-                     ).take(applied)
+        why = _Steps(through, finding, document, timeout, say).take(applied)
     except (Refused, AgentRefused) as error:
         _finish(finding, "refused", str(error), REFUSED, started, in_json)
     except CannotTell as error:
@@ -164,6 +164,14 @@ class _Steps:
                           "again")
 
 
+def _say(text: str) -> None:
+    click.echo(printable(f"  {text}"))
+
+
+def _silent(text: str) -> None:
+    """Progress has no place in JSON."""
+
+
 def _compared(file: Path, through: Through, in_json: bool) -> tuple[Finding, Applied]:
     reading = read(file)
     try:
@@ -194,5 +202,6 @@ def _finish(finding: Finding, state: str, why: str, status: int, started: float,
         click.echo(as_json(finding, state=state, why=why, seconds=seconds))
     elif finding.verdict == "differs":
         word = "cannot tell" if state == "unknown" else state
-        click.echo(f"apply {finding.file}: {word}{f': {why}' if why else ''} ({seconds:.1f} s)")
+        click.echo(printable(
+            f"apply {finding.file}: {word}{f': {why}' if why else ''} ({seconds:.1f} s)"))
     sys.exit(status)

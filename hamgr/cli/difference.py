@@ -9,6 +9,7 @@ import tomli_w
 from msgspec import Struct
 
 from hamgr.cli.applied import Applied
+from hamgr.cli.layout import printable
 from hamgr.config.against_plan import in_maintenance, refused_by, voters
 from hamgr.config.change import Difference, cannot_change, differences, not_in_maintenance
 from hamgr.config.document import Reading, digest
@@ -111,7 +112,7 @@ def shown(finding: Finding) -> str:
         lines.append("no difference")
     elif not finding.differences and not finding.consequences:
         lines.append("no difference, but not every node goes by it yet")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def as_json(finding: Finding, **more: Any) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from hamgr.agent.facts import AgentStatus
 from hamgr.cli import client, screen
 from hamgr.cli.client import AgentDown, AgentRefused
-from hamgr.cli.layout import fold
+from hamgr.cli.layout import fold, printable
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.doctor.facts import Facts, Missing
 from hamgr.doctor.finding import Finding, Severity
@@ -67,7 +67,8 @@ def text(facts: Facts, findings: Sequence[Finding], everything: bool,
     counted = Counter(one.severity for one in findings)
     told = ", ".join(_count(severity, counted[severity]) for severity in reversed(order)
                      if counted[severity])
-    return "\n".join([*lines, *([""] if shown else []), f"{_verdict(findings)}: {told}"])
+    return printable(
+        "\n".join([*lines, *([""] if shown else []), f"{_verdict(findings)}: {told}"]))
 
 
 def _count(severity: Severity, number: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from hamgr.cli.layout import printable
 from hamgr.cli.options import config_option
 from hamgr.core.reasons import Reason
 
@@ -45,7 +46,7 @@ def history(
         sys.exit(3)
     for entry in entries:
         click.echo(msgspec.json.encode({"schema": SCHEMA, **entry}).decode() if as_json
-                   else f"{entry['time']}  {entry['text']}")
+                   else printable(f"{entry['time']}  {entry['text']}"))
 
 
 def _shared(config: Path, last: int) -> Iterator[dict[str, Any]]:

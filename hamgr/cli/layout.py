@@ -28,3 +28,12 @@ def fold(line: str, width: int | None, indent: str = "  ") -> str:
     """Return a line folded between words, what follows indented."""
     return line if width is None or len(line) <= width else textwrap.fill(
         line, max(width, 2 * NARROW), subsequent_indent=indent, break_on_hyphens=False)
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal only shows: without what would make it do something.
+
+    What stands in ZooKeeper may be anybody's, and it is root who has it shown.
+    """
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}"
+                   for char in text)

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from hamgr.cli.client import AgentDown, AgentRefused, ask
+from hamgr.cli.layout import printable
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.core.records import Request
 
@@ -110,7 +111,7 @@ def _operate(
         click.echo(f"not done: {why}", err=True)
         sys.exit(REFUSED)
     request = msgspec.structs.replace(request, by=operator())
-    say = _silent if as_json else click.echo
+    say = _silent if as_json else lambda text: click.echo(printable(text))
     try:
         answer, source = _through_agent(request, say, run_dir, timeout)
     except AgentRefused as error:
@@ -176,8 +177,8 @@ def _finish(
             "seconds": seconds}).decode())
     else:
         what = " ".join(word for word in (request.kind, request.group, request.node) if word)
-        click.echo(f"{what}: {'cannot tell' if state == 'unknown' else state}"
-                   f"{f': {why}' if why else ''} ({seconds:.1f} s)")
+        click.echo(printable(f"{what}: {'cannot tell' if state == 'unknown' else state}"
+                             f"{f': {why}' if why else ''} ({seconds:.1f} s)"))
     sys.exit({"done": DONE, "refused": REFUSED}.get(state, UNKNOWN))
 
 

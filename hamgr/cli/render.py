@@ -1,6 +1,6 @@
 """A survey as text: pure functions. A width is columns of a terminal, None for no limit."""
 
-from hamgr.cli.layout import fold, table
+from hamgr.cli.layout import fold, printable, table
 from hamgr.cli.survey import GroupRow, LastWord, NodeRow, Survey, VipRow
 
 NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "KEY", "ACTIVE FOR", "NOTE")
@@ -27,7 +27,7 @@ def text(survey: Survey, width: int | None = None) -> str:
         parts.append("last words of the agent here, from the journal:\n"
                      + table(first, rest, width))
     parts.append(_verdict(survey, width))
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts) + "\n")
 
 
 def span(seconds: float | None) -> str:
