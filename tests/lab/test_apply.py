@@ -16,7 +16,16 @@ from hamgr.core.reasons import Reason
 from hamgr.core.types import MILLISECOND
 from hamgr.lab.lab import Lab
 from hamgr.lab.spec import vips
-from tests.lab.scene import SOON_S, Scene, noticed_nothing, operate, raised
+from tests.lab.scene import (
+    HANDED_OVER,
+    SOON_S,
+    UNNOTICED_MS,
+    Scene,
+    noticed_nothing,
+    operate,
+    raised,
+    took_over,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -113,6 +122,24 @@ def test_what_is_new_comes_and_the_rest_notices_nothing(scene: Scene) -> None:
     assert not scene.told(since, Reason.STARTING, Reason.STOPPING, Reason.LAPSED) or {
         one.group for one in scene.told(since, Reason.STARTING, Reason.STOPPING)} == {"web"}
     noticed_nothing(scene, owner, since)
+
+
+def test_what_is_said_to_move_moves_just_there_and_like_a_switchover(scene: Scene) -> None:
+    lab, owner, since = scene.lab, scene.client.served_by, time.monotonic_ns()
+    heir = scene.plan["heir"]["node"]
+    text = re.sub(r"^nodes = .*$", lambda line: re.sub(rf'"{owner}"(, )?', "", line[0]).replace(
+        ", ]", "]"), base(lab), flags=re.MULTILINE)
+    verdict, found = diff(lab, text)
+    assert verdict == 1
+    assert found["consequences"][0] == {
+        "what": "moves", "text": f"app moves from {owner} to {heir}"}
+    assert scene.client.served_by == owner, "the difference changes nothing"
+    done(lab, text)
+    assert scene.served_elsewhere(owner) == heir
+    took_over(scene, heir, owner, since, HANDED_OVER)
+    seen = scene.finish()
+    assert seen.nodes == [owner, heir] and seen.outage().ms < UNNOTICED_MS
+    assert scene.shared() == 0
 
 
 def test_times_shrink_and_grow_under_a_client(scene: Scene) -> None:
@@ -214,22 +241,29 @@ path = f"/hamgr/{sys.argv[2]}/config"
 data, stat = zk.get(path)
 record = json.loads(data)
 record["revision"] += 1
-record["document"] = record["document"].replace('"500ms"', '"700ms"')
+record["document"] = eval(sys.argv[3])(record["document"])
 zk.set(path, json.dumps(record).encode(), stat.version)
 zk.stop()
 """
 """Whoever reaches an open ensemble can write there. A configuration names what root runs."""
 
 
-def test_what_somebody_without_the_key_has_written_is_no_configuration(scene: Scene) -> None:
+@pytest.mark.parametrize("change", [
+    "lambda text: text.replace('500ms', '700ms')", "lambda text: text + 'x = ' + '1' * 5000",
+    "lambda text: 'x = ' + '[' * 100_000", "lambda text: text"],
+    ids=["another", "long number", "deep", "the same"])
+def test_what_somebody_without_the_key_has_written_is_no_configuration(
+        scene: Scene, change: str) -> None:
     lab, owner, since = scene.lab, scene.client.served_by, time.monotonic_ns()
     before = digests(lab)
-    lab.output("n1", [sys.executable, "-c", INTRUDER, "127.0.0.1:2181", lab.spec.name])
+    pids = {name: node.agent_pid() for name, node in lab.nodes.items()}
+    lab.output("n1", [sys.executable, "-c", INTRUDER, "127.0.0.1:2181", lab.spec.name, change])
     until(lab, lambda: all("not sealed" in node.status()["process"]["config_refused"]
                            for node in lab.nodes.values()))
     assert digests(lab) == before
     said = lab.hamgr("n2", "status")
     assert said.returncode == 1 and "anybody may have written it" in said.stdout
+    assert {name: node.agent_pid() for name, node in lab.nodes.items()} == pids, "none has died"
     done(lab, base(lab))
     until(lab, lambda: not any(node.status()["process"]["config_refused"]
                                for node in lab.nodes.values()))
