@@ -77,6 +77,20 @@ def test_without_an_agent_the_rest_is_checked(lab: Lab) -> None:
         lab.wait_settled()
 
 
+def test_a_server_that_is_left_alone_is_not_taken_for_a_good_one(lab: Lab) -> None:
+    lab.wait_settled()
+    try:
+        for name in ("n2", "n3"):
+            lab.zookeeper_down(name)
+        wait(lambda: {("servers", "10.77.1.11:2181"), ("leader", "ensemble")}
+             <= found(doctor(lab)[1], "fault"))
+        shown = " ".join(lab.hamgr(ASKED, "doctor").stdout.split())
+        assert "10.77.1.11:2181: takes connections and serves nobody: it is in no majority" in shown
+    finally:
+        lab.zookeeper_up()
+    lab.wait_settled()
+
+
 def _elections(lab: Lab) -> set[tuple[str, str]]:
     """Return what a server that is elected anew may cost for a moment: it is not asked for."""
     return {("connected", node) for node in lab.nodes} | {("leader", "ensemble")} | {
