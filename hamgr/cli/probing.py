@@ -6,8 +6,9 @@ only if a MAC is unknown otherwise.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -56,9 +57,14 @@ def owners_here(node: NodeName, rings: Mapping[NodeName, Iterable[str]]) -> dict
         table = neighbours()
     except OSError:
         table = {}  # then a MAC has no name, which is said
-    own = (path.read_text().strip() for path in INTERFACES.glob("*/address"))
     return ({mac: nodes[packed] for packed, mac in table.items() if packed in nodes}
-            | {mac: node for mac in own if node})
+            | {mac: node for mac in _own_macs() if node})
+
+
+def _own_macs() -> Iterator[str]:
+    for path in INTERFACES.glob("*/address"):
+        with suppress(OSError):  # that interface has gone meanwhile
+            yield path.read_text().strip()
 
 
 def unknown(wires: Mapping[str, Wire], owners: Mapping[str, NodeName]) -> bool:
