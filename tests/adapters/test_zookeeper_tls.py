@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kazoo.exceptions import ConnectionDropped
 
-from hamgr.adapters.zookeeper.access import Access, HandshakeError
+from hamgr.adapters.zookeeper.access import Access, HandshakeError, in_words
 from hamgr.adapters.zookeeper.tamed import LoopHandler
 from hamgr.config.tls import client_context
 from hamgr.lab import certificates
@@ -121,3 +122,13 @@ def test_a_server_that_says_nothing_is_given_up_in_time(folder: Path) -> None:
         handler = LoopHandler(asyncio.new_event_loop(), 0.3, access)
         with pytest.raises(HandshakeError, match="timed out"):
             handler.create_connection(listener.getsockname(), hostname=HERE, timeout=60)
+
+
+@pytest.mark.parametrize("cause", [ConnectionResetError, BrokenPipeError, ssl.SSLEOFError])
+def test_a_connection_that_was_closed_after_the_handshake_did_speak_tls(
+        cause: type[OSError]) -> None:
+    """With TLS 1.3 that is how a server refuses a certificate, if its word for it is lost."""
+    dropped = ConnectionDropped("socket connection error")
+    dropped.__cause__ = cause()
+    said = in_words(dropped, Access(tls=ssl.create_default_context))
+    assert said.endswith("it has no quorum, or does not accept cert_file")

@@ -1,5 +1,6 @@
 """What is looked at: the kernel in network namespaces, servers on loopback, tools in the path."""
 
+import errno
 import os
 import shutil
 import socket
@@ -7,13 +8,14 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from hamgr.adapters.net.vip import Nic
 from hamgr.config.document import parse
 from hamgr.config.values import Server as Address
 from hamgr.doctor.facts import Here, Missing
@@ -250,3 +252,41 @@ def test_without_an_agent_a_node_is_who_the_environment_says(
     monkeypatch.setenv("HAMGR_NODE", "n3")
     found = around._here(config, around.read(config), nobody)
     assert isinstance(found, Here) and found.node == "n3"
+
+
+def test_an_interface_that_goes_meanwhile_keeps_nobody_from_seeing_the_others(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def mtu(nic: Nic) -> int:
+        if nic.name == "lo":
+            return 65536
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(network, "_mtu", mtu)
+    assert [link.name for link in network._links()] == ["lo"]
+
+
+def test_a_server_that_never_ends_its_answer_is_not_waited_for(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zookeeper, "WITHIN_S", 0.3)
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(4)
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        drip(connection)
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        zookeeper._ask(None, Address("127.0.0.1", listener.getsockname()[1]), "srvr")
+        assert time.monotonic() - began < 2
+        listener.shutdown(socket.SHUT_RDWR)

@@ -83,7 +83,7 @@ def test_who_gets_on_is_heard(folder: Path) -> None:
 
 @pytest.mark.parametrize(("how", "words"), [
     ({"certificate": "elsewhere"}, "shows a certificate that does not hold (IP address mismatch"),
-    ({"client": "stranger"}, "does not accept this node's certificate (unknown ca)"),
+    ({"client": "stranger"}, "does not accept this node's certificate"),
     ({"plain": True}, "does not speak TLS"),
 ], ids=["its name", "ours", "none"])
 def test_who_does_not_is_told_with_what_to_mend(
@@ -94,3 +94,15 @@ def test_who_does_not_is_told_with_what_to_mend(
     (found,) = checks.servers(Ensemble(servers=(server,)))
     assert found.severity is Severity.FAULT and found.what == server.refusal
     assert "docs/zookeeper.md" in found.remedy and "firewall" not in found.remedy
+
+
+@pytest.mark.parametrize("ended", [ConnectionResetError, BrokenPipeError, ssl.SSLEOFError])
+def test_a_refusal_that_is_lost_on_the_way_is_not_taken_for_another(
+        folder: Path, monkeypatch: pytest.MonkeyPatch, ended: type[OSError]) -> None:
+    """A server that closes at once after it has said so may overtake its words."""
+    def recv(sock: ssl.SSLSocket, size: int) -> bytes:
+        raise ended
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv", recv)
+    assert "closes the connection before it answers: it does not accept this node's " in (
+        told_by(folder).refusal)

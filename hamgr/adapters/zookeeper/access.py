@@ -12,6 +12,10 @@ REFUSALS = (AuthFailedError, SASLException, SessionClosedRequireSaslError)
 """What kazoo raises when a server does not take us for who we say we are."""
 
 
+CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+"""What a connection raises that the other side has closed, TLS or not."""
+
+
 class HandshakeError(Exception):
     """No TLS came about; the cause says why. No OSError, of which kazoo keeps the bare words."""
 
@@ -77,11 +81,11 @@ def in_words(error: BaseException, access: Access) -> str:
                     "that the server has for this user")
         case AccessError():
             return str(error)
-        case _ if isinstance(cause, ssl.SSLError):
-            return tls_in_words(cause)
-        case _ if cause is None or isinstance(cause, ConnectionResetError | BrokenPipeError):
+        case _ if cause is None or isinstance(cause, CLOSED):
             wants = "does not accept cert_file" if access.tls else "wants TLS (ca_file)"
             return f"closes the connection before it answers: it has no quorum, or {wants}"
+        case _ if isinstance(cause, ssl.SSLError):
+            return tls_in_words(cause)
     return ""
 
 

@@ -55,7 +55,11 @@ def _links() -> Iterable[Link]:
     finally:
         netlink.close()
     for nic in found:
-        yield Link(name=nic.name, mtu=_mtu(nic), fault=nic.fault, settings=_settings(nic.name),
+        try:
+            mtu = _mtu(nic)
+        except OSError:
+            continue  # it has gone meanwhile
+        yield Link(name=nic.name, mtu=mtu, fault=nic.fault, settings=_settings(nic.name),
                    addresses=tuple(f"{ip_address(one.packed)}/{one.prefix}"
                                    for one in addresses if one.nic == nic.index))
 

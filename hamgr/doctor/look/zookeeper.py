@@ -21,6 +21,10 @@ NOT_SERVING = b"not currently serving requests"
 """Of the answer to every word but ruok, by a server that is in no majority."""
 
 
+class _ClosedError(OSError):
+    """TLS came about, and then the server closed the connection without an answer."""
+
+
 def ensemble(document: Document) -> Ensemble:
     """Ask every server; none is waited for longer than a few seconds.
 
@@ -66,6 +70,9 @@ def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
                 serves = False
             elif answer:
                 answers[word] = parsed(answer.decode(errors="replace"))
+    except _ClosedError:
+        return Server(name=str(address), refusal="closes the connection before it answers: it does "
+                      "not accept this node's certificate (cert_file), or is just ending")
     except ssl.SSLError as error:
         from hamgr.adapters.zookeeper import tls_in_words  # with kazoo, for this case alone
 
@@ -79,9 +86,10 @@ def _server(tls: ssl.SSLContext | None, address: Address) -> Server:
 def _ask(tls: ssl.SSLContext | None, address: Address, word: str) -> bytes:
     """Return what a server says to a word, nothing if it says nothing in time.
 
-    Raises OSError if no connection can be had, ssl.SSLError, which is one, if it is not trusted.
+    Raises OSError if no connection can be had, and of them ssl.SSLError if it or we are not
+    trusted, _ClosedError if that is likely.
     """
-    answer = b""
+    answer, until = b"", time.monotonic() + 2 * WITHIN_S
     with ExitStack() as stack:
         sock = stack.enter_context(
             socket.create_connection((address.host, address.port), timeout=WITHIN_S))
@@ -89,10 +97,16 @@ def _ask(tls: ssl.SSLContext | None, address: Address, word: str) -> bytes:
             sock = stack.enter_context(tls.wrap_socket(sock, server_hostname=address.host))
         try:
             sock.sendall(word.encode())
-            while len(answer) < ANSWER_MAX and (chunk := sock.recv(65536)):
+            while (len(answer) < ANSWER_MAX and time.monotonic() < until
+                   and (chunk := sock.recv(65536))):
                 answer += chunk
-        except OSError as error:
-            if isinstance(error, ssl.SSLError) and not answer:
-                raise  # with TLS 1.3 a certificate of ours is refused only now
+        except TimeoutError:
             return answer  # it was there, and said no more
+        except OSError as error:
+            if tls is None or answer:
+                return answer
+            # With TLS 1.3 a certificate of ours is refused only now, or the connection just ended.
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                raise
+            raise _ClosedError from error
     return answer
