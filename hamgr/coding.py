@@ -30,6 +30,7 @@ from hamgr.core.records import (
     Root,
     Seat,
 )
+from hamgr.core.types import NEVER
 
 _TOO_DEEP = "its fields lie in each other too deep for a record of hamgr's"
 _FIXED: dict[str, type[Record]] = {ROOT: Root, LEADER: Leader, PLAN: Plan, CONFIG: Config}
@@ -86,6 +87,9 @@ def fields_of(data: bytes) -> dict[str, Any]:
         raise msgspec.DecodeError(_TOO_DEEP) from None
     level: list[Any] = [raw]
     for _ in range(DEPTH_MAX):
+        for value in level:
+            if isinstance(value, int) and not 0 <= value < NEVER:
+                raise msgspec.ValidationError(f"{value} is no number of hamgr's")
         level = [inner for value in level if isinstance(value, dict | list)
                  for inner in (value.values() if isinstance(value, dict) else value)]
     if level:

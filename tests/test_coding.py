@@ -5,6 +5,7 @@ import pytest
 
 from hamgr.coding import DEPTH_MAX, NewerFormatError, decode, encode
 from hamgr.core.records import CONFIG, HISTORY, LEADER, PLAN, REQUESTS, ROOT, SEATS, Leader
+from hamgr.core.types import NEVER
 
 PATHS = (ROOT, LEADER, PLAN, CONFIG, f"{SEATS}/n1", f"{REQUESTS}/1", f"{HISTORY}/1")
 
@@ -24,6 +25,16 @@ def test_what_is_no_record_is_refused_as_such(path: str, text: str) -> None:
     """An agent takes any other exception for a bug of its own, and ends."""
     with pytest.raises(msgspec.MsgspecError):
         decode(path, text.encode())
+
+
+@pytest.mark.parametrize("number", [-1, NEVER, 2**63, 2**64, 10**30])
+def test_a_number_that_no_heartbeat_could_carry_is_refused(number: int) -> None:
+    """Heartbeats name plan, epochs and incarnations: one of them would drop out at every peer."""
+    for text in (f'{{"term": {number}, "node": "n1", "incarnation": 4}}',
+                 f'{{"term": 3, "node": "n1", "incarnation": {number}}}'):
+        with pytest.raises(msgspec.MsgspecError, match="is no number of hamgr's"):
+            decode(LEADER, text.encode())
+    decode(LEADER, f'{{"term": {NEVER - 1}, "node": "n1", "incarnation": 0}}'.encode())
 
 
 def test_a_record_of_a_newer_version_is_refused_with_the_remedy() -> None:
