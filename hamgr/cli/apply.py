@@ -9,6 +9,7 @@ import click
 
 from hamgr.cli.applied import Applied, CannotTell, Say, Through
 from hamgr.cli.client import AgentRefused
+from hamgr.cli.config import file_argument
 from hamgr.cli.difference import (
     UNKNOWN,
     UNUSABLE,
@@ -23,7 +24,7 @@ from hamgr.cli.layout import printable
 from hamgr.cli.operate import NOBODY_TO_ASK, new_id, operator
 from hamgr.cli.options import config_option, run_dir_option
 from hamgr.config.against_plan import voters
-from hamgr.config.document import DEFAULT_FILE, digest, read
+from hamgr.config.document import digest, read
 from hamgr.config.schema import Document
 from hamgr.core.records import Config, Request
 
@@ -34,8 +35,6 @@ REFUSED_S = 2.0
 LEADER_S = 2.0
 """By then a leader goes by a new document, where nobody can be asked whether it does."""
 
-_file = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE,
-                       envvar="HAMGR_CONFIG")
 _as_json = click.option("--json", "in_json", is_flag=True, help="Print JSON (schema 1), one line.")
 
 
@@ -44,7 +43,7 @@ class Refused(Exception):
 
 
 @click.command("diff")
-@_file
+@file_argument
 @run_dir_option
 @config_option("Names ZooKeeper's servers; used when no agent answers.")
 @_as_json
@@ -60,7 +59,7 @@ def diff(file: Path, run_dir: Path, config: Path, in_json: bool) -> None:
 
 
 @click.command("apply")
-@_file
+@file_argument
 @run_dir_option
 @config_option("Names ZooKeeper's servers; used when no agent answers.")
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True,

@@ -18,7 +18,9 @@ from hamgr.config.private import KeyFileError
 SCHEMA = 1
 """Of what --json prints; raised when a field changes its meaning or goes away."""
 
-_file = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+file_argument = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE,
+                               envvar="HAMGR_CONFIG")
+"""Of every command here: what is checked is what would be applied."""
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -42,7 +44,7 @@ def config() -> None:
 
 
 @config.command("check")
-@_file
+@file_argument
 @_as_json
 @click.option("--no-files", is_flag=True,
               help="Leave out the files that it names for ZooKeeper: this machine is no node.")
@@ -61,7 +63,7 @@ def check_file(file: Path, as_json: bool, no_files: bool) -> None:
 
 
 @config.command()
-@_file
+@file_argument
 @_as_json
 def show(file: Path, as_json: bool) -> None:
     """Show the configuration in FILE with every default filled in.

@@ -64,6 +64,15 @@ def test_check_as_json(file: Path) -> None:
         "faults": [{"line": 9, "key": "adress", "text": 'unknown key; did you mean "address"?'}]}
 
 
+def test_the_file_is_that_of_the_environment_for_every_command(
+        file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is checked is what would be applied."""
+    file.write_text(GOOD)
+    monkeypatch.setenv("HAMGR_CONFIG", str(file))
+    assert run("check").output.startswith(f"{file}: ok")
+    assert json.loads(run("show", "--json").output)["file"] == str(file)
+
+
 def test_a_missing_file_is_said_once(file: Path) -> None:
     result = run("check", file)
     assert result.exit_code == 1

@@ -1,6 +1,5 @@
 """`hamgr status`: what it says of a cluster, word for word, and which exit status that is."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -391,16 +390,3 @@ def test_an_agent_that_this_user_may_not_ask_is_not_called_down() -> None:
     (187300, "2d04h")])
 def test_lengths_of_time(seconds: float | None, words: str) -> None:
     assert render.span(seconds) == words
-
-
-def test_an_interface_that_goes_while_it_is_looked_at_costs_no_status(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where containers come and go, there is one at any time."""
-    for name, mac in (("eth0", "02:00:00:00:00:01\n"), ("veth1", None)):
-        (tmp_path / name).mkdir()
-        if mac is None:
-            (tmp_path / name / "address").mkdir()  # cannot be read
-        else:
-            (tmp_path / name / "address").write_text(mac)
-    monkeypatch.setattr(probing, "INTERFACES", tmp_path)
-    assert probing.owners_here("n1", {}) == {"02:00:00:00:00:01": "n1"}
