@@ -88,7 +88,7 @@ class Standpoint:
     def _refusals(self, reading: Reading) -> Iterator[str]:
         new = reading.document
         if new is None:
-            yield "; ".join(f"{fault.key}: {fault.text}" for fault in reading.faults)
+            yield "; ".join(str(fault) for fault in reading.faults)
             return
         if self.node not in new.node:
             yield (f"it has no node {self.node}: if this node shall go, stop hamgr here for good "
@@ -96,7 +96,7 @@ class Standpoint:
         maintained = (*self.maintained, *in_maintenance(self.plan))
         for fault in (*cannot_change(self.document, new), *self.lacking(new),
                       *not_in_maintenance(self.document, new, maintained)):
-            yield f"{fault.key}: {fault.text}"
+            yield str(fault)
         if new.zookeeper != self.document.zookeeper:
             yield from _unfit_files(new)
         yield from still_vote(self.plan, new)
@@ -109,7 +109,7 @@ def _unfit_files(document: Document) -> Iterator[str]:
     findings = Findings({})
     check_files(document, findings)
     for fault in findings.faults:
-        yield f"{fault.key}: {fault.text}"
+        yield str(fault)
 
 
 def rings(document: Document) -> dict[NodeName, tuple[str, ...]]:

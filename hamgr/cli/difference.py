@@ -60,7 +60,7 @@ def compare(file: Path, reading: Reading, applied: Applied) -> Finding:
         used = applied.own or old
         found = differences(old, new)
         coming = forecast(old, new, applied.plan, [*applied.digests])
-        refusals += [f"{fault.key}: {fault.text}" for fault in (
+        refusals += [str(fault) for fault in (
             *cannot_change(used, new),
             *not_in_maintenance(used, new, in_maintenance(applied.plan)))]
         refusals += refused_by(applied.plan, new)

@@ -19,6 +19,10 @@ class Fault(Struct, frozen=True, kw_only=True):
     text: str
     """What is wrong and the remedy, in one sentence."""
 
+    def __str__(self) -> str:
+        """Return "key: sentence": of a document that is no file here."""
+        return ": ".join(part for part in (self.key, self.text) if part)
+
     def located(self, file: str) -> str:
         """Return "FILE:LINE: key: sentence", without the parts that are not known."""
         place = file if self.line is None else f"{file}:{self.line}"

@@ -45,7 +45,7 @@ def test_a_document_without_the_seal_is_refused_before_it_is_read(
 def test_no_document_whatever_breaks_an_agent(document: str) -> None:
     config = Config(revision=2, document=document, digest="d")
     assert considered(config).refusal == UNSEALED
-    assert "not valid TOML" in considered(sealed(config, KEY)).refusal
+    assert considered(sealed(config, KEY)).refusal.startswith("not valid TOML")
 
 
 def test_the_seal_of_another_document_does_not_count() -> None:
