@@ -4,11 +4,13 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 
 import hamgr
 from hamgr.access import access_by
+from hamgr.adapters.alarm import Alarm
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
@@ -94,9 +96,10 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
     def post(event: Event) -> None:
         agent.post(event)
 
-    parts = _Parts(place, lock, post)
-    agent = Agent(_about(place), parts.ports, parts.outside(realtime))
-    return await agent.run()
+    with closing(Alarm()) as alarm:
+        parts = _Parts(place, lock, post)
+        agent = Agent(_about(place), parts.ports, parts.outside(realtime, alarm))
+        return await agent.run()
 
 
 async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> None:
@@ -144,10 +147,10 @@ class _Parts:
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
             switch=self._switch, services=self._hooks, store=self._store)
 
-    def outside(self, realtime: RealTime) -> Outside:
+    def outside(self, realtime: RealTime, alarm: Alarm) -> Outside:
         """Return what the agent is told of the process around it."""
         return Outside(
-            notify=self._notifier.tell, watchdog=self._notifier.watchdog,
+            notify=self._notifier.tell, watchdog=self._notifier.watchdog, call_at=alarm.call_at,
             settle=self._garbage.settle, collect=self._garbage.collect,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,

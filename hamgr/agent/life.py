@@ -23,7 +23,7 @@ from hamgr.agent.disk import Disk
 from hamgr.agent.dispatch import Dispatch, Ports
 from hamgr.agent.facts import AgentStatus
 from hamgr.agent.housekeeping import Housekeeping
-from hamgr.agent.loop import Loop, Timer
+from hamgr.agent.loop import Loop
 from hamgr.agent.outside import About, Candidate, Outside
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.requests import Requests
@@ -67,7 +67,7 @@ class Agent:
         """Build it in the event loop that it will run in."""
         self._about, self._ports, self._outside = about, ports, outside
         self._loop = Loop(perform=self._perform, record=self._record, failed=self._end,
-                          call_at=_call_at)
+                          call_at=outside.call_at)
         self._disk = Disk()
         self._recorder = Recorder(about.state_dir)
         self._house = Housekeeping(
@@ -363,10 +363,6 @@ class Agent:
 
     def _status_line(self, now: Instant) -> str:
         return status_line(snapshot(self._engine, now)) if self._loop.engine else "starting"
-
-
-def _call_at(when: Instant, callback: Callable[[], None]) -> Timer:
-    return asyncio.get_running_loop().call_at(when / SECOND, callback)
 
 
 async def _unless(event: asyncio.Event, seconds: float) -> None:

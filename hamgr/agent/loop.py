@@ -28,12 +28,9 @@ from hamgr.core.records import REQUESTS
 from hamgr.core.types import MILLISECOND, NEVER, Duration, GroupName, Instant
 
 LATE: Duration = 5 * MILLISECOND
-"""A wake-up this late is told to the engine. epoll rounds up to 1 ms, so below that it means
-nothing; the margins of the protocol begin at 10 ms."""
-
-
+"""A wake-up this late is told to the engine: the margins of the protocol begin at 10 ms."""
 SOON: Duration = MILLISECOND
-"""The least time to a tick: what epoll can tell apart."""
+"""The least time to a tick, so that there is always room for something else."""
 
 
 class Engine(Protocol):

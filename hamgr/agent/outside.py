@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hamgr.agent.facts import KernelAddress
+from hamgr.agent.loop import Timer
 from hamgr.core.records import Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import Duration, Instant, NodeName
@@ -67,6 +68,8 @@ class Outside:
     """Tells systemd, if there is one."""
     watchdog: Duration
     """systemd's WatchdogSec, 0 without."""
+    call_at: Callable[[Instant, Callable[[], None]], Timer]
+    """Calls back once, at an instant; setting it again forgets the former one."""
     settle: Callable[[], None]
     """Ends automatic collection of garbage, at the end of a start."""
     collect: Callable[[], None]
