@@ -55,8 +55,9 @@ class Engine:
         self._deadline_sent: Instant = -1
         self._say_now = False
         self._calm = False
-        self._due: Instant | None = None
-        """The next tick, until something changes it."""
+        self._wake_at: Instant = now
+        """When something is due by what was known at the last decision or heartbeat."""
+        self._look_by: Instant = now
         self._changed = True
         """Something that a leader's decision may rest on."""
         self._scars = Scars(self.knowledge)
@@ -71,13 +72,16 @@ class Engine:
             return []
         self._now = max(self._now, now)
         effects: list[fx.Effect] = []
-        calm = self._calm and isinstance(event, ev.HeartbeatReceived) and now < self.deadline()
+        calm = self._calm and isinstance(event, ev.HeartbeatReceived | ev.Tick) and (
+            now < self._wake_at and now < self._look_by)
         self._check_lease(now, effects)
         self._take_in(event, now, effects)
-        if not calm or self._changed or self._say_now or now >= self._beat.next:
+        decides = not calm or self._changed or self._say_now
+        if decides:
             self._decide(now, effects)
-            self._speak(now, effects)
-            self._calm, self._due = self._is_calm(), None
+            self._calm, self._look_by = self._is_calm(), now + self.knowledge.timing.detection
+        if self._speak(now, effects) or decides:
+            self._wake_at = self._wake()
         self._hand_deadline_over(effects)
         return effects
 
@@ -85,21 +89,22 @@ class Engine:
         """Return when a Tick is wanted; NEVER once this life is over."""
         if self._ended:
             return NEVER
-        if self._due is None:
-            lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
-            silent = self.knowledge.liveness.due() if self.knowledge.votes else []
-            wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(),
-                     self.activity.wake(), self._stop_by)
-            # What was due by the last call has had its chance, and waits for an event now.
-            self._due = min(self._beat.next, self._next_extra,
-                            *(at for at in wakes if at > self._now))
-        return self._due
+        return min(self._beat.next, self._next_extra, self._wake_at)
+
+    def _wake(self) -> Instant:
+        """Return when something is to be decided without any event."""
+        lease = self.seat.deadline if self.seat.standing in HOLDING else NEVER
+        silent = self.knowledge.liveness.due() if self.knowledge.votes else []
+        wakes = (lease, *silent, self.seat.wake(), self.leadership.wake(), self.activity.wake(),
+                 self._stop_by)
+        # What was due by the last call has had its chance, and waits for an event now.
+        return min((at for at in wakes if at > self._now), default=NEVER)
 
     def _is_calm(self) -> bool:
-        """Tell whether a heartbeat that says nothing new can only put off what is due.
+        """Tell whether nothing is decided by a heartbeat that says nothing new, or an own one.
 
-        Most are such: what they bring, a credit and an echo, is taken in all the same; what rests
-        on time is decided at the next tick, an interval later at most.
+        Most are such: what they bring, a credit and an echo, is taken in all the same, and puts
+        off what is due; that is looked at when it was, and once in a detection.
         """
         return (self.seat.standing is Standing.MEMBER and not self.stopping
                 and not self.knowledge.liveness.is_troubled() and self.activity.is_calm())
@@ -168,16 +173,15 @@ class Engine:
             self._plan(now, effects)
 
     def _plan(self, now: Instant, effects: list[fx.Effect]) -> None:
-        """Lead, or try to: when something has changed, or once in an interval (calm: detection)."""
-        due = now >= self._beat.next and not (self._calm and now < self._plan_by)
-        if self._changed or due or now >= self.leadership.wake():
-            self._changed, self._plan_by = False, now + self.knowledge.timing.detection
+        """Lead, or try to: when something has changed, and else once in an interval."""
+        if self._changed or now >= self._plan_by or now >= self.leadership.wake():
+            self._changed, self._plan_by = False, now + self.knowledge.timing.interval
             effects += self.leadership.act(self.voice.own, self.seat.holds(now), now)
 
-    def _speak(self, now: Instant, effects: list[fx.Effect]) -> None:
-        """Send heartbeats: when they are due, and at once when something must be known."""
+    def _speak(self, now: Instant, effects: list[fx.Effect]) -> bool:
+        """Send heartbeats: when they are due (True), and at once when something must be known."""
         if self._ended:
-            return
+            return False
         regular, interval = now >= self._beat.next, self.knowledge.timing.interval
         if regular:
             self.seat.interval_passed(now)
@@ -187,6 +191,7 @@ class Engine:
             effects += self.voice.heartbeats(self._receivers(), now)
             lossy = self.knowledge.liveness.is_lossy(now)
             self._next_extra = now + interval // LOSSY_BEATS if lossy else NEVER
+        return regular
 
     def _receivers(self) -> list[NodeName]:
         """All others; beyond seven nodes, one without a vote has voters and partners only."""
@@ -238,12 +243,11 @@ class Engine:
             self._answer(heartbeat, now, effects)
 
     def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
-        """Have its echo back at its sender at once: with our own heartbeat if that can go now."""
-        if self._next_extra == NEVER and sets_beat(
-                heartbeat.sender, self.node, self.knowledge.plan):
-            self._due = None
-            if self._beat.follow(now, self.knowledge.timing.interval):
-                return
+        """Have its echo back at its sender at once: with our own heartbeat, if that can go now."""
+        interval, plan = self.knowledge.timing.interval, self.knowledge.plan
+        together = self._next_extra == NEVER and sets_beat(heartbeat.sender, self.node, plan)
+        if together and self._beat.follow(now, interval):
+            return
         effects += self.voice.heartbeats([heartbeat.sender], now, answer=True,
                                          again=self._calm and not (self._changed or self._say_now))
 

@@ -127,10 +127,7 @@ class SeatKeeper:
         self._version = None
 
     def is_past(self, version: int) -> bool:
-        """Tell whether our seat had a later version by our own knowledge.
-
-        No session reads what is older than its own beginning: the data was restored (rule 25).
-        """
+        """Tell whether our seat had a later version: as sessions go forward, it is old data."""
         return self._version is not None and 0 <= version < self._version
 
     def seat_read(self, now: Instant) -> None:
