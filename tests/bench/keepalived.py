@@ -101,6 +101,8 @@ class Keepalived:
     def __init__(self, setting: Setting, lab: Lab) -> None:
         self.setting = setting
         self.lab = lab
+        self._stopping: list[str] = []
+        """Told to stop in order, which takes a second or so: longer than some faults last."""
 
     def start(self) -> None:
         """Start it where it does not run."""
@@ -134,6 +136,8 @@ class Keepalived:
             for pid in group.pids():
                 group.signal(pid, signal.SIGCONT)
             (node.directory / _LEAVE).write_text("0")
+        while self._stopping:
+            _group(self.lab.nodes[self._stopping.pop()]).wait_empty()
         self.start()
         self.wait_ready()
 
@@ -153,6 +157,7 @@ class Keepalived:
 
     def stop(self, owner: str) -> Instant:
         """SIGTERM the parent, as systemd does."""
+        self._stopping.append(owner)
         return self._signal(owner, _PARENT, signal.SIGTERM)
 
     def kill(self, owner: str) -> Instant:
