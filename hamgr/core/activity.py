@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from hamgr.core import events as ev
 from hamgr.core import maintenance
 from hamgr.core.effects import Effect, Fence, Report
-from hamgr.core.group import FENCE_RETRY, RELEASE_COOLDOWN, LocalGroup, Occasion, Phase
+from hamgr.core.group import FENCE_RETRY, RELEASES_MAX, LocalGroup, Occasion, Phase
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan, Right
@@ -238,7 +238,7 @@ class Activity:
         occasion = Occasion(why or release, planned, self._knowledge.node, heir)
         effects = local.stop(occasion, now)
         if release:
-            rights.released_at = now
+            rights.releases = [now, *rights.releases][:RELEASES_MAX]
             rights.unfit_until = max(rights.unfit_until, local.fit_again_at())
             effects.append(self._report(rights, Reason.RELEASED, why=release))
         return effects
@@ -248,8 +248,7 @@ class Activity:
         why = rights.condition_why or rights.local.released_unfit
         if not why or rights.maintained:
             return ""
-        ready = may_release(rights, plan, self._knowledge, RELEASE_COOLDOWN, now)
-        return why if ready else ""
+        return why if may_release(rights, plan, self._knowledge, now) else ""
 
     def _start_if_granted(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> list[Effect]:
         granted = grant(rights, plan, self._knowledge, self._seat, now)

@@ -28,8 +28,8 @@ STOP_RETRY: Duration = 2 * SECOND
 """Between two attempts at a stop that failed."""
 RESTART_PAUSE: Duration = 5 * SECOND
 """Before each further restart of a service that failed beyond its limit and has nowhere to go."""
-RELEASE_COOLDOWN: Duration = 60 * SECOND
-"""A holder releases of its own accord at most once in this time (rule 12)."""
+RELEASES_MAX, RELEASE_WINDOW = 5, 60 * SECOND
+"""A holder releases of its own accord at most so often in this time (rule 12): links may flap."""
 FENCE_RETRY: Duration = 5 * SECOND
 """Between two attempts at a fence device that failed."""
 CLAIM_RETRY: Duration = 1 * SECOND

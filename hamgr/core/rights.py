@@ -6,11 +6,11 @@ A right is used under its epoch. `given_up` remembers rights that this node will
 
 from msgspec import Struct
 
-from hamgr.core.group import LocalGroup, Occasion
+from hamgr.core.group import RELEASE_WINDOW, RELEASES_MAX, LocalGroup, Occasion
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.seat import SeatKeeper, Standing
-from hamgr.core.types import Duration, Epoch, GroupName, Instant, Maintenance
+from hamgr.core.types import Epoch, GroupName, Instant, Maintenance
 
 
 class Grant(Struct, frozen=True):
@@ -35,7 +35,7 @@ class GroupRights:
         """Why this node's own conditions for the group fail; empty while they hold."""
         self.unfit_until: Instant = 0
         """A service failed here beyond its limit: not again before then."""
-        self.released_at: Instant | None = None
+        self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
@@ -169,13 +169,12 @@ def must_stop(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge,
     return ""
 
 
-def may_release(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge,
-                cooldown: Duration, now: Instant) -> bool:
+def may_release(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge, now: Instant) -> bool:
     """Tell whether the holder may release of its own accord to an heir that is ready (rule 12)."""
     holder, heir = plan.holder, plan.heir
     if holder is None or heir is None or holder.epoch != rights.local.epoch:
         return False
-    if rights.released_at is not None and now - rights.released_at < cooldown:
+    if len(rights.releases) == RELEASES_MAX and now - rights.releases[-1] < RELEASE_WINDOW:
         return False
     word = knowledge.word(heir, rights.name)
     peer = knowledge.liveness.peers.get(heir.node)
