@@ -57,6 +57,17 @@ def test_a_healthy_cluster_has_no_fault_and_one_that_is_broken_has_just_these(la
         lab.heal()
 
 
+def test_a_kernel_that_answers_no_arp_is_found(lab: Lab) -> None:
+    (link,) = {where for check, where in found(doctor(lab)[1], "ok") if check == "arp"}
+    setting = f"net.ipv4.conf.{link}.arp_ignore"
+    lab.output(ASKED, ["sysctl", "-qw", f"{setting}=8"])
+    try:
+        assert ("arp", link) in found(doctor(lab)[1], "fault")
+        assert f"`sysctl {setting}=1`" in " ".join(lab.hamgr(ASKED, "doctor").stdout.split())
+    finally:
+        lab.output(ASKED, ["sysctl", "-qw", f"{setting}=0"])
+
+
 def test_without_an_agent_the_rest_is_checked(lab: Lab) -> None:
     lab.wait_settled()
     lab.stop_agent(CUT)

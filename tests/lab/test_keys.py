@@ -60,7 +60,7 @@ def shown(lab: Lab, node: str) -> dict[str, list[str]]:
 def dropped(lab: Lab) -> dict[str, int]:
     counted = [survey(lab, node)["counters"]["heartbeats"] for node in lab.nodes]
     return {name: count for each in counted for name, count in each.items()
-            if name.startswith(("dropped", "repeated", "unsent"))}
+            if name.startswith(("dropped", "lost", "repeated", "unsent"))}
 
 
 def owner(lab: Lab) -> str:

@@ -31,20 +31,25 @@ UNAUTHENTICATED = """
 import json, sys
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
+from kazoo.security import OPEN_ACL_UNSAFE
 hosts, files, root = sys.argv[1:]
 zk = KazooClient(hosts=hosts, use_ssl=True, ca=f"{files}/ca.pem", certfile=f"{files}/client.pem",
                  keyfile=f"{files}/client.key")
 zk.start()
 def below(path):
     return [path, *(one for name in zk.get_children(path) for one in below(f"{path}/{name}"))]
+def outcome(what, *words):
+    try:
+        what(*words)
+        return "done"
+    except NoAuthError:
+        return "denied"
 said = {}
 for path in below(root):
-    data, stat = zk.get(path)
-    try:
-        zk.set(path, b"{}")
-        said[path] = "written"
-    except NoAuthError:
-        said[path] = "denied" if zk.get(path)[1].version >= stat.version else "lost"
+    said[path] = [outcome(zk.set, path, b"{}"), outcome(zk.create, f"{path}/intruder", b"{}"),
+                  outcome(zk.set_acls, path, OPEN_ACL_UNSAFE)]
+    if not zk.get_children(path):
+        said[path].append(outcome(zk.delete, path))
 zk.stop()
 print(json.dumps(said))
 """
@@ -106,7 +111,8 @@ def test_who_has_no_user_reads_every_record_and_writes_none(scene: Scene) -> Non
     root = f"/hamgr/{lab.spec.name}"
     assert set(said) >= {root, f"{root}/plan", f"{root}/leader", f"{root}/seats/n1",
                          f"{root}/sessions/n2", f"{root}/history/1"}
-    assert {path: word for path, word in said.items() if word != "denied"} == {}
+    assert {path: words for path, words in said.items() if set(words) != {"denied"}} == {}
+    assert len(said[f"{root}/plan"]) == 4, "written to, put below, opened and deleted"
 
 
 def test_a_document_whose_files_are_missing_is_not_applied(scene: Scene) -> None:
