@@ -7,56 +7,48 @@ This is an operator's act, not a decision of the engine's: it reads what one eng
 it writes that one, like every other, learns by reading it.
 """
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from hamgr.core import records as rec
-from hamgr.core.effects import Effect, Op, Report, Write
+from hamgr.core.effects import Op
 from hamgr.core.electorate import majority
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.reasons import Reason
 from hamgr.core.types import Instant, Life, NodeName, SeatState
 
 
-def rebuild(knowledge: Knowledge, cluster_id: str, down: tuple[NodeName, ...],
-            number: Callable[[], int], now: Instant) -> list[Effect]:
-    """Return the transaction that writes root, leader and plan anew, or a refusal.
+def transaction(knowledge: Knowledge, cluster_id: str,
+                down: tuple[NodeName, ...]) -> tuple[tuple[Op, ...], str]:
+    """Return what writes root, leader and plan anew, and a sentence; asked once nothing refuses it.
 
     `cluster_id`: the new random id. `down`: nodes that the operator vouches for as powered off.
     """
-    why = refusal(knowledge, down, now)
-    if why:
-        return [Report(reason=Reason.REQUEST_REFUSED, facts={"kind": "rebuild", "why": why})]
     assert knowledge.plan is not None
     plan = _plan_far_above(knowledge.plan, knowledge.node)
     root = rec.Root(cluster_id=cluster_id,
                     follows=(*(knowledge.root.follows if knowledge.root else ()),
                              knowledge.cluster_id))
     leader = rec.Leader(term=(knowledge.leader.term if knowledge.leader else 0) + 1)
-    return [
-        Write(write=number(), ops=(
-            _put(rec.ROOT, knowledge, root), _put(rec.LEADER, knowledge, leader),
-            _put(rec.PLAN, knowledge, plan), *_bury(knowledge, down))),
-        Report(reason=Reason.REQUEST_DONE,
-               facts={"kind": "rebuild", "why": f"plan {plan.revision} is written anew"}),
-    ]
+    ops = (_put(rec.ROOT, knowledge, root), _put(rec.LEADER, knowledge, leader),
+           _put(rec.PLAN, knowledge, plan), *_bury(knowledge, down))
+    return ops, f"plan {knowledge.plan.revision} is written anew as plan {plan.revision}"
 
 
 def refusal(knowledge: Knowledge, down: tuple[NodeName, ...], now: Instant) -> str:
-    """Say why a rebuild would not be safe now, or nothing."""
+    """Say why a rebuild would not be safe now, or not needed, or nothing."""
+    if not knowledge.unsound():
+        return "ZooKeeper has this cluster's data: there is nothing to rebuild"
     if not knowledge.connected or not knowledge.root_read or rec.PLAN not in knowledge.versions:
-        return "ZooKeeper cannot be read"
+        return "this node cannot read ZooKeeper, which has to serve before"
     if knowledge.plan is None:
         return "this node knows no plan"
     heard = [knowledge.node]
     for node, peer in knowledge.liveness.peers.items():
         if knowledge.liveness.is_heard(node, now) and peer.heartbeat is not None:
             if peer.heartbeat.revision > knowledge.plan.revision:
-                return f"{node} knows a newer plan; rebuild from there"
+                return f"{node} knows a newer plan: rebuild from there"
             heard.append(node)
         elif node not in down:
-            return f"{node} is not heard; power it off and say so"
+            return f"{node} is not heard: see that it is powered off, and say so (--down {node})"
     names = knowledge.voters.names
     if sum(name in heard for name in names) < majority(names):
         return "no majority of voters is heard"

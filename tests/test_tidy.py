@@ -31,8 +31,6 @@ FUNCTIONS_RED: dict[str, int] = {}
 
 STARTED_BY_NAME = frozenset({"hamgr.__main__", "hamgr.simulation.__main__", "hamgr.deadman"})
 """Modules that nobody imports since Python, or a file path, starts them."""
-AWAITED = frozenset({"hamgr.rebuild"})
-"""What stories and fuzzing use, and no command of an operator's yet (rule 25)."""
 CLOCKS_ALLOWED = frozenset({"hamgr/simulation/main.py", "hamgr/simulation/__main__.py"})
 """Where the simulator tells people how fast it ran; nothing simulated sees that clock."""
 
@@ -289,7 +287,7 @@ def test_every_module_is_used() -> None:
     used = {name for path in modules() for name in imported(parse(path)) if name != dotted(path)}
     packages = {dotted(path) for path in modules() if path.name == "__init__.py"}
     needless = {dotted(path) for path in modules()} - used - packages
-    assert needless - STARTED_BY_NAME - AWAITED == set()
+    assert needless - STARTED_BY_NAME == set()
 
 
 def test_the_core_never_loops_over_a_set() -> None:

@@ -19,6 +19,7 @@ from hamgr.agent.facts import (
     Ask,
     AskApply,
     AskConfiguration,
+    AskRebuild,
     AskRecorder,
     AskReload,
     AskRequest,
@@ -27,6 +28,7 @@ from hamgr.agent.facts import (
     AskWatch,
 )
 from hamgr.core.records import Config, Request
+from hamgr.core.types import NodeName
 
 SOCKET = "control.sock"
 LINE_BYTES_MAX = 256 << 10
@@ -51,6 +53,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Callable[[int], list[dict[str, Any]]]
     configuration: Callable[[], dict[str, Any]]
     apply: Callable[[Config, Callable[[str], None]], Awaitable[Config]]
+    rebuild: Callable[[tuple[NodeName, ...], Callable[[str], None]], Awaitable[str]]
 
 
 class Control:
@@ -130,6 +133,8 @@ class Control:
                 await client.say(self._desk.configuration())
             case AskApply(config=config):
                 await self._follow(lambda say: self._desk.apply(config, say), client)
+            case AskRebuild(down=down):
+                await self._follow(lambda say: self._desk.rebuild(down, say), client)
             case AskStop():
                 self._desk.stop(ask.why)
                 await client.say({"stopping": True})

@@ -116,6 +116,13 @@ class AskApply(Struct, frozen=True, tag_field="do", tag="apply", forbid_unknown_
     config: Config
 
 
+class AskRebuild(Struct, frozen=True, tag_field="do", tag="rebuild", forbid_unknown_fields=True):
+    """Answered by lines {"progress": text}, then {"answer": text}."""
+
+    down: tuple[NodeName, ...] = ()
+    """Nodes that the operator vouches for as powered off."""
+
+
 class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fields=True):
     """The orderly stop. Answered by {"stopping": true} when it has begun."""
 
@@ -132,5 +139,5 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
     count: int = 100
 
 
-Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskStop | AskReload
-       | AskRecorder)
+Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskRebuild | AskStop
+       | AskReload | AskRecorder)

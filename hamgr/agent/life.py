@@ -25,6 +25,7 @@ from hamgr.agent.facts import AgentStatus
 from hamgr.agent.housekeeping import Housekeeping
 from hamgr.agent.loop import Loop
 from hamgr.agent.outside import About, Candidate, Outside
+from hamgr.agent.rebuilding import Rebuilding
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.requests import Requests
 from hamgr.agent.showing import layers, process, status_line
@@ -80,9 +81,10 @@ class Agent:
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
         self._loop.intercept = self._intercept
         self._requests = Requests(self._answers, ports.coordinator)
+        self._rebuilding = Rebuilding(self._fed, ports.coordinator, self._answers)
         self._applying = Applying(
             about.applied, Parts(
-                engine=lambda: self._engine if self._loop.engine else None,
+                engine=self._fed,
                 consider=outside.consider, seal=outside.seal, narrow=outside.narrow,
                 keep=outside.keep,
                 enter=self._enter, post=self.post),
@@ -91,7 +93,7 @@ class Agent:
         self._control = Control(about.run_dir, Desk(
             status=self._status, ask=self._requests.ask, stop=self.stop, reload=self._reload,
             recorder=self._recorder.tail, configuration=self._configuration,
-            apply=self._applying.apply))
+            apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
         self._signals = 0
@@ -360,6 +362,9 @@ class Agent:
                            keys=self._outside.keys(),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
+
+    def _fed(self) -> Engine | None:
+        return self._engine if self._loop.engine else None
 
     def _status_line(self, now: Instant) -> str:
         return status_line(snapshot(self._engine, now)) if self._loop.engine else "starting"

@@ -233,10 +233,9 @@ def _problems(
         if "differs" in node.note:
             yield degraded(f"{node.name} runs with another configuration")
     if not snapshot.zookeeper:
-        refusal = status.zookeeper_trouble
-        what = f"refuses this node ({refusal})" if refusal else "cannot be reached from here"
-        yield degraded(f"ZooKeeper {what}: nothing stops for that, and the heir can take over "
-                       "once, but nothing can be planned")
+        yield degraded(f"{_zookeeper_trouble(status, snapshot)}: nothing stops for that, and the "
+                       "heir can take over once, but nothing can be planned"
+                       + _until_rebuilt(snapshot))
     elif snapshot.leader is None or not snapshot.leader.node:
         yield degraded("no node leads: nothing can be planned until one does")
     if status.process.config_refused:
@@ -247,6 +246,22 @@ def _problems(
     yield from key_problems(status)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
+
+
+def _zookeeper_trouble(status: AgentStatus, snapshot: Snapshot) -> str:
+    if status.zookeeper_trouble:
+        return f"ZooKeeper refuses this node ({status.zookeeper_trouble})"
+    if _until_rebuilt(snapshot):
+        return f"ZooKeeper's data cannot be built on ({snapshot.zookeeper_why})"
+    return "ZooKeeper cannot be reached from here"
+
+
+def _until_rebuilt(snapshot: Snapshot) -> str:
+    """Name the remedy for data that was read, and is not believed (rule 25)."""
+    if snapshot.zookeeper_why in ("", "not connected", "not read yet"):
+        return ""
+    return (" until `hamgr rebuild`, on one node, writes it anew, or a server that lags has caught "
+            "up")
 
 
 def _zookeeper(status: AgentStatus, snapshot: Snapshot) -> str:

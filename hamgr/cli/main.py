@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Entry] = {
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
     "doctor": Entry("hamgr.cli.doctor:doctor", "Look for what is wrong, or will be."),
     "config": Entry("hamgr.cli.config:config", "Check, show and apply the configuration."),
+    "rebuild": Entry("hamgr.cli.rebuild:rebuild", "Write ZooKeeper's lost data anew."),
     "key": Entry("hamgr.cli.key:key", "Replace the cluster key, step by step."),
     "lab": Entry("hamgr.cli.lab:lab", "Run a cluster in network namespaces on this machine."),
 }

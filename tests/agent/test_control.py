@@ -39,11 +39,19 @@ async def applies(config: Config, progress: Callable[[str], None]) -> Config:
     return config
 
 
+async def rebuilds(down: tuple[str, ...], progress: Callable[[str], None]) -> str:
+    if not down:
+        raise ConnectionError("n3 is not heard")
+    progress("ZooKeeper is asked")
+    return "plan 7 is written anew"
+
+
 def desk(**parts: Any) -> Desk:
     return Desk(**{"status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
                    "reload": reloads,
                    "recorder": lambda count: [{"at": 1}] * count,
-                   "configuration": dict, "apply": applies, **parts})
+                   "configuration": dict, "apply": applies,
+                   "rebuild": rebuilds, **parts})
 
 
 class Client:
@@ -142,6 +150,17 @@ def test_a_request_without_zookeeper_says_so(tmp_path: Path) -> None:
             assert "status" in await client.ask({"do": "status"}), "the client may go on"
 
     served(tmp_path, story, ask=down)
+
+
+def test_a_rebuild_is_followed_or_refused_in_words(tmp_path: Path) -> None:
+    async def story(control: Control) -> None:
+        async with Client(tmp_path) as client:
+            assert await client.ask({"do": "rebuild", "down": ["n3"]}) == {
+                "progress": "ZooKeeper is asked"}
+            assert await client.answer() == {"answer": "plan 7 is written anew"}
+            assert await client.ask({"do": "rebuild"}) == {"error": "n3 is not heard"}
+
+    served(tmp_path, story)
 
 
 def test_stop(tmp_path: Path) -> None:

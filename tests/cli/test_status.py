@@ -200,6 +200,11 @@ WORD = GroupWord("crm", 8, 0, True, True)
     (other(zookeeper=False, zookeeper_why="not connected"), FROM_N1, "degraded",
      "ZooKeeper cannot be reached from here: nothing stops for that, and the heir can take over "
      "once, but nothing can be planned"),
+    (other(zookeeper=False, zookeeper_why="the cluster's root record is missing"), FROM_N1,
+     "degraded",
+     "ZooKeeper's data cannot be built on (the cluster's root record is missing): nothing stops "
+     "for that, and the heir can take over once, but nothing can be planned until `hamgr rebuild`, "
+     "on one node, writes it anew, or a server that lags has caught up"),
     (other(leader=Leader(term=4)), FROM_N1, "degraded",
      "no node leads: nothing can be planned until one does"),
     (other(plan=plan(heir=None)), FROM_N1, "degraded",

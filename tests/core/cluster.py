@@ -37,7 +37,7 @@ from hamgr.core.types import (
     Instant,
     Outcome,
 )
-from hamgr.rebuild import rebuild
+from hamgr.rebuild import refusal, transaction
 from hamgr.snapshot import snapshot
 from hamgr.wire import Wire
 
@@ -337,8 +337,12 @@ class Cluster:
     def rebuild(self, node: str, down: tuple[str, ...]) -> None:
         """An operator has ZooKeeper's data written anew from this node (rule 25)."""
         engine = self.engines[node]
-        for effect in rebuild(engine.knowledge, "c2", down, lambda: -1, self.now):
-            self._carry_out(node, engine, effect)
+        if why := refusal(engine.knowledge, down, self.now):
+            self.say(node, f"rebuild refused: {why}")
+            return
+        ops, said = transaction(engine.knowledge, "c2", down)
+        self._carry_out(node, engine, fx.Write(write=-1, ops=ops))
+        self.say(node, f"rebuild: {said}")
 
 
 def settled(cluster: C) -> C:

@@ -59,7 +59,7 @@ from hamgr.core.records import (
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, NEVER, SECOND, Instant, Maintenance, Outcome, SeatState
-from hamgr.rebuild import rebuild
+from hamgr.rebuild import refusal, transaction
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for
 from hamgr.wire import Wire
@@ -220,7 +220,8 @@ def test_nothing_odd_raises(node: str, zookeeper: bool, story: list[tuple[int, E
         guarded.now += wait
         guarded.hand(event)
         guarded.hand(Tick())
-        rebuild(guarded.engine.knowledge, "c2", ("n2", "n9"), lambda: -1, guarded.now)
+        if not refusal(guarded.engine.knowledge, ("n2", "n9"), guarded.now):
+            transaction(guarded.engine.knowledge, "c2", ("n2", "n9"))
         assert guarded.engine.deadline() > guarded.now
         snapshot(guarded.engine, guarded.now)
 
