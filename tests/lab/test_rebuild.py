@@ -61,7 +61,7 @@ def rebuilt(lab: Lab, scene: Scene) -> None:
     lab.wait_settled()
     assert scene.plan["holder"] == before, "under its own epoch, as before"
     assert scene.plan["heir"]["epoch"] > before["epoch"]
-    assert status(lab)["verdict"] == "healthy"
+    wait(lambda: status(lab)["verdict"] == "healthy")
 
 
 def test_data_that_is_lost_moves_nothing_and_is_written_anew(lab: Lab) -> None:
@@ -70,8 +70,6 @@ def test_data_that_is_lost_moves_nothing_and_is_written_anew(lab: Lab) -> None:
         with_other_data(lab, shutil.rmtree)
         assert "the cluster's root record is missing" in problems(lab, ASKED)
         assert "until `hamgr rebuild`, on one node, writes it anew" in problems(lab, ASKED)
-        told = lab.hamgr(ASKED, "switchover", "app", "--yes")
-        assert told.returncode != 0, "nothing can be planned"
         rebuilt(lab, scene)
         assert not scene.told(since, Reason.STARTING, Reason.STOPPING)
         noticed_nothing(scene, owner)
