@@ -75,6 +75,7 @@ def test_data_that_is_lost_moves_nothing_and_is_written_anew(lab: Lab) -> None:
         noticed_nothing(scene, owner)
 
 
+@pytest.mark.slow
 def test_a_restored_copy_is_not_believed_and_a_node_that_died_has_to_be_vouched_for(
         lab: Lab) -> None:
     with settled(lab) as scene:
