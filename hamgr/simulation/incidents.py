@@ -114,8 +114,9 @@ INCIDENTS: dict[str, Incident] = {
         groups=("service", "address")),
     # (s, i) An active node with a standing accusation, in several groups.
     "scarred-owner-of-two": Incident((
-        CAST, Step(5, "cut", OWNER, VOTER, 420), Step(4500, "cut", OWNER, HEIR, 450),
-        Step(5200, "cut", OWNER, VOTER, 1500)), groups=("address", "service")),
+        CAST, Step(5, "switchover", OWNER, amount=1), Step(1200, "cast"),
+        Step(1210, "cut", OWNER, VOTER, 420), Step(5700, "cut", OWNER, HEIR, 450),
+        Step(6400, "cut", OWNER, VOTER, 1500)), groups=("address", "service")),
     # (t) A leader renews a round whose owner does not learn of it, and is accused in the new one.
     "renewed-unawares": Incident((
         CAST, Step(5, "cut", OWNER, VOTER, 430),

@@ -323,7 +323,7 @@ MISTAKES: dict[str, Mistake] = {
     "r": Mistake("done said when stopping begins", _done_when_stopping_begins,
                  ("switchover-with-slow-stop",)),
     "s": Mistake("a round renewed for one group only", _renewed_for_one_group,
-                 ("scarred-owner-of-two",), seeds=500),
+                 ("scarred-owner-of-two",)),
     "t": Mistake("an accusation does not cover earlier rounds", _accuses_one_round_only,
                  ("renewed-unawares",), seeds=200),
     "u": Mistake("a life begins before leftovers are gone", _leftovers_stay, ("leftovers",)),

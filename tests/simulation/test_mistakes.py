@@ -11,7 +11,7 @@ from hamgr.simulation.swarm import scenario_for
 from hamgr.simulation.trace import story
 from hamgr.simulation.world import World
 
-CHEAP = ("b", "e", "g", "k", "m", "p", "r", "t", "u", "y", "epoch")
+CHEAP = ("b", "e", "g", "k", "m", "p", "r", "s", "t", "u", "y", "epoch")
 """Found within some ten schedules; `python -m hamgr.simulation mistakes` hunts for all."""
 
 
