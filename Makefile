@@ -8,11 +8,13 @@ READY := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PYTEST := $(BIN)/pytest --durations=5 -rs
 SEEDS ?= 1000
+HOURS ?= 0
+JOBS ?= 2
 SCENARIOS ?=
 RUNS ?= 0
 BENCH ?=
 
-.PHONY: help demo test test-all check sim lab-test bench clean
+.PHONY: help demo test test-all check sim soak lab-test bench clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,7 @@ demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (
 
 test: $(TESTS) ## the tests that fit continuous integration
 	@$(PYTEST) -n 2 --dist loadfile -m "not lab and not slow"
+	@$(BIN)/python -m hamgr.simulation --fresh --seeds 300 --jobs 2 --reach
 	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
@@ -42,7 +45,10 @@ check: $(READY) ## ruff, mypy, import contracts, the limits of the house
 	@$(PYTEST) -q tests/test_tidy.py
 
 sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
-	@$(BIN)/python -m hamgr.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m hamgr.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+soak: $(READY) ## HOURS=0 simulated clusters without end, going on where the last soak ended (build/soak.json)
+	@$(BIN)/python -m hamgr.simulation soak --jobs $(JOBS) --hours $(HOURS) --seconds 18
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
 	@$(PYTEST) -m "lab and not slow"

@@ -20,6 +20,7 @@ from hamgr.simulation.peace import Peace
 from hamgr.simulation.switch import LATENESS_MAX
 from hamgr.simulation.twin import LeaseTwin
 from hamgr.simulation.zookeeper import Commit
+from hamgr.snapshot import snapshot
 
 if TYPE_CHECKING:
     from hamgr.simulation.host import Host
@@ -56,6 +57,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The longest time in peace in which a group that could be served was not."""
     steps: int
     duration: Duration
+    reached: dict[str, int]
+    """How often each kind of fault struck and each reason was given."""
 
 
 class Watch:
@@ -197,14 +200,27 @@ class Watch:
             seed=scenario.seed, name=scenario.name, violations=tuple(self.violations),
             activations=self.activations, by_heirs=self.by_heirs, overlaps=self.overlaps,
             dark=self.peace.longest_dark if self.peace is not None else 0,
-            steps=self.world.scheduler.steps, duration=self.world.now)
+            steps=self.world.scheduler.steps, duration=self.world.now,
+            reached={**self.world.reached, f"incident {scenario.name}": 1})
 
     def on_claim(self, node: NodeName) -> bool:
         """Whether a node lives on a claim now."""
         return self._twins[node].on_claim(self.world.hosts[node].clock.now())
 
-    def bar(self, host: "Host") -> str:
-        """Return a node's lease as a bar: letter, then fifths of what it is at most."""
+    def lane(self, host: "Host") -> str:
+        """Return a node in a few characters: lease as letter and fifths, whom it hears, groups.
+
+        `M####. 2 a`: a member with four fifths of its lease, that hears the second node, and is
+        active for the first group. C: on a claim; -: lapsed.
+        """
+        names = list(self.world.hosts)
+        hears = "".join(str(number) if name in self._heard(host) else "-"
+                        for number, name in enumerate(names, 1) if name != host.name)
+        groups = "".join(chr(ord("a") + number) if host in active else "."
+                         for number, active in enumerate(self._active.values()))
+        return f"{self._bar(host)} {hears} {groups}"
+
+    def _bar(self, host: "Host") -> str:
         if not host.powered:
             return "off..."
         now, timing = host.clock.now(), self.world.spec.timing
@@ -213,6 +229,13 @@ class Watch:
         left = min(5, max(0, -(-5 * (self._deadline(host) - now) // whole)))
         letter = "C" if on_claim else "M" if left else "-"
         return letter + "#" * left + "." * (5 - left)
+
+    def _heard(self, host: "Host") -> list[NodeName]:
+        if not host.powered or host.agent is None or host.agent.engine is None:
+            return []
+        detection = self.world.spec.timing.detection
+        return [peer.node for peer in snapshot(host.agent.engine, host.clock.now()).peers
+                if peer.heard_ago is not None and peer.heard_ago < detection]
 
     def _voters(self) -> tuple[NodeName, ...]:
         return self._plan.voters.names if self._plan is not None else self.world.spec.voters

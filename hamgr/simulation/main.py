@@ -1,39 +1,24 @@
 """The command line of the simulator: many seeds with a summary, or one with its story."""
 
 import argparse
-import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
-from hamgr.core.types import MILLISECOND, SECOND
-from hamgr.simulation.invariants import Verdict
+from hamgr.simulation.batch import Options, Progress, Totals, found_line, scenario_of, verdicts
+from hamgr.simulation.incidents import INCIDENTS
+from hamgr.simulation.reach import table
 from hamgr.simulation.scenario import Scenario
 from hamgr.simulation.shrink import describe, shrink
-from hamgr.simulation.swarm import scenario_for
-from hamgr.simulation.trace import command, story
+from hamgr.simulation.soak import soak
+from hamgr.simulation.trace import story
 from hamgr.simulation.world import World
 
-
-class Options(msgspec.Struct, frozen=True):
-    """What decides which scenarios are run."""
-
-    nodes: int = 0
-    seconds: int = 14
-    name: str = ""
-
-
-def scenario_of(seed: int, options: Options) -> Scenario:
-    """Return the scenario that a seed stands for under these options."""
-    return scenario_for(seed, nodes=options.nodes, turmoil=options.seconds * SECOND,
-                        incident=options.name)
-
-
-def verdict_of(work: tuple[int, Options]) -> Verdict:
-    """Run one seed."""
-    return World(scenario_of(*work)).run()
+DAY_S = 86_400
+SEEDS_A_DAY = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.what == "mistakes":
         from hamgr.simulation.mistakes import report_mistakes
         return report_mistakes(_say, parsed.only)
-    options = Options(parsed.nodes, parsed.seconds, parsed.incident)
+    options = Options(parsed.nodes, parsed.seconds, parsed.incident, parsed.reach)
+    if parsed.what == "soak":
+        try:
+            return soak(parsed.state, options, hours=parsed.hours, seeds=parsed.seeds or 0,
+                        jobs=parsed.jobs, say=_say)
+        except (OSError, msgspec.DecodeError) as error:
+            sys.stderr.write(f"{parsed.state}: {error}; name another file with --state\n")
+            return 2
     if parsed.scenario is not None:
         with open(parsed.scenario, "rb") as file:
             scenario = msgspec.json.decode(file.read(), type=Scenario)
@@ -55,20 +47,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hamgr.simulation", description="whole clusters in virtual time")
-    parser.add_argument("what", nargs="?", choices=("run", "mistakes"), default="run",
-                        help="run scenarios, or see that planted mistakes are found")
-    parser.add_argument("--seeds", type=int, default=100, help="how many seeds to run")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="run this one seed and tell its story")
-    parser.add_argument("--scenario", help="run the scenario in this JSON file")
-    parser.add_argument("--nodes", type=int, default=0, help="nodes (0: as drawn)")
-    parser.add_argument("--seconds", type=int, default=14, help="length of the turmoil")
-    parser.add_argument("--incident", default="", help="play this incident only")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--trace", action="store_true", help="the whole story, if nothing broke")
-    parser.add_argument("--lines", type=int, default=60, help="lines of the story")
-    parser.add_argument("--shrink", action="store_true", help="make a failing scenario smaller")
-    parser.add_argument("--only", default="", help="mistakes: only this one")
+    add = parser.add_argument
+    add("what", nargs="?", choices=("run", "mistakes", "soak"), default="run",
+        help="run scenarios; see that planted mistakes are found; run and go on another day")
+    add("--seeds", type=int, help="how many seeds to run (100; a soak: as many as fit)")
+    add("--first", type=int, default=0, help="the first of them")
+    add("--fresh", action="store_true", help="begin with the seed of the day: other ones each day")
+    add("--seed", type=int, help="run this one seed and tell its story")
+    add("--scenario", metavar="FILE", help="run the scenario in this JSON file")
+    add("--nodes", type=int, default=0, help="nodes (0: as drawn)")
+    add("--seconds", type=int, default=14, help="length of the turmoil")
+    add("--incident", default="", choices=("", *sorted(INCIDENTS)), metavar="NAME",
+        help="play this incident only")
+    add("--jobs", type=int, default=1, help="processes")
+    add("--reach", action="store_true", help="count what was reached, rule by rule")
+    add("--trace", action="store_true", help="the whole story, if nothing broke")
+    add("--lines", type=int, default=60, help="lines of the story")
+    add("--shrink", action="store_true", help="make a failing scenario smaller")
+    add("--only", default="", help="mistakes: only these letters, such as a,b,z")
+    add("--state", default="build/soak.json", metavar="FILE", help="soak: what was done so far")
+    add("--hours", type=float, default=0.0, help="soak: end after so long (0: when interrupted)")
     return parser
 
 
@@ -92,45 +90,26 @@ def _tell(scenario: Scenario, parsed: argparse.Namespace) -> int:
     if verdict.violations or parsed.trace:
         for line in story(world, parsed.lines, full=parsed.trace and not verdict.violations):
             _say(line)
-    _say(_summary([verdict], 0.0))
+    totals = Totals()
+    totals.add(verdict)
+    _say(totals.summary())
     return 1 if verdict.violations else 0
 
 
 def _many(parsed: argparse.Namespace, options: Options) -> int:
-    began = time.monotonic()
-    verdicts: list[Verdict] = []
-    told = began
-    for verdict in _verdicts(parsed, options):
-        verdicts.append(verdict)
+    seeds = 100 if parsed.seeds is None else parsed.seeds
+    first = int(time.time()) // DAY_S * SEEDS_A_DAY if parsed.fresh else parsed.first
+    _say(f"simulation: {seeds} seeds from {first}"
+         + (", the seed of the day" if parsed.fresh else ""))
+    totals, progress = Totals(), Progress(seeds, _say)
+    for verdict in verdicts(range(first, first + seeds), options, parsed.jobs):
+        totals.add(verdict)
         if verdict.violations:
-            first = verdict.violations[0]
-            again = command(scenario_of(verdict.seed, options))
-            _say(f"seed {verdict.seed} ({verdict.name}) at {first.at / SECOND:.3f} s: "
-                 f"{first.kind}: {first.text}\n    {again}")
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            _say(f"... {len(verdicts)} of {parsed.seeds} seeds")
-    _say(_summary(verdicts, time.monotonic() - began))
-    return 1 if any(verdict.violations for verdict in verdicts) else 0
-
-
-def _verdicts(parsed: argparse.Namespace, options: Options) -> Iterator[Verdict]:
-    work = [(seed, options) for seed in range(parsed.first, parsed.first + parsed.seeds)]
-    if parsed.jobs <= 1:
-        yield from map(verdict_of, work)
-        return
-    with multiprocessing.Pool(parsed.jobs) as pool:
-        yield from pool.imap(verdict_of, work, chunksize=4)
-
-
-def _summary(verdicts: list[Verdict], took_s: float) -> str:
-    broken = sum(1 for verdict in verdicts if verdict.violations)
-    simulated = sum(verdict.duration for verdict in verdicts) / SECOND
-    darkest = max(verdicts, key=lambda verdict: verdict.dark)
-    rate = f", {simulated / took_s:.0f} cluster-seconds per second" if took_s else ""
-    return (f"simulation: {len(verdicts)} seeds, {simulated:.0f} cluster-seconds{rate}; "
-            f"{sum(one.activations for one in verdicts)} activations, "
-            f"{sum(one.by_heirs for one in verdicts)} by heirs; "
-            f"{sum(one.overlaps for one in verdicts)} overlaps within bounds; "
-            f"longest dark after peace {darkest.dark // MILLISECOND} ms (seed {darkest.seed}); "
-            f"{broken} violations")
+            _say(found_line(verdict, options))
+        progress.step(totals)
+    if parsed.reach:
+        for line in table(Counter(totals.reached), totals.seeds):
+            _say(line)
+        _say("")
+    _say(totals.summary(progress.took_s))
+    return 1 if totals.broken else 0

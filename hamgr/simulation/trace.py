@@ -1,10 +1,13 @@
-"""The story of one run, for people: lanes for nodes, leases as bars, who could hear whom.
+"""The story of one run, for people: a lane for each node, and beside them what happened.
 
-    ms      lease n1   lease n2   what happened
-    7012.3  C#####     M###..     n1: WROTE seats/n1=1.2 claimed
+    ms         n1           n2           what happened
+      7012.3   C##### -3 .  M###.. 13 a  n1   WROTE seats/n1=1.2 claimed
 
-A bar shows the lease by the plain twin's count, in fifths of `lease` (a claim: of its good time).
+A lane shows the lease by the plain twin's count, in fifths of `lease` (a claim: of its good time),
+whom the node hears, and for which groups it is active.
 """
+
+import re
 
 from hamgr.core.types import MILLISECOND, SECOND, Instant, NodeName
 from hamgr.simulation.scenario import Scenario
@@ -12,8 +15,8 @@ from hamgr.simulation.world import Line, World
 from hamgr.snapshot import snapshot
 
 STORY_LINES = 60
-QUIET_WORDS = ("is heard", "history/", "accuses ")
-"""Lines that a short story leaves out."""
+QUIET = re.compile(r"is heard|history/|accuses |^plan \d+:")
+"""Lines that a short story leaves out; a plan's reasons stand where it was written."""
 
 
 def command(scenario: Scenario) -> str:
@@ -25,7 +28,7 @@ def story(world: World, lines: int = STORY_LINES, full: bool = False) -> list[st
     """Return the last lines of a recorded run, up to its violation."""
     assert world.story is not None, "the run was not recorded"
     chosen = [line for line in world.story
-              if full or not any(word in line.text for word in QUIET_WORDS)]
+              if full or not QUIET.search(line.text)]
     return [*_heading(world), *(_render(line) for line in chosen[-lines:]), *_ending(world)]
 
 
@@ -34,15 +37,22 @@ def _heading(world: World) -> list[str]:
     where = "on the nodes" if scenario.ensemble_inside else "on machines of its own"
     names = ", ".join(f"{group.name} ({kind})" for group, kind
                       in zip(world.spec.groups, scenario.groups, strict=True))
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(world.hosts, 1))
+    letters = ", ".join(f"{chr(ord('a') + number)} {group.name}"
+                        for number, group in enumerate(world.spec.groups))
+    width = 7 + len(world.hosts) - 1 + 1 + len(world.spec.groups)
+    lanes = "  ".join(f"{name:{width}}" for name in world.hosts)
     return [f"{scenario.name}: {scenario.nodes} nodes ({scenario.witnesses} witnesses), "
             f"{scenario.rings} rings, ZooKeeper {where}, clocks within {scenario.drift_ppm} ppm; "
             f"{names}",
-            f"again: {command(scenario)}", ""]
+            f"again: {command(scenario)}",
+            f"lanes: lease (M member, C on a claim, - lapsed), hears ({numbers}), "
+            f"active ({letters})",
+            "", f"{'ms':>10}  {lanes}      what happened"]
 
 
 def _render(line: Line) -> str:
-    bars = f" {line.bars}" if line.bars else ""
-    return f"{line.at / MILLISECOND:10.1f}{bars}  {line.node or '---':4} {line.text}"
+    return f"{line.at / MILLISECOND:10.1f}  {line.lanes}  {line.node or '---':4} {line.text}"
 
 
 def _ending(world: World) -> list[str]:

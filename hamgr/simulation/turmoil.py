@@ -128,8 +128,8 @@ class Turmoil:
         peer = self.find(fault.peer) if fault.peer else ""
         if fault.peer and not peer:
             return
-        self.world.note("", f"FAULT {fault.kind} {target} {peer} "
-                            f"{fault.duration / MILLISECOND:.0f}ms {fault.amount or ''}")
+        self.world.reached[f"fault {fault.kind}"] += 1
+        self.world.note("", _told(fault, target, peer))
         undo = KINDS[fault.kind](self, fault, target, peer)
         if undo is not None:
             self._count += 1
@@ -174,6 +174,13 @@ class Turmoil:
         if planned is not None and planned.maintenance is not Maintenance.OFF and not (
                 self.request("maintenance-off", group=group, confirmed=True)):
             self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group)
+
+
+def _told(fault: Fault, target: NodeName, peer: NodeName) -> str:
+    words = [fault.kind, target, f"to {peer}" if peer else "",
+             f"for {fault.duration / MILLISECOND:.0f} ms" if fault.duration else "",
+             f"({fault.amount:g})" if fault.amount else ""]
+    return "FAULT " + " ".join(word for word in words if word)
 
 
 def _awaited(fault: Fault, commit: Commit) -> bool:

@@ -1,6 +1,7 @@
 """The world: hosts, network, ensemble and observers, put together and run for one scenario."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -37,8 +38,8 @@ class Line(Struct, frozen=True):
     node: NodeName
     """Empty: the world."""
     text: str
-    bars: str = ""
-    """Every node's lease at that moment."""
+    lanes: str = ""
+    """Every node at that moment: its lease, whom it hears, what it serves."""
 
 
 class World:
@@ -51,6 +52,8 @@ class World:
         self.spec = cluster_spec(scenario)
         self.scheduler = Scheduler()
         self.story: list[Line] | None = [] if record else None
+        self.reached: Counter[str] = Counter()
+        """How often each kind of fault struck and each reason was given: see reach.py."""
         self.zookeeper_slowness: dict[NodeName, Duration] = {}
         """How much longer messages between a node and the servers may take."""
         self.zookeeper_cuts: dict[tuple[NodeName, bool], int] = {}
@@ -109,11 +112,12 @@ class World:
     def note(self, node: NodeName, text: str) -> None:
         """Add a line to the story, if one is written."""
         if self.story is not None:
-            bars = " ".join(self.watch.bar(host) for host in self.hosts.values())
-            self.story.append(Line(self.now, node, text, bars))
+            lanes = "  ".join(self.watch.lane(host) for host in self.hosts.values())
+            self.story.append(Line(self.now, node, text, lanes))
 
     def report(self, host: Host, effect: Report) -> None:
         """An engine reported something."""
+        self.reached[f"reason {effect.reason.name}"] += 1
         if self.story is not None:
             facts = {"group": effect.group, "peer": effect.node, **effect.facts}
             group = f"{effect.group}: " if effect.group else ""

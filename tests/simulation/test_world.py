@@ -19,7 +19,7 @@ from hamgr.simulation.world import World
 
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 """Scenarios that broke an invariant once, made small; the file name says what was wrong."""
-SEEDS = 45
+SEEDS = 15
 SHORT = 8 * SECOND
 CHILD = """
 import sys
