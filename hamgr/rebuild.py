@@ -41,8 +41,14 @@ def refusal(knowledge: Knowledge, down: tuple[NodeName, ...], now: Instant) -> s
         return "this node cannot read ZooKeeper, which has to serve before"
     if knowledge.plan is None:
         return "this node knows no plan"
-    heard = [knowledge.node]
-    for node, peer in knowledge.liveness.peers.items():
+    peers, heard = knowledge.liveness.peers, [knowledge.node]
+    for node in down:
+        # Declared dead, it would lose rights on which it may be active.
+        if knowledge.liveness.is_heard(node, now):
+            return f"{node} is heard: it is not down"
+        if node not in peers:
+            return f"{node}, said to be down, is no node of this cluster"
+    for node, peer in peers.items():
         if knowledge.liveness.is_heard(node, now) and peer.heartbeat is not None:
             if peer.heartbeat.revision > knowledge.plan.revision:
                 return f"{node} knows a newer plan: rebuild from there"
@@ -73,11 +79,8 @@ def _put(path: str, knowledge: Knowledge, record: rec.Record) -> Op:
 def _bury(knowledge: Knowledge, down: tuple[NodeName, ...]) -> list[Op]:
     """Declare dead whom the operator vouches for: their rights would stand for ever else."""
     ops = []
-    for node in down:
-        peer = knowledge.liveness.peers.get(node)
-        if peer is None:
-            continue
-        life = max(peer.known, Life(1, 0))
+    for node in dict.fromkeys(down):
+        life = max(knowledge.liveness.peers[node].known, Life(1, 0))
         seat = rec.Seat(incarnation=life.incarnation, round=life.round, state=SeatState.DEAD,
                         by=knowledge.node, why="down by an operator's word")
         ops.append(_put(rec.seat_path(node), knowledge, seat))

@@ -220,8 +220,9 @@ def test_nothing_odd_raises(node: str, zookeeper: bool, story: list[tuple[int, E
         guarded.now += wait
         guarded.hand(event)
         guarded.hand(Tick())
-        if not refusal(guarded.engine.knowledge, ("n2", "n9"), guarded.now):
-            transaction(guarded.engine.knowledge, "c2", ("n2", "n9"))
+        for down in (("n2", "n3"), ("n2", "n9")):
+            if not refusal(guarded.engine.knowledge, down, guarded.now):
+                transaction(guarded.engine.knowledge, "c2", down)
         assert guarded.engine.deadline() > guarded.now
         snapshot(guarded.engine, guarded.now)
 
