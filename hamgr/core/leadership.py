@@ -52,8 +52,8 @@ class Leadership:
         self._retry_at: Instant = 0
         self._wake: Instant = NEVER
         self._led_since: Instant = 0
-        self._held_at: Instant = knowledge.started
-        """When we last led with a valid lease: a leader that may not plan gives way."""
+        self._lapsed_since: Instant = NEVER
+        """Since when we have no valid lease: a leader that may not plan gives way."""
         self._request_since: dict[str, Instant] = {}
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
@@ -94,7 +94,7 @@ class Leadership:
             return []
         self._pending = None
         if outcome is not Outcome.DONE:
-            self._retry_at = now + self._knowledge.timing.interval
+            self._retry_at = self._wake = now + self._knowledge.timing.interval
             if outcome is Outcome.CONFLICT:
                 self._knowledge.contradicted(pending.ops)
             return []
@@ -108,7 +108,7 @@ class Leadership:
             return self._planned(pending)
         leader = self._knowledge.leader
         if pending.kind == "take" and leader is not None:
-            self._led_since = self._held_at = now
+            self._led_since = now
             self._taken.append(now)
             return [Report(reason=Reason.LEADING,
                            facts={"term": leader.term, "why": pending.lines[0]})]
@@ -132,9 +132,11 @@ class Leadership:
 
     def act(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         """Return what leading, or wanting to lead, asks for now. `holds`: our lease is valid."""
-        self._wake = NEVER
-        if self._pending is not None or now < max(self._retry_at, self._not_before):
+        self._lapsed_since = NEVER if holds else min(self._lapsed_since, now)
+        self._wake = max(self._retry_at, self._not_before)
+        if self._pending is not None or now < self._wake:
             return []
+        self._wake = NEVER
         if self._knowledge.unsound():
             return []
         if self._knowledge.root is None:
@@ -234,15 +236,13 @@ class Leadership:
 
     def _lead(self, own: Own, holds: bool, now: Instant) -> list[Effect]:
         knowledge = self._knowledge
-        if holds:
-            self._held_at = now
-        late = self._held_at + knowledge.timing.detection <= now
-        if late or not knowledge.votes or not self._hears_quorum(now):
+        late = self._lapsed_since + knowledge.timing.detection
+        if now >= late or not knowledge.votes or not self._hears_quorum(now):
             op = self.vacate_op()
             assert op is not None
             return self._write("vacate", (op,))
         if not holds:
-            self._wake = min(self._wake, self._held_at + knowledge.timing.detection)
+            self._wake = min(self._wake, late)
             return []
         if knowledge.plan is None:
             plan = rec.Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
