@@ -105,7 +105,7 @@ def _operate(
 ) -> None:
     """Ask the operator, then the cluster; print what became of it and exit accordingly."""
     started = time.monotonic()
-    if warning and not yes and (why := _not_confirmed(warning, as_json)):
+    if warning and not yes and (why := not_confirmed(warning, as_json)):
         if as_json:
             _finish(request, "refused", why, "nothing", started, as_json)
         click.echo(f"not done: {why}", err=True)
@@ -125,7 +125,7 @@ def _operate(
     _finish(request, answer.state, answer.why, source, started, as_json)
 
 
-def _not_confirmed(warning: str, as_json: bool) -> str:
+def not_confirmed(warning: str, as_json: bool) -> str:
     """Ask the operator; return why it is not to be done, empty if it is.
 
     With --json what people read goes to standard error: standard output has one object.

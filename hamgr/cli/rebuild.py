@@ -10,7 +10,7 @@ import msgspec
 
 from hamgr.cli.client import AgentDown, AgentRefused, ask
 from hamgr.cli.layout import printable
-from hamgr.cli.operate import DONE, NOBODY_TO_ASK, REFUSED, SCHEMA, UNKNOWN
+from hamgr.cli.operate import DONE, REFUSED, SCHEMA, UNKNOWN, not_confirmed
 from hamgr.cli.options import run_dir_option
 
 ANSWER_S = 15.0
@@ -30,13 +30,14 @@ def rebuild(down: tuple[str, ...], run_dir: Path, as_json: bool, yes: bool) -> N
     """Write ZooKeeper's data anew, after it was lost or an old copy was restored.
 
     Run it on one node, once ZooKeeper serves again. It is refused while ZooKeeper has this
-    cluster's data, where another node knows a newer plan, and without a majority of the voters.
+    cluster's data, where another node knows a newer plan, without a majority of the voters, and
+    if a NODE is heard.
 
     Exit status: 0 done; 1 refused (the reason is printed), or at the question; 3 it cannot be
     told: no agent here, or no answer.
     """
     started = time.monotonic()
-    if not yes and (why := _not_confirmed(as_json)):
+    if not yes and (why := not_confirmed(WARNING, as_json)):
         _finish("refused", why, REFUSED, started, as_json)
     try:
         for answer in ask(run_dir, {"do": "rebuild", "down": down}, answer_s=ANSWER_S):
@@ -49,13 +50,6 @@ def rebuild(down: tuple[str, ...], run_dir: Path, as_json: bool, yes: bool) -> N
     except AgentDown as error:
         _finish("unknown", str(error), UNKNOWN, started, as_json)
     _finish("unknown", "the agent here went away before the end", UNKNOWN, started, as_json)
-
-
-def _not_confirmed(as_json: bool) -> str:
-    click.echo(WARNING, err=as_json)
-    if not sys.stdin.isatty():
-        return NOBODY_TO_ASK
-    return "" if click.confirm("Go on?", err=as_json) else "said no"
 
 
 def _finish(state: str, why: str, status: int, started: float, as_json: bool) -> NoReturn:
