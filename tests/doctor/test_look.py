@@ -5,10 +5,9 @@ import os
 import shutil
 import socket
 import stat
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from hamgr.doctor.facts import Here, Missing
 from hamgr.doctor.look import around, clocks, machine, network, zookeeper
 from hamgr.doctor.network import BEYOND
 from tests.config.files import GOOD
+from tests.doctor.listening import HOST, listening
 from tests.netns import Segment, eventually
 
 DOCUMENT = parse(
@@ -177,25 +177,11 @@ def test_a_tool_that_hangs_or_is_missing_costs_little(
 @contextmanager
 def answering(**answers: bytes) -> Iterator[Address]:
     """A server that gives these answers to four-letter words."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(answers.get(connection.recv(4).decode(), b""))
 
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(answers.get(connection.recv(4).decode(), b""))
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield Address("127.0.0.1", listener.getsockname()[1])
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+    with listening(talk) as port:
+        yield Address(HOST, port)
 
 
 def test_servers_tell_of_themselves_or_that_they_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,18 +261,7 @@ def test_a_server_that_never_ends_its_answer_is_not_waited_for(
             connection.sendall(b"x")
             time.sleep(0.05)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                    with connection, suppress(OSError):
-                        drip(connection)
-                except OSError:
-                    return
-
-        threading.Thread(target=serve, daemon=True).start()
+    with listening(drip) as port:
         began = time.monotonic()
-        zookeeper._ask(None, Address("127.0.0.1", listener.getsockname()[1]), "srvr")
+        zookeeper._ask(None, Address(HOST, port), "srvr")
         assert time.monotonic() - began < 2
-        listener.shutdown(socket.SHUT_RDWR)

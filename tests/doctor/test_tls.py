@@ -1,10 +1,8 @@
 """What the doctor says of ZooKeeper servers that it asks by TLS, and that do not get on with it."""
 
-import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,7 @@ from hamgr.doctor.finding import Severity
 from hamgr.doctor.look import zookeeper
 from hamgr.lab import certificates
 from tests.doctor.healthy import here
-
-HOST = "127.0.0.1"
+from tests.doctor.listening import HOST, listening
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +30,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@contextlib.contextmanager
-def serving(context: ssl.SSLContext | None) -> Iterator[int]:
+def serving(context: ssl.SSLContext | None) -> AbstractContextManager[int]:
     """A server that answers each word the same; without a context it speaks no TLS."""
-    listener = socket.create_server((HOST, 0))
+    def talk(plain: socket.socket) -> None:
+        with context.wrap_socket(plain, server_side=True) if context else plain as sock:
+            if sock.recv(4096):
+                sock.sendall(b"Mode: follower\n")
 
-    def serve() -> None:
-        while True:
-            try:
-                plain, _ = listener.accept()
-            except OSError:
-                return
-            with plain, contextlib.suppress(OSError), (
-                    context.wrap_socket(plain, server_side=True) if context else plain) as sock:
-                if sock.recv(4096):
-                    sock.sendall(b"Mode: follower\n")
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+    return listening(talk)
 
 
 def told_by(folder: Path, certificate: str = "server", client: str = "client",
