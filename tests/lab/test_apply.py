@@ -15,10 +15,11 @@ import pytest
 from hamgr.core.reasons import Reason
 from hamgr.core.types import MILLISECOND
 from hamgr.lab.lab import Lab
-from hamgr.lab.spec import vips
+from hamgr.lab.spec import LabSpec, vips
 from tests.lab.scene import (
     HANDED_OVER,
     SOON_S,
+    UNNOTICED_MS,
     Scene,
     noticed_nothing,
     operate,
@@ -29,13 +30,13 @@ from tests.lab.scene import (
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 DONE, REFUSED, UNUSABLE = 0, 1, 2
-BEFORE_A_LEASE_ENDS_MS = 270.0
-"""It was handed over: the owner of a group that moves with its file says `done`."""
+PLAIN = LabSpec(groups=2).group_names[1]
+"""The group without hooks."""
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with raised("apply", nodes=4, hooks=True) as lab:
+    with raised("apply", nodes=4, groups=2, hooks=True) as lab:
         yield lab
 
 
@@ -126,20 +127,26 @@ def test_what_is_new_comes_and_the_rest_notices_nothing(scene: Scene) -> None:
 
 
 def test_what_is_said_to_move_moves_just_there_and_waits_for_no_lease(scene: Scene) -> None:
-    lab, owner, since = scene.lab, scene.client.served_by, time.monotonic_ns()
-    heir = scene.plan["heir"]["node"]
-    text = re.sub(r"^nodes = .*$", lambda line: re.sub(rf'"{owner}"(, )?', "", line[0]).replace(
-        ", ]", "]"), base(lab), flags=re.MULTILINE)
-    verdict, found = diff(lab, text)
-    assert verdict == 1
-    assert found["consequences"][0] == {
-        "what": "moves", "text": f"app moves from {owner} to {heir}"}
-    assert scene.client.served_by == owner, "the difference changes nothing"
-    done(lab, text)
-    assert scene.served_elsewhere(owner) == heir
-    took_over(scene, heir, owner, since, HANDED_OVER)
-    seen = scene.finish()
-    assert seen.nodes == [owner, heir] and seen.outage().ms < BEFORE_A_LEASE_ENDS_MS
+    """The group without hooks: with them it would be away for as long as they take, too."""
+    lab, stays = scene.lab, scene.client.served_by
+    with lab.probe(vips(PLAIN)[0]) as client:
+        owner, since = client.wait_served(SOON_S), time.monotonic_ns()
+        moving = scene._replace(client=client, group=PLAIN)
+        heir = moving.plan["heir"]["node"]
+        others, its_own = base(lab).split(f"[group.{PLAIN}]")
+        text = f"{others}[group.{PLAIN}]" + re.sub(
+            rf'"{owner}", |, "{owner}"', "", its_own, count=1)
+        verdict, found = diff(lab, text)
+        assert verdict == 1
+        assert found["consequences"][0] == {
+            "what": "moves", "text": f"{PLAIN} moves from {owner} to {heir}"}
+        assert client.served_by == owner, "the difference changes nothing"
+        done(lab, text)
+        assert moving.served_elsewhere(owner) == heir
+        took_over(moving, heir, owner, since, HANDED_OVER)
+        seen = moving.finish()
+        assert seen.nodes == [owner, heir] and seen.outage().ms < UNNOTICED_MS
+    noticed_nothing(scene, stays, since)
     assert scene.shared() == 0
 
 
