@@ -33,6 +33,8 @@ class Services:
                  changed: Callable[[GroupName], None],
                  when_awake: Callable[..., None]) -> None:
         self.luck = Luck()
+        self.takes: dict[tuple[GroupName, ServiceName, str], Duration] = {}
+        """How long an action takes, where that is known: by group, service and action."""
         self._scheduler = scheduler
         self._rng = rng
         self._changed = changed
@@ -66,7 +68,8 @@ class Services:
             return_at, ok, why = effect.timeout, False, "no answer in time"
         else:
             spread = SLOW if self._rng.random() < 0.05 else QUICK
-            return_at = MILLISECOND + int(self._rng.random() * spread)
+            drawn = MILLISECOND + int(self._rng.random() * spread)
+            return_at = self.takes.get((*key, effect.action), drawn)
             ok = self._rng.random() >= self._chance(effect.action)
             why = "" if ok else "exit status 1"
         self._scheduler.after(return_at, self._when_awake, self._finish, number, ok, why)

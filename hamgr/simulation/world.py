@@ -11,6 +11,7 @@ from msgspec import Struct
 from hamgr.core import leadership, parts
 from hamgr.core.effects import Report
 from hamgr.core.engine import Engine
+from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, NodeName
 from hamgr.simulation.clock import Livelock, Scheduler
 from hamgr.simulation.host import Host
@@ -49,7 +50,7 @@ class World:
                  record: bool = False) -> None:
         self.scenario = scenario
         self.make_engine = make_engine
-        self.spec = cluster_spec(scenario)
+        self.spec = self.configuration()
         self.scheduler = Scheduler()
         self.story: list[Line] | None = [] if record else None
         self.reached: Counter[str] = Counter()
@@ -63,13 +64,25 @@ class World:
                                self._deliver)
         names = [node.name for node in self.spec.nodes]
         self.hosts: dict[NodeName, Host] = {}
-        servers = tuple(names[i] if scenario.ensemble_inside and i < len(names) else ""
-                        for i in range(3))
-        self.ensemble = Ensemble(self.scheduler, self.rng("zookeeper"), servers, self.path)
-        self.watch = Watch(self)
+        self.ensemble = Ensemble(self.scheduler, self.rng("zookeeper"), self.servers(), self.path)
+        self.watch = self.observer()
         self.hosts.update((name, Host(self, name)) for name in names)
         self.turmoil = Turmoil(self)
         self.ensemble.on_commit = self._committed
+
+    def configuration(self) -> ClusterSpec:
+        """Return what the engines go by."""
+        return cluster_spec(self.scenario)
+
+    def servers(self) -> tuple[NodeName, ...]:
+        """Return the node that each server of ZooKeeper runs on; empty: a machine of its own."""
+        names = [node.name for node in self.spec.nodes]
+        return tuple(names[i] if self.scenario.ensemble_inside and i < len(names) else ""
+                     for i in range(3))
+
+    def observer(self) -> Watch:
+        """Return who watches the run."""
+        return Watch(self)
 
     @property
     def now(self) -> Instant:
