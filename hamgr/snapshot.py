@@ -13,6 +13,9 @@ from hamgr.core.seat import SeatKeeper
 from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName, ServiceName
 from hamgr.core.voice import Voice
 
+FAILED_HERE = "a service failed here beyond its limit"
+"""Why a node is not fit whose other conditions hold."""
+
 
 class PeerView(Struct, frozen=True, kw_only=True):
     """One other node, as this one sees it."""
@@ -153,7 +156,7 @@ def _group(rights: GroupRights, knowledge: Knowledge, now: Instant) -> GroupView
             role = "leaving"
     unfit = rights.condition_why or (
         "the file of this node does not give it the group" if rights.declined else
-        "" if rights.is_fit(now) else "a service failed here beyond its limit")
+        "" if rights.is_fit(now) else FAILED_HERE)
     return GroupView(
         name=rights.name, role=role, phase=local.phase.value, epoch=local.epoch, done=rights.done,
         fit=rights.is_fit(now), unfit_why=unfit, armed=local.armed,

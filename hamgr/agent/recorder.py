@@ -148,9 +148,11 @@ def segments(directory: Path) -> tuple[Path, Path]:
 
 
 def read(
-    directory: Path, damaged: Callable[[str], None] = lambda why: None
+    directory: Path, damaged: Callable[[str], None] = lambda why: None, about: bytes = b""
 ) -> Iterator[Entry]:
     """Yield what a recorder has left in its directory, oldest first.
+
+    about: only blocks in which this stands somewhere, which spares decoding all others.
 
     damaged is told in words of each segment whose end cannot be read: the agent is writing it
     just now, or was killed while it did. Raises OSError if a file cannot be read.
@@ -160,7 +162,8 @@ def read(
         data = path.read_bytes()
         end = 0
         for body, end in _blocks(data):  # noqa: B007 - where the last one ended is used below
-            yield from _entries(body)
+            if about in body:
+                yield from _entries(body)
         if end < len(data):
             damaged(f"{path}: {len(data) - end} bytes at the end are not a whole block")
 
