@@ -72,15 +72,21 @@ class Engine:
             return []
         self._now = max(self._now, now)
         effects: list[fx.Effect] = []
-        calm = self._calm and isinstance(event, ev.HeartbeatReceived | ev.Tick) and (
-            now < self._wake_at and now < self._look_by)
+        calm = self._calm and now < self._wake_at and now < self._look_by
         self._check_lease(now, effects)
-        self._take_in(event, now, effects)
+        if isinstance(event, ev.HeartbeatReceived):
+            self._heard(event.heartbeat, event.ring, now, effects)
+        elif not isinstance(event, ev.Tick):
+            self._changed = True
+            self._take_in(event, now, effects)
         decides = not calm or self._changed or self._say_now
         if decides:
+            self.voice.reconsider()
             self._decide(now, effects)
             self._calm, self._look_by = self._is_calm(), now + self.knowledge.timing.detection
-        if self._speak(now, effects) or decides:
+        if not self._ended:
+            self._speak(now, effects)
+        if decides or self._wake_at <= self._beat.next:  # by now it may be due later
             self._wake_at = self._wake()
         self._hand_deadline_over(effects)
         return effects
@@ -121,18 +127,12 @@ class Engine:
         self._say_now = True
         effects.append(self._report(Reason.LAPSED, round=self.seat.round, why=why))
 
-    def _take_in(self, event: ev.Event, now: Instant, effects: list[fx.Effect]) -> None:
-        if not isinstance(event, ev.HeartbeatReceived | ev.Tick):
-            self._changed = True
+    def _take_in(self, event: ev.News, now: Instant, effects: list[fx.Effect]) -> None:
         match event:
-            case ev.HeartbeatReceived(heartbeat=heartbeat, ring=ring):
-                self._heard(heartbeat, ring, now, effects)
             case ev.RecordRead():
                 self._record_read(event, now, effects)
             case ev.WriteAnswered():
                 self._write_answered(event, now, effects)
-            case ev.Tick():
-                pass
             case ev.LoopWasLate(lateness=lateness):
                 self._was_late(lateness, effects)
             case ev.ZooKeeperChanged(connected=connected):
@@ -178,10 +178,8 @@ class Engine:
             self._changed, self._plan_by = False, now + self.knowledge.timing.interval
             effects += self.leadership.act(self.voice.own, self.seat.holds(now), now)
 
-    def _speak(self, now: Instant, effects: list[fx.Effect]) -> bool:
-        """Send heartbeats: when they are due (True), and at once when something must be known."""
-        if self._ended:
-            return False
+    def _speak(self, now: Instant, effects: list[fx.Effect]) -> None:
+        """Send heartbeats: when they are due, and at once when something must be known."""
         regular, interval = now >= self._beat.next, self.knowledge.timing.interval
         if regular:
             self.seat.interval_passed(now)
@@ -191,7 +189,6 @@ class Engine:
             effects += self.voice.heartbeats(self._receivers(), now)
             lossy = self.knowledge.liveness.is_lossy(now)
             self._next_extra = now + interval // LOSSY_BEATS if lossy else NEVER
-        return regular
 
     def _receivers(self) -> list[NodeName]:
         """All others; beyond seven nodes, one without a vote has voters and partners only."""
@@ -237,19 +234,21 @@ class Engine:
                 and (echo.incarnation, echo.round) == self.seat.life):
             self.seat.lease.credit(heartbeat.sender, echo.sent)
         # One in parts is answered once: when nothing of its wording is missing any more.
-        asked = not heartbeat.answer and peer.hearing.is_whole
-        if asked and knowledge.votes and wants_answer(
-                heartbeat, knowledge.plan, knowledge.few_voters(now)):
+        if not heartbeat.answer and peer.hearing.is_whole and knowledge.votes:
             self._answer(heartbeat, now, effects)
 
     def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
         """Have its echo back at its sender at once: with our own heartbeat, if that can go now."""
-        interval, plan = self.knowledge.timing.interval, self.knowledge.plan
-        together = self._next_extra == NEVER and sets_beat(heartbeat.sender, self.node, plan)
-        if together and self._beat.follow(now, interval):
+        knowledge, sender, lossless = self.knowledge, heartbeat.sender, self._next_extra == NEVER
+        if not wants_answer(heartbeat, knowledge.plan, knowledge.few_voters(now),
+                            self.node if lossless else ""):
             return
-        effects += self.voice.heartbeats([heartbeat.sender], now, answer=True,
-                                         again=self._calm and not (self._changed or self._say_now))
+        if lossless and sets_beat(sender, self.node, knowledge.plan) and (
+                self._beat.follow(now, knowledge.timing.interval)):
+            return
+        if not self._calm or self._changed or self._say_now:
+            self.voice.reconsider()
+        effects += self.voice.heartbeats([sender], now, answer=True)
 
     def _record_read(self, event: ev.RecordRead, now: Instant, effects: list[fx.Effect]) -> None:
         knowledge = self.knowledge

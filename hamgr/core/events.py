@@ -133,7 +133,7 @@ class StopAsked(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-Event = (Tick | LoopWasLate | HeartbeatReceived | ZooKeeperChanged | RecordRead | WriteAnswered
-         | DeadlineSet | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed
-         | ConditionChanged | ServiceAnswered | FenceAnswered | MaintenanceKept
-         | ConfigurationApplied | StopAsked)
+News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
+        | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
+        | ServiceAnswered | FenceAnswered | MaintenanceKept | ConfigurationApplied | StopAsked)
+Event = Tick | HeartbeatReceived | News

@@ -215,16 +215,10 @@ class Leadership:
 
     def _better_placed(self, now: Instant) -> int:
         """Count the voters before us in the configuration that are heard with a valid lease."""
-        count = 0
-        for name in self._knowledge.voters.names:
-            if name == self._knowledge.node:
-                break
-            peer = self._knowledge.liveness.peers.get(name)
-            heartbeat = peer.heartbeat if peer is not None else None
-            if heartbeat is not None and not heartbeat.lapsed and heartbeat.round > 0 and (
-                    self._knowledge.liveness.is_heard(name, now)):
-                count += 1
-        return count
+        node, names = self._knowledge.node, self._knowledge.voters.names
+        before = names[:names.index(node)] if node in names else names
+        words = [self._knowledge.liveness.says(name, now) for name in before]
+        return sum(said is not None and not said.lapsed and said.round > 0 for said in words)
 
     def vacate_op(self) -> Op | None:
         """Return the operation that gives the record up, or None if it is not ours."""

@@ -182,6 +182,16 @@ class Liveness:
         peer = self.peers.get(node)
         return peer is not None and peer.heard_at is not None and now < peer.suspect_at
 
+    def says(self, node: NodeName, now: Instant) -> Heartbeat | None:
+        """Return the newest word of a peer, if it is heard."""
+        peer = self.peers.get(node)
+        return peer.heartbeat if peer is not None and self.is_heard(node, now) else None
+
+    def heard(self, now: Instant) -> list[Heartbeat]:
+        """Return the newest words of all peers that are heard."""
+        words = (self.says(name, now) for name in self.peers)
+        return [word for word in words if word is not None]
+
     def misses(self, peer: Peer, now: Instant) -> bool:
         """Tell whether heartbeats of a peer were missed lately, on all rings."""
         return peer.missed_at is not None and (

@@ -26,8 +26,8 @@ _LARGEST = 2 ** 63 - 1
 _NUMBER = 2 ** 31
 """No incarnation, round or revision gets so far."""
 _ENCODER = msgspec.msgpack.Encoder()
-_ADDRESS_BYTES = len(_ENCODER.encode(Echo(_NUMBER, _NUMBER, _LARGEST, True))) + 4 * 5 + 3 * 4
-"""At most: echo, sequence, the three numbers of a part, and how long three lists are."""
+_ADDRESS_BYTES = len(_ENCODER.encode(Echo(_NUMBER, _NUMBER, _LARGEST, True))) + 4 * 5 + 3 * 4 + 8
+"""At most: echo, sequence, time, the three numbers of a part, and how long three lists are."""
 
 Said = GroupWord | Relay | tuple[GroupName, Epoch]
 
@@ -68,7 +68,7 @@ class Hearing:
         self._key = (0, 0, 0)
         self._pieces: dict[int, tuple[GroupWord, ...]] = {}
         """The words of this wording's parts."""
-        self._before: dict[GroupName, GroupWord] = {}
+        self._before: tuple[GroupWord, ...] = ()
         """What it said last that was heard as a whole."""
         self.is_whole = False
         """All parts of its present wording were heard."""
@@ -85,22 +85,21 @@ class Hearing:
         The part belongs to the newest heartbeat heard (rule 3).
         """
         if part.incarnation != self._key[0]:
-            self._before = {}
-            self.was_whole = False
-        if part.parts == 1:
-            self._key, self._pieces = _key(part), {}
-            self._before = {word.group: word for word in part.groups}
-            self.is_whole = self.was_whole = True
-            return part
+            self._before, self.was_whole = (), False
         if self._key != _key(part):
             self._key, self._pieces = _key(part), {}
+        if part.parts == 1:
+            self._before = part.groups
+            self.is_whole = self.was_whole = True
+            return part
         self._pieces[part.part] = part.groups
         self.is_whole = len(self._pieces) == part.parts
         self.was_whole |= self.is_whole
-        words = {word.group: word for words in self._pieces.values() for word in words}
+        words = tuple(word for words in self._pieces.values() for word in words)
         if self.is_whole:
             self._before = words
-        return replace(part, groups=tuple((self._before | words).values()))
+        latest = {word.group: word for word in (*self._before, *words)}
+        return replace(part, groups=tuple(latest.values()))
 
 
 def frame_bytes(nodes: Iterable[NodeName]) -> int:

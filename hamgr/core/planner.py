@@ -42,11 +42,8 @@ class Draft:
 
     def says(self, node: NodeName) -> Heartbeat | None:
         """Return a node's newest word on itself, if it is heard."""
-        if node == self.knowledge.node:
-            return self.own
-        peer = self.knowledge.liveness.peers.get(node)
-        heard = self.knowledge.liveness.is_heard(node, self.now)
-        return peer.heartbeat if peer is not None and heard else None
+        mine = node == self.knowledge.node
+        return self.own if mine else self.knowledge.liveness.says(node, self.now)
 
     def has_read(self, node: NodeName) -> bool:
         """Tell whether a node is heard to have read the plan as it stands in ZooKeeper."""

@@ -48,8 +48,7 @@ class Scars:
     def _is_scarred(self, node: NodeName, now: Instant) -> bool:
         """Tell whether a node that could heal itself, being heard and inactive, has a scar."""
         liveness = self._knowledge.liveness
-        peer = liveness.peers.get(node)
-        said = peer.heartbeat if peer is not None and liveness.is_heard(node, now) else None
+        said = liveness.says(node, now)
         return said is not None and not any(word.epoch for word in said.groups) and bool(
             liveness.accusers(node, said.life, now))
 
@@ -59,11 +58,9 @@ class Scars:
         Others then wait for us in vain, unless we say that our round is over.
         """
         knowledge = self._knowledge
-        heard = (peer.heartbeat for peer in knowledge.liveness.peers.values()
-                 if knowledge.liveness.is_heard(peer.node, now))
         if not knowledge.unsound() or not any(
-                said is not None and said.sound and said.revision > knowledge.revision
-                for said in heard):
+                said.sound and said.revision > knowledge.revision
+                for said in knowledge.liveness.heard(now)):
             self._behind_since = NEVER
             return False
         self._behind_since = min(self._behind_since, now)
@@ -73,10 +70,8 @@ class Scars:
     def can_be_spared(self, now: Instant) -> bool:
         """Tell whether every node that is active on credits keeps a majority without ours."""
         knowledge = self._knowledge
-        heard = (peer.heartbeat for peer in knowledge.liveness.peers.values()
-                 if knowledge.liveness.is_heard(peer.node, now))
-        on_credits = [one for one in heard if one is not None and not one.lapsed
-                      and one.seat != "claimed"
+        on_credits = [one for one in knowledge.liveness.heard(now)
+                      if not one.lapsed and one.seat != "claimed"
                       and any(word.epoch and word.armed for word in one.groups)]
         return not knowledge.votes or all(
             knowledge.electorate.is_majority(self._backers(one)) for one in on_credits)

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from hamgr.core.effects import SendHeartbeat
 from hamgr.core.group import Phase
-from hamgr.core.heartbeat import GroupWord, Heartbeat
+from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
 from hamgr.core.parts import Speech
@@ -26,6 +26,7 @@ class Voice:
         self.leaving = False
         self._speech = Speech(self._names())
         self._said: list[Heartbeat] = []
+        """What the next heartbeats say; empty: to be composed anew."""
         self._digest = digest
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
@@ -43,11 +44,10 @@ class Voice:
         knowledge = self._knowledge
         if now - knowledge.started < knowledge.timing.voter_warmup:
             return False
-        peers = knowledge.liveness.peers
-        names = knowledge.voters.names
-        heard = [name for name, peer in peers.items() if peer.hearing.was_whole]
-        learned = sum(name == knowledge.node or name in heard for name in names)
-        return learned >= knowledge.electorate.majority
+        peers, own = knowledge.liveness.peers, knowledge.node
+        learned = [name for name in knowledge.voters.names if name == own
+                   or name in peers and peers[name].hearing.was_whole]
+        return len(learned) >= knowledge.electorate.majority
 
     def credits(self, peer: Peer, now: Instant) -> bool:
         """Tell whether the newest heartbeat of a peer is credited (rule 2)."""
@@ -63,27 +63,31 @@ class Voice:
         return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
                    for word in heartbeat.groups)
 
-    def heartbeats(self, to: list[NodeName], now: Instant, *, answer: bool = False,
-                   again: bool = False) -> list[SendHeartbeat]:
+    def reconsider(self) -> None:
+        """Compose anew what is said next: something may have changed since."""
+        self._said = []
+
+    def heartbeats(self, to: list[NodeName], now: Instant, *,
+                   answer: bool = False) -> list[SendHeartbeat]:
         """Return the next heartbeat to each of these peers: one body, an echo for each.
 
-        An answer is there for its echo: of a body in parts it is the first. `again`: nothing has
-        changed since, so the body is the one that was said last.
+        An answer is there for its echo: of a body in parts it is the first.
         """
-        if not again:
+        held = self._seat.lease.creditors(now)
+        if not self._said or self._said[0].credits != held:
             self._said = self._speech.split(self.own(now))
-        parts = self._said[:1] if answer else self._said
-        sent = []
+        liveness, sent = self._knowledge.liveness, []
         for node in to:
-            liveness = self._knowledge.liveness
             peer = liveness.peers[node]
             self._sequences[node] = sequence = self._sequences.get(node, 0) + 1
             echo, misses = peer.echo, liveness.misses(peer, now)
             if echo is not None:
-                echo = echo._replace(credited=self.credits(peer, now))
-            sent += [SendHeartbeat(to=node, heartbeat=replace(
-                part, sequence=sequence, echo=echo, answer=answer, misses=misses))
-                for part in parts]
+                echo = Echo(echo.incarnation, echo.round, echo.sent, self.credits(peer, now))
+            for part in self._said:
+                sent.append(SendHeartbeat(to=node, heartbeat=replace(
+                    part, sequence=sequence, sent=now, echo=echo, answer=answer, misses=misses)))
+                if answer:
+                    break
         return sent
 
     def own(self, now: Instant) -> Heartbeat:

@@ -53,7 +53,40 @@ def test_in_the_steady_state_nobody_answers_the_holder_but_with_its_own_heartbea
         assert cluster.sent["n1", node, False] == 100
         assert cluster.sent[node, "n1", False] == 100
         assert cluster.sent[node, "n1", True] == 0
-    assert cluster.sent["n1", "n2", True] == cluster.sent["n3", "n2", True] == 100, "it is heir"
+    assert cluster.sent["n3", "n2", True] == 100, "it is heir"
+    assert cluster.sent["n1", "n2", True] == 0, "and needs nothing of the holder at once"
+
+
+def test_the_heir_s_lease_is_as_fresh_as_the_holder_s_and_outlasts_its_silence() -> None:
+    cluster = settled(Counting(SPEC))
+    cluster.advance(5 * SECOND)
+    cluster.crash("n1")
+    left = []
+    for _ in range(50):
+        cluster.advance(7 * MILLISECOND)
+        left.append(leases(cluster)[0])  # of those that are left
+    assert min(left) >= (SPEC.timing.lease - INTERVAL) // MILLISECOND - 10
+
+
+def test_the_holder_answers_its_heir_at_once_while_heartbeats_are_lost() -> None:
+    cluster = settled(Counting(SPEC))
+    cluster.advance(5 * SECOND)
+    cluster.cuts |= {("n3", "n1")}
+    cluster.advance(150 * MILLISECOND)
+    cluster.cuts.clear()
+    cluster.advance(150 * MILLISECOND)
+    cluster.sent.clear()
+    cluster.advance(SECOND)
+    assert cluster.sent["n1", "n2", True] >= 10
+
+
+def test_the_holder_answers_its_heir_at_once_where_no_voter_more_may_be_lost() -> None:
+    cluster = settled(Counting(SPEC))
+    cluster.advance(5 * SECOND)
+    cluster.crash("n3")
+    cluster.advance(SECOND)
+    cluster.count(1)
+    assert cluster.sent["n1", "n2", True] >= 9
 
 
 def test_the_holder_s_lease_is_as_fresh_as_with_answers() -> None:
