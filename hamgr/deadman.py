@@ -281,14 +281,21 @@ class Switch:
         return "still there: " + ", ".join(map(_text, sorted(left))) if left else ""
 
     def _sleep(self, pause: float | None) -> None:
-        """Sleep until the deadline (or for the pause), a message or a signal."""
-        if pause is None and self._armed():
-            ahead = self._words[DEADLINE] - time.monotonic_ns()
-            pause = min(max(ahead, 0) / 1e9, 3600.0)
+        """Sleep until the deadline (or for the pause), a message or a signal.
+
+        A deadline that has moved is slept for again at once: what else changes comes as a message.
+        """
         watched: list[socket.socket | int] = [self._bell]
         if self._agent_lives:
             watched.append(self._link)
-        ready, _, _ = select.select(watched, [], [], pause)
+        guards = pause is None and bool(self._armed())
+        while True:
+            if guards:
+                ahead = self._words[DEADLINE] - time.monotonic_ns()
+                pause = min(max(ahead, 0) / 1e9, 3600.0)
+            ready, _, _ = select.select(watched, [], [], pause)
+            if ready or not guards or time.monotonic_ns() >= self._words[DEADLINE]:
+                break
         if self._bell in ready:
             os.read(self._bell, 64)
 
