@@ -29,7 +29,8 @@ from hamgr.core.types import Outcome
 from hamgr.ports import Coordinator
 
 LOOK_S = 1.0
-"""Between two looks without an event: a leader changes, what was in the way goes."""
+"""Between two looks without an event: a leader changes, what was in the way goes. Where what is
+applied is used, there is nothing to look at."""
 HEIRS_S, HEIRS_STEP_S = 3.0, 0.02
 """For so long heirs are waited for, and so often it is looked whether they know."""
 AGAIN_S = 10.0
@@ -143,7 +144,7 @@ class Applying:
     async def _follow(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(None if self._is_settled() else LOOK_S):
                     await self._news.wait()
             except TimeoutError:
                 pass
@@ -152,6 +153,12 @@ class Applying:
             if engine is not None:
                 async with self._busy:
                     await self._look(engine)
+
+    def _is_settled(self) -> bool:
+        """Tell whether only another record can bring anything to do."""
+        record, own = self.applied, self.own
+        return record is not None and not self._former and (
+            (record.revision, record.digest) == (own.revision, own.digest))
 
     async def _look(self, engine: Engine) -> None:
         if self._former and not something_left(engine):
