@@ -37,7 +37,7 @@ from hamgr.config.schema import Document
 from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
-from hamgr.core.types import SECOND, GroupName
+from hamgr.core.types import SECOND, GroupName, Instant
 from hamgr.place import Place
 from hamgr.ports import Post
 from hamgr.prospect import Prospect, Standpoint, rings, vips
@@ -152,6 +152,7 @@ class _Parts:
         return Outside(
             notify=self._notifier.tell, watchdog=self._notifier.watchdog, call_at=alarm.call_at,
             settle=self._garbage.settle, collect=self._garbage.collect,
+            awake=self._awake,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
             consider=self._consider, seal=self._seal,
@@ -160,6 +161,10 @@ class _Parts:
             switch_ends_with_us=lambda: (
                 self._notifier.managed and self._switch.facts.home == "child"),
             realtime=realtime.scheduling, memory_locked=realtime.memory_locked)
+
+    def _awake(self, now: Instant) -> None:
+        for errand in (self._addresses.renewal, self._switch.checking):
+            errand.awake(now)
 
     def _interfaces_changed(self) -> None:
         self._coordinator.announce_again()

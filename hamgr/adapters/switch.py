@@ -24,6 +24,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from hamgr import deadman
+from hamgr.adapters.errand import Errand
 from hamgr.core.events import DeadlineSet
 from hamgr.core.types import GroupName, Instant
 from hamgr.ports import Post
@@ -118,6 +119,7 @@ class SwitchProcess:
         self._running: Running | None = None
         self._dead: Running | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self.checking = Errand(ANSWERS_WITHIN_S / 2, self._check)
         self._died = asyncio.Event()
         self._closing = False
         self._deaths = self._acts = 0
@@ -146,6 +148,7 @@ class SwitchProcess:
         if self._keeper is None:
             await self._begin()
             self._keeper = asyncio.create_task(self._keep(), name="keeper of the switch")
+            self.checking.start()
 
     @property
     def alive(self) -> bool:
@@ -211,6 +214,7 @@ class SwitchProcess:
 
     async def close(self) -> None:
         """End the process in order; what is still armed is withdrawn at once."""
+        self.checking.stop()
         if self._keeper:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -226,14 +230,9 @@ class SwitchProcess:
             running.release()
 
     async def _keep(self) -> None:
-        """Replace a switch that died; kill one that hangs."""
+        """Replace a switch that died."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ANSWERS_WITHIN_S / 2):
-                    await self._died.wait()
-            if self._running:
-                self._check(self._running)
-                continue
+            await self._died.wait()
             try:
                 await self._bury()
                 await self._begin()
@@ -241,12 +240,14 @@ class SwitchProcess:
                 logger.error("cannot start the dead-man's switch: %s", error)
                 await asyncio.sleep(RETRY_S)
 
-    def _check(self, running: Running) -> None:
+    def _check(self) -> None:
+        """Kill a switch that hangs."""
         oldest = min(self._asked.values(), default=time.monotonic())
-        if time.monotonic() - oldest > ANSWERS_WITHIN_S:
-            logger.error("the dead-man's switch (process %d) does not answer", running.process)
-            running.kill()
-        else:
+        if time.monotonic() - oldest > ANSWERS_WITHIN_S and self._running:
+            logger.error("the dead-man's switch (process %d) does not answer",
+                         self._running.process)
+            self._running.kill()
+        elif self._running:
             self._ask(PING)
 
     def _ask(self, serial: int) -> None:

@@ -1,4 +1,5 @@
-"""What is done when the engine has nothing left to do: systemd's watchdog, garbage, recorder.
+"""What is done when the engine has nothing left to do: systemd's watchdog, garbage, recorder, and
+what adapters can do as well now as in a wake-up of their own.
 
 While there is an engine, the watchdog is fed when it has handled what came or was due, so by its
 own progress. Between two engines it is fed while a step goes on that has a bound.
@@ -42,6 +43,7 @@ class Housekeeping:
         disk: Disk,
         *,
         collect: Callable[[], None],
+        awake: Callable[[Instant], None],
         notify: Callable[[str], None],
         status: Callable[[Instant], str],
         watchdog: Duration = 0,
@@ -52,7 +54,8 @@ class Housekeeping:
         `stop_takes`: what an orderly stop may take at most where every service needs its timeout.
         """
         self._recorder, self._disk = recorder, disk
-        self._collect, self._notify, self._status = collect, notify, status
+        self._collect, self._awake = collect, awake
+        self._notify, self._status = notify, status
         self._watchdog = watchdog // 4
         self._fed = self._collected = self._flushed = self._told = self._stirred = -NEVER
         self.stop_takes = stop_takes
@@ -73,6 +76,7 @@ class Housekeeping:
 
     def idle(self, now: Instant, due: Instant) -> None:
         """Do what is due now, knowing when the engine wants its next tick."""
+        self._awake(now)
         if now - self._fed >= self._watchdog:
             self._fed = now
             self.feed()

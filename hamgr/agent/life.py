@@ -72,7 +72,8 @@ class Agent:
         self._disk = Disk()
         self._recorder = Recorder(about.state_dir)
         self._house = Housekeeping(
-            self._recorder, self._disk, collect=outside.collect, notify=outside.notify,
+            self._recorder, self._disk, collect=outside.collect, awake=outside.awake,
+            notify=outside.notify,
             status=self._status_line, watchdog=outside.watchdog,
             stop_takes=longest_chain(about.leftovers))
         self._loop.idle = self._house.idle

@@ -74,6 +74,8 @@ class Outside:
     """Ends automatic collection of garbage, at the end of a start."""
     collect: Callable[[], None]
     """Collects garbage."""
+    awake: Callable[[Instant], None]
+    """Tells the adapters that the loop is awake anyway: what is due nearly can be done now."""
     collections: Callable[[], tuple[tuple[Instant, Instant], ...]]
     """Begin and end of the newest collections."""
     kernel: Callable[[], tuple[KernelAddress, ...]]

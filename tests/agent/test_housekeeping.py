@@ -22,10 +22,12 @@ class House:
         self.now: Instant = 1_000 * SECOND
         self.collected: list[Instant] = []
         self.told: list[str] = []
+        self.woken: list[Instant] = []
         self.line = "member in round 1"
         self.recorder, self.disk = Recorder(directory), Disk()
         self.house = Housekeeping(
             self.recorder, self.disk, collect=lambda: self.collected.append(self.now),
+            awake=self.woken.append,
             notify=self.told.append, status=lambda now: self.line, watchdog=watchdog,
             stop_takes=300 * SECOND)
         self.house.flush = lambda now: None  # type: ignore[method-assign]
@@ -107,7 +109,8 @@ def test_the_status_is_told_when_it_changes() -> None:
 def test_the_recorder_is_flushed_once_at_a_time_and_loses_nothing(tmp_path: Path) -> None:
     recorder, disk = Recorder(tmp_path), Disk()
     recorder.open()
-    house = Housekeeping(recorder, disk, collect=lambda: None, notify=lambda line: None,
+    house = Housekeeping(recorder, disk, collect=lambda: None, awake=lambda now: None,
+                         notify=lambda line: None,
                          status=lambda now: "")
 
     async def story() -> None:

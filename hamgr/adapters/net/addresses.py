@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from hamgr.adapters.errand import Errand
 from hamgr.adapters.net.announcer import Announcer
 from hamgr.adapters.net.guard import Guard
 from hamgr.adapters.net.holding import Group, State
@@ -62,7 +63,7 @@ class Addresses:
         self._groups = {name: Group(name, vips) for name, vips in groups.items()}
         self._own()
         self._post, self._interfaces_changed = post, interfaces_changed
-        self._renewal_s = renewal_s
+        self.renewal = Errand(renewal_s, self._renew)
         self._deadline: Instant = NEVER
         self._trouble = ""
         self._contested: dict[Vip, str] = {}
@@ -78,7 +79,6 @@ class Addresses:
         self._look_soon = Paced(self._look_again, LOOK_AGAIN_S)
         self._monitor = Monitor(address_changed=self._address_changed,
                                 link_changed=self._link_changed, missed=self._missed)
-        self._renewal: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -90,7 +90,7 @@ class Addresses:
         self._look()
         self._interfaces_changed()
         await self._lan.start()
-        self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
+        self.renewal.start()
 
     async def configure(self, groups: Mapping[GroupName, tuple[Vip, ...]], *, valid_lft_s: int,
                         renewal_s: float) -> None:
@@ -101,7 +101,7 @@ class Addresses:
         has no more, or whose group has gone, is removed.
         """
         self._kernel.live_for(valid_lft_s)
-        self._renewal_s = renewal_s
+        self.renewal.every_s = renewal_s
         for name, vips in groups.items():
             group = self._groups.setdefault(name, Group(name, ()))
             group.coming = tuple(vip for vip in vips if vip not in group.vips)
@@ -171,8 +171,9 @@ class Addresses:
 
     async def close(self) -> None:
         """Stop renewing, close all sockets. What is there expires, except in maintenance."""
-        for timer in filter(None, (self._renewal, self._settling)):
-            timer.cancel()
+        self.renewal.stop()
+        if self._settling is not None:
+            self._settling.cancel()
         for group in self._groups.values():
             self._let_go(group, State.IDLE)
         self._look_soon.close()
@@ -283,7 +284,7 @@ class Addresses:
             logger.info("%s: lifetimes are unlimited now", group.name)
         if fault:
             group.timers.append(asyncio.get_running_loop().call_later(
-                self._renewal_s, self._loosen, group, fault))
+                self.renewal.every_s, self._loosen, group, fault))
 
     def _take(self, group: Group) -> None:
         if group.missing:
@@ -333,10 +334,10 @@ class Addresses:
         return group.name if group is not None and held else None
 
     def _renew(self) -> None:
-        self._renewal = asyncio.get_running_loop().call_later(self._renewal_s, self._renew)
         held = [vip for vip, group in self._owner.items() if group.state is State.HELD]
         if held and self._may_hold():
             self._note(self._hold(held))
+            self._monitor.read()  # it hears of each renewal: now, and not in another wake-up
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:

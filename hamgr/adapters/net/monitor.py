@@ -45,7 +45,7 @@ class Monitor:
         except OSError:
             opened.close()
             raise
-        asyncio.get_running_loop().add_reader(opened, self._read, opened)
+        asyncio.get_running_loop().add_reader(opened, self.read)
         self._socket = opened
 
     def close(self) -> None:
@@ -55,7 +55,11 @@ class Monitor:
             self._socket.close()
             self._socket = None
 
-    def _read(self, opened: socket.socket) -> None:
+    def read(self) -> None:
+        """Tell what has happened up to now."""
+        opened = self._socket
+        if opened is None:
+            return
         for _ in range(_AT_ONCE):
             try:
                 data = opened.recv(1 << 16)
