@@ -32,7 +32,7 @@ class Knowledge:
 
     def __init__(self, spec: ClusterSpec, node: NodeName, incarnation: int, now: Instant,
                  cluster_id: str, revision: int) -> None:
-        self.spec = spec
+        self.spec, self.configured_at = spec, now
         self.node = node
         self.incarnation = incarnation
         self.started = now
@@ -73,7 +73,7 @@ class Knowledge:
 
     def configure(self, spec: ClusterSpec, now: Instant) -> None:
         """Go by another file. Who votes or has a right stays a peer, whatever the file says."""
-        self.spec = spec
+        self.spec, self.configured_at = spec, now
         self._groups |= {group.name for group in spec.groups}
         plan = self.plan.groups.values() if self.plan is not None else ()
         names = (*(node.name for node in spec.nodes), *self.voters.voting,

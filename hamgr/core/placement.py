@@ -53,9 +53,7 @@ def heir_weakness(node: NodeName, holder: NodeName, knowledge: Knowledge, says: 
     if accusers:
         return f"accused by {', '.join(accusers)}"
     heartbeat = says(node)
-    if heartbeat is None:
-        return "not heard"
-    if not outlives(heartbeat, holder, knowledge, says):
+    if heartbeat is not None and not outlives(heartbeat, holder, knowledge, says):
         return "its lease rests on the holder"
     return ""
 

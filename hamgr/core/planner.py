@@ -14,7 +14,7 @@ from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
 
 SETTLING_INTERVALS = 20
-"""A group that never ran waits so long for nodes that its configuration prefers."""
+"""A group that never ran waits so long for what its file prefers, and for that file to be read."""
 
 
 class Draft:
@@ -224,8 +224,11 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
            or [node for node, bar in bars.items() if bar == FAILED_LATELY])
     if not fit:
         return group
-    if group.top_epoch == 0 and fit[0] != spec.nodes[0]:
-        settled = draft.led_since + SETTLING_INTERVALS * draft.knowledge.timing.interval
+    said = draft.says(fit[0])
+    knows_it = said is not None and said.config == draft.own.config
+    if group.top_epoch == 0 and not (knows_it and fit[0] == spec.nodes[0]):
+        since = max(draft.led_since, draft.knowledge.configured_at)
+        settled = since + SETTLING_INTERVALS * draft.knowledge.timing.interval
         if draft.now < settled:
             draft.wake_at(settled)
             return group
