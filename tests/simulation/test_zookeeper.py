@@ -105,12 +105,12 @@ def test_a_transaction_is_carried_out_whole_or_not_at_all(scheduler: Scheduler,
                  Op(kind="check", path="leader", version=0))
     scheduler.run_until(2 * SECOND)
     assert client.answers() == [(1, Outcome.CONFLICT)]
-    assert ensemble.tree == {}
+    assert set(ensemble.tree) == {"", "sessions/n1"}
     client.write(create(), Op(kind="check", path="leader", version=0),
                  Op(kind="create", path=seat_path("n1"), record=seat))
     scheduler.run_until(3 * SECOND)
     assert client.answers()[-1] == (2, Outcome.DONE)
-    assert set(ensemble.tree) == {"leader", "seats/n1"}
+    assert set(ensemble.tree) == {"", "leader", "seats/n1", "sessions/n1"}
 
 
 def test_answers_come_in_the_order_of_the_requests(scheduler: Scheduler,
