@@ -1,54 +1,20 @@
 """The model of ZooKeeper keeps what the real one promises, and no more."""
 
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from hamgr.core.effects import Op, Write
-from hamgr.core.events import Event, RecordRead, WriteAnswered, ZooKeeperChanged
+from hamgr.core.effects import Op
+from hamgr.core.events import RecordRead, ZooKeeperChanged
 from hamgr.core.records import Leader, Request, Seat, seat_path
 from hamgr.core.types import SECOND, Outcome, SeatState
 from hamgr.simulation.clock import Scheduler
-from hamgr.simulation.session import CALL_DEADLINE, Session
-from hamgr.simulation.zookeeper import ELECTION_MIN, ELECTION_SPREAD, Ensemble, Server
+from hamgr.simulation.session import CALL_DEADLINE
+from hamgr.simulation.zookeeper import ELECTION_MIN, ELECTION_SPREAD, Ensemble
+from tests.simulation.client import Client
 
 Connected = ZooKeeperChanged(connected=True)
 Disconnected = ZooKeeperChanged(connected=False)
-
-
-class Client:
-    """A session, what it told, and which ways are open to it."""
-
-    def __init__(self, scheduler: Scheduler, ensemble: Ensemble, node: str = "n1") -> None:
-        self.events: list[Event] = []
-        self.to_server = self.to_client = True
-        self.numbers = 0
-        self.session = Session(
-            scheduler, random.Random(f"session/{node}"), ensemble, node, ("n1", "n2", "n3"),
-            self._is_open, self.events.append, self._run)
-        self.session.start()
-
-    def _is_open(self, server: Server, to_server: bool) -> bool:
-        return server.up and (self.to_server if to_server else self.to_client)
-
-    @staticmethod
-    def _run(action: Callable[..., None], *args: Any) -> None:
-        action(*args)
-
-    def write(self, *ops: Op) -> int:
-        self.numbers += 1
-        self.session.write(Write(write=self.numbers, ops=ops))
-        return self.numbers
-
-    def answers(self) -> list[tuple[int, Outcome]]:
-        return [(event.write, event.outcome) for event in self.events
-                if isinstance(event, WriteAnswered)]
-
-    def reads(self, path: str) -> list[int]:
-        return [event.version for event in self.events
-                if isinstance(event, RecordRead) and event.path == path]
 
 
 @pytest.fixture
@@ -65,7 +31,7 @@ def ensemble(scheduler: Scheduler) -> Ensemble:
 def client(scheduler: Scheduler, ensemble: Ensemble) -> Client:
     client = Client(scheduler, ensemble)
     scheduler.run_until(SECOND)
-    assert client.events[0] == Connected
+    assert client.told[0] == Connected
     return client
 
 
@@ -79,7 +45,7 @@ def change(version: int, term: int) -> Op:
 
 def test_a_connection_is_followed_by_reads_of_everything_missing_records_too(
         client: Client) -> None:
-    read = [event.path for event in client.events[1:] if isinstance(event, RecordRead)]
+    read = [event.path for event in client.told[1:] if isinstance(event, RecordRead)]
     assert read == ["", "leader", "plan", "config", "seats/n1", "seats/n2", "seats/n3"]
     assert client.reads("plan") == [-1]
 
@@ -152,13 +118,13 @@ def test_a_client_that_hears_nothing_is_disconnected_and_refuses(scheduler: Sche
                                                                  client: Client) -> None:
     client.to_client = client.to_server = False
     scheduler.run_until(5 * SECOND)
-    assert client.events[-1] == Disconnected
+    assert client.told[-1] == Disconnected
     number = client.write(create())
     scheduler.run_until(5 * SECOND + 1)
     assert client.answers()[-1] == (number, Outcome.REFUSED)
     client.to_client = client.to_server = True
     scheduler.run_until(7 * SECOND)
-    assert client.events.count(Connected) == 2
+    assert client.told.count(Connected) == 2
     assert client.reads("plan") == [-1, -1], "all is read again over a new connection"
 
 
@@ -224,9 +190,9 @@ def test_an_election_takes_seconds_in_which_nobody_is_let_in(scheduler: Schedule
     assert not any(ensemble.serves(server) for server in ensemble.servers)
     scheduler.run_until(scheduler.now + ELECTION_MIN - 1)
     assert not any(ensemble.serves(server) for server in ensemble.servers)
-    assert client.events[-1] == Disconnected
+    assert client.told[-1] == Disconnected
     scheduler.run_until(scheduler.now + ELECTION_SPREAD + 2 * SECOND)
-    assert client.events.count(Connected) == 2
+    assert client.told.count(Connected) == 2
 
 
 def test_a_write_without_a_version_is_refused_as_a_bug(ensemble: Ensemble) -> None:
