@@ -14,13 +14,14 @@ from hamgr.adapters.zookeeper import NotAnswered, NotSent
 from hamgr.adapters.zookeeper.coordinator import READ_AGAIN_S
 from hamgr.adapters.zookeeper.session import Session as RealSession
 from hamgr.adapters.zookeeper.tree import SESSIONS
-from hamgr.core.effects import Op, Write
+from hamgr.core.effects import Op
 from hamgr.core.events import Event, WriteAnswered, ZooKeeperChanged
 from hamgr.core.types import SECOND
 from hamgr.simulation.clock import Scheduler
-from hamgr.simulation.session import Session, State
+from hamgr.simulation.session import State
 from hamgr.simulation.zookeeper import Ensemble
 from tests.coordinator import TIMEOUT_S, Node
+from tests.simulation.client import Client
 from tests.simulation.sequences import NAMES, Ask, Look
 from tests.zookeeper import Server as RealServer
 
@@ -28,26 +29,6 @@ FOLLOWED = ("n1", "n2")
 ROUNDS = 4
 """Of sync, until all is told: an event, a list, a read, and one to be sure."""
 QUIET = 3 * SECOND
-
-
-class ModelClient:
-    """A client in the model: what it was told, and whether its ways are open."""
-
-    def __init__(self, scheduler: Scheduler, ensemble: Ensemble, name: str, seed: str,
-                 timeout: int = 10 * SECOND) -> None:
-        self.told: list[Event] = []
-        self.is_open = True
-        self.session = Session(
-            scheduler, random.Random(f"{seed}/{name}"), ensemble, name, FOLLOWED,
-            lambda server, to_server: server.up and self.is_open, self.told.append,
-            lambda action, *args: action(*args), timeout)
-        self._numbers = 0
-        self.session.start()
-
-    def send(self, ops: tuple[Op, ...]) -> int:
-        self._numbers += 1
-        self.session.write(Write(write=self._numbers, ops=ops))
-        return self._numbers
 
 
 class Model:
@@ -58,9 +39,12 @@ class Model:
         self.scheduler = Scheduler()
         self.ensemble = make(self.scheduler, random.Random(f"{seed}/servers"), ("", "", ""),
                              lambda one, other: True)
-        self.clients = {name: ModelClient(self.scheduler, self.ensemble, name, seed)
-                        for name in NAMES}
+        self.clients = {name: self._client(name, seed) for name in NAMES}
         self.rest()
+
+    def _client(self, name: str, seed: str) -> Client:
+        return Client(self.scheduler, self.ensemble, name, nodes=FOLLOWED, seed=seed,
+                      timeout=10 * SECOND)
 
     def rest(self) -> None:
         """Let time pass until everybody is connected and everything is told."""
@@ -72,15 +56,14 @@ class Model:
     def write(self, who: str, ops: tuple[Op, ...]) -> WriteAnswered:
         """Write, and return the answer."""
         client = self.clients[who]
-        number = client.send(ops)
+        number = client.write(*ops)
         self.rest()
         return _answer(client.told, number)
 
     def become(self, who: str, what: str) -> None:
         """Let something happen to a session."""
         if what == "come":
-            self.clients[who] = ModelClient(self.scheduler, self.ensemble, who,
-                                            f"{self._seed}/{self.scheduler.now}")
+            self.clients[who] = self._client(who, f"{self._seed}/{self.scheduler.now}")
             self.rest()
             return
         session = self.clients[who].session
