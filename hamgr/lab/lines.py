@@ -22,7 +22,7 @@ class Lines:
                                          start_new_session=True)
         self._told: list[Line] = []
         self._news = threading.Condition()
-        self._ended = False
+        self._ended = self._asked_to_end = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -31,6 +31,12 @@ class Lines:
         """All lines so far."""
         with self._news:
             return list(self._told)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the process ended by itself, or had to be killed: there was more to tell."""
+        with self._news:
+            return self._ended and not self._asked_to_end
 
     def wait(self, wanted: Callable[[list[Line]], bool], within_s: float, what: str) -> list[Line]:
         """Return all lines as soon as they are as wanted. Raises LabError when they never are."""
@@ -54,10 +60,13 @@ class Lines:
     def close(self) -> None:
         """End the process and read what it still tells."""
         assert self._process.stdin is not None
+        with self._news:
+            self._asked_to_end |= not self._ended
         self._process.stdin.close()
         try:
             self._process.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
+            self._asked_to_end = False
             self._process.kill()
             self._process.wait()
         self._reader.join()

@@ -15,15 +15,18 @@ Those of a switchover likewise:
     word          … until the heir has heard `done` and starts
     address       … until its kernel has the address
     first reply   … until the client is served
+
+The watcher of the kernels may be late. Then the address was there by the client's reply at the
+latest, and by how much earlier it may have come is said.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from hamgr.core.reasons import Reason
-from hamgr.core.types import MILLISECOND, Instant
+from hamgr.core.types import MILLISECOND, Duration, Instant
 from hamgr.lab.probe import Gap
 from hamgr.lab.watch import Tenure
 
@@ -33,6 +36,8 @@ _ACCUSATIONS = (Reason.ACCUSED, Reason.ACCUSED_BY)
 _TOLD = (*_ACCUSATIONS, Reason.LAPSED, Reason.RELEASED, Reason.STOPPING, Reason.STOPPED,
          Reason.STARTING, Reason.ACTIVE, Reason.LEADING, Reason.PLANNED, Reason.ZOOKEEPER_DOWN,
          Reason.ZOOKEEPER_UP)
+_WORTH_A_LINE_MS = 2.0
+"""The watcher looks each millisecond, so as much as this tells of a machine too busy to let it."""
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -52,6 +57,21 @@ class Passage(Struct, frozen=True, kw_only=True):
     phases: dict[str, float]
     """In milliseconds; empty where the recorders do not tell them."""
     timeline: tuple[Moment, ...]
+    address_late_ms: float
+    """The address came at most so much earlier than the timeline and the phases say."""
+
+
+class Arrival(NamedTuple):
+    """The address was on the node of the first reply by `at`, and not yet at `after`."""
+
+    address: str
+    at: Instant
+    after: Instant
+
+    @property
+    def late(self) -> Duration:
+        """How much earlier than `at` it may have come."""
+        return self.at - self.after
 
 
 class Told(Struct, frozen=True):
@@ -67,26 +87,37 @@ class Told(Struct, frozen=True):
 def passage(gap: Gap, tenures: Iterable[Tenure], recorders: Mapping[str, Entries],
             cause: tuple[Instant, str]) -> Passage:
     """Put together how the VIP passed in this gap; `cause` is what was done, and when."""
-    address = next((one for one in tenures if one.node == gap.after and one.end > gap.end
-                    and one.begin <= gap.end), None)
     told = [one for one in reports(recorders) if min(gap.start, cause[0]) <= one.at <= gap.end]
+    starts = [one.at for one in told if one.node == gap.after and one.reason is Reason.STARTING]
+    address = arrival(gap, tenures, starts[-1] if starts else gap.start)
     moments = [(gap.start, gap.before, "last reply"), (cause[0], "", cause[1]),
                *((one.at, one.node, one.reason.sentence(one.facts)) for one in told),
-               *([(address.begin, gap.after, f"{address.address} is on")] if address else []),
+               *([(address.at, gap.after, f"{address.address} is on")] if address else []),
                (gap.end, gap.after, "first reply")]
     return Passage(
         outage_ms=round(gap.ms, 2), origin=gap.before, target=gap.after,
-        phases=_phases(gap, address, told),
+        phases=_phases(gap, address, told, starts),
         timeline=tuple(Moment(ms=_ms(gap.start, at), node=node, what=what)
-                       for at, node, what in sorted(moments, key=lambda moment: moment[0])))
+                       for at, node, what in sorted(moments, key=lambda moment: moment[0])),
+        address_late_ms=round(address.late / MILLISECOND, 2) if address else 0.0)
 
 
-def _phases(gap: Gap, address: Tenure | None, told: list[Told]) -> dict[str, float]:
-    starts = [one.at for one in told if one.node == gap.after and one.reason is Reason.STARTING]
+def arrival(gap: Gap, tenures: Iterable[Tenure], start: Instant) -> Arrival | None:
+    """Return when the address came that was replied from; not before its node began to take it."""
+    one = next((one for one in tenures
+                if one.node == gap.after and one.earliest <= gap.end < one.end), None)
+    if one is None:
+        return None
+    at = min(one.begin, gap.end)
+    return Arrival(one.address, at, min(at, max(one.earliest, start)))
+
+
+def _phases(gap: Gap, address: Arrival | None, told: list[Told],
+            starts: list[Instant]) -> dict[str, float]:
     if not starts or address is None:
         return {}
     before = _until_start(gap, told, starts[-1])
-    after = {"address": address.begin, "first reply": gap.end}
+    after = {"address": address.at, "first reply": gap.end}
     ends = {**before, **after} if before else {}
     return {name: _ms(one, two)
             for (name, two), one in zip(ends.items(), [gap.start, *ends.values()], strict=False)}
@@ -121,6 +152,9 @@ def lines(passed: Passage) -> list[str]:
     shown = [f"{moment.ms:9.1f} ms  {moment.node:<4}{moment.what}" for moment in passed.timeline]
     if passed.phases:
         shown.append("  = " + "  ".join(f"{name} {ms:.1f}" for name, ms in passed.phases.items()))
+    if passed.address_late_ms > _WORTH_A_LINE_MS:
+        shown.append(f"  the address came up to {passed.address_late_ms:.1f} ms earlier than that: "
+                     "the machine was too busy to see it at once")
     return shown
 
 

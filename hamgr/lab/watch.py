@@ -8,17 +8,29 @@ from typing import NamedTuple
 from hamgr.core.types import NEVER, Duration, Instant
 from hamgr.lab import watcher
 from hamgr.lab.lines import Line, Lines
+from hamgr.lab.spec import LabError
 
 _READY_WITHIN_S = 10.0
 
 
 class Tenure(NamedTuple):
-    """An address was on a node from `begin` to `end` (NEVER: it still is)."""
+    """An address was on a node from `begin` to `end` (NEVER: it still is).
+
+    Both are as the watcher read of it: which of two changes came first is certain, also between
+    nodes, but when they came only within its lateness.
+    """
 
     node: str
     address: str
     begin: Instant
     end: Instant
+    begin_late: Duration = 0
+    """So much before `begin` the address was not there yet."""
+
+    @property
+    def earliest(self) -> Instant:
+        """When the address came at the earliest."""
+        return self.begin - self.begin_late
 
 
 class Watch:
@@ -41,7 +53,12 @@ class Watch:
         self._lines.close()
 
     def tenures(self, address: str) -> list[Tenure]:
-        """Return who had an address when, in the order in which they got it."""
+        """Return who had an address when, in the order in which they got it.
+
+        Raises LabError when the watcher has ended by itself: what came then, nobody saw.
+        """
+        if self._lines.broken:
+            raise LabError("the watcher of the addresses has ended by itself")
         return tenures([line for line in self._lines.told if line.get("address") == address])
 
     def owners(self, address: str) -> list[str]:
@@ -62,7 +79,8 @@ def tenures(lines: list[Line]) -> list[Tenure]:
     found: list[Tenure] = []
     for line in lines:
         if line["here"]:
-            found.append(Tenure(line["node"], line["address"], line["at"], NEVER))
+            found.append(Tenure(line["node"], line["address"], line["at"], NEVER,
+                                begin_late=line["at"] - line["after"]))
         else:
             found = [tenure._replace(end=line["at"])
                      if tenure.node == line["node"] and tenure.end == NEVER else tenure
@@ -72,19 +90,28 @@ def tenures(lines: list[Line]) -> list[Tenure]:
 
 def owners_at_most(found: Collection[Tenure]) -> int:
     """Return the greatest number of nodes that had the address at one time."""
-    return max((sum(one.begin <= tenure.begin < one.end for one in found) for tenure in found),
-               default=0)
+    return max((len(_met(tenure, found)) + 1 for tenure in found), default=0)
 
 
 def shared(found: Collection[Tenure], now: Instant) -> Duration:
-    """Return for how long, in all, the address was on more than one node, up to `now`."""
-    edges = sorted([(tenure.begin, 1) for tenure in found]
-                   + [(min(tenure.end, now), -1) for tenure in found])
+    """Return for how long, in all, the address was on more than one node, up to `now`.
+
+    Whether it was is certain. For how long is the most that the watcher's lateness leaves room for:
+    from the earliest instant at which the second one may have got it to that by which one had lost
+    it.
+    """
+    edges = sorted([(tenure.earliest if _met(tenure, found) else tenure.begin, 1)
+                    for tenure in found] + [(min(tenure.end, now), -1) for tenure in found])
     total, owners, since = 0, 0, 0
     for at, step in edges:
         total += (at - since) if owners > 1 else 0
         owners, since = owners + step, at
     return total
+
+
+def _met(tenure: Tenure, found: Collection[Tenure]) -> list[Tenure]:
+    """Return the other tenures that went on when this one began."""
+    return [one for one in found if one is not tenure and one.begin <= tenure.begin < one.end]
 
 
 def command(addresses: Collection[str], namespaces: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from hamgr.core.types import MILLISECOND, Instant
 from hamgr.lab.probe import Gap, Record
 from hamgr.lab.spec import VIP
-from hamgr.lab.timeline import Passage, lines, passage
+from hamgr.lab.timeline import Passage, arrival, lines, passage
 from hamgr.lab.watch import Tenure
 from tests.bench.figures import (
     Course,
@@ -76,9 +76,8 @@ def _phases(gap: Gap, passed: Passage, tenures: list[Tenure]) -> dict[str, float
     """
     if passed.phases and min(passed.phases.values()) >= 0:
         return passed.phases
-    address = next((one.begin for one in tenures
-                    if one.node == gap.after and gap.start < one.begin <= gap.end), None)
-    if address is None:
+    address = arrival(gap, tenures, gap.start)
+    if address is None or address.at <= gap.start:
         return {}
-    return {"until the address": round((address - gap.start) / MILLISECOND, 2),
-            "first reply": round((gap.end - address) / MILLISECOND, 2)}
+    return {"until the address": round((address.at - gap.start) / MILLISECOND, 2),
+            "first reply": round((gap.end - address.at) / MILLISECOND, 2)}

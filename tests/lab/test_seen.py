@@ -64,8 +64,9 @@ def test_a_record_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
         3, [Acknowledged(2, 25, 28, "n1"), Acknowledged(0, 10, 30, "n2")])
 
 
-def event(at: int, node: str, here: bool) -> dict[str, object]:
-    return {"at": at, "node": node, "address": "10.77.1.100", "here": here}
+def event(at: int, node: str, here: bool, after: int | None = None) -> dict[str, object]:
+    return {"at": at, "after": at if after is None else after, "node": node,
+            "address": "10.77.1.100", "here": here}
 
 
 def test_tenures_and_the_time_on_two_nodes() -> None:
@@ -80,6 +81,18 @@ def test_tenures_and_the_time_on_two_nodes() -> None:
     assert watch.owners_at_most(one_after_the_other) == 1
     assert watch.shared(one_after_the_other, now=1000) == 0
     assert watch.owners_at_most([]) == 0
+
+
+def test_the_time_on_two_nodes_is_the_longest_that_a_late_watcher_leaves_room_for() -> None:
+    """Whether there was any, the order tells: lateness neither hides it nor makes it up."""
+    met = watch.tenures([event(10, "n1", True), event(150, "n2", True, after=50),
+                         event(151, "n1", False, after=50)])
+    assert watch.owners_at_most(met) == 2
+    assert watch.shared(met, now=1000) == 101
+    in_turn = watch.tenures([event(10, "n1", True), event(150, "n1", False, after=50),
+                             event(151, "n2", True, after=50)])
+    assert watch.owners_at_most(in_turn) == 1
+    assert watch.shared(in_turn, now=1000) == 0
 
 
 @pytest.mark.parametrize("address", ["10.77.1.100", "fd77:1::100"])
@@ -201,3 +214,22 @@ def test_a_switchover_has_a_timeline_and_phases_of_its_own() -> None:
         "n1": [*leaves, told(1001, Reason.STOPPED, epoch=1)],
         "n2": [told(1002, Reason.STARTING, epoch=2, why="n1 said done")]}, asked)
     assert passed.phases == {"stop": 1, "word": 1, "address": 1, "first reply": 1}
+
+
+@pytest.mark.parametrize("read, after, shown, late", [
+    (1310, 1250, 4, 4), (1310, 1299, 4, 1), (1302, 1297.5, 4, 2.5), (1299, 1298, 3, 1)])
+def test_a_late_watcher_costs_no_phase(read: float, after: float, shown: float,
+                                       late: float) -> None:
+    """The address was there when it was replied from, and not before the heir took it, at 1296."""
+    gap = Gap(1000 * MILLISECOND, 1300 * MILLISECOND, "n1", "n2")
+    at = int(read * MILLISECOND)
+    tenure = watch.Tenure("n2", "10.77.1.100", at, NEVER, at - int(after * MILLISECOND))
+    recorders = {"n2": [told(1290, Reason.ACCUSED, peer="n1", silence_ms=350),
+                        told(1296, Reason.STARTING, epoch=2, why="n1 is blocked")]}
+    passed = passage(gap, [tenure], recorders, (990 * MILLISECOND, "power cut"))
+    assert passed.phases == {"detection": 290, "evidence": 0, "decision": 6, "address": shown,
+                             "first reply": 4 - shown}
+    assert [moment.what for moment in passed.timeline][-2:] == ["10.77.1.100 is on", "first reply"]
+    assert passed.address_late_ms == late
+    assert (lines(passed)[-1] == f"  the address came up to {late:.1f} ms earlier than that: "
+            "the machine was too busy to see it at once") == (late > 2)
