@@ -7,36 +7,47 @@
 
 Each machine has eth0 with 10.0.0.N/24 and 2001:db8::N/64, N counted from 1, on a bridge that is in
 a namespace of its own, "switch". Names are unique, so tests run side by side; everything is gone
-afterwards.
+afterwards, or, if the test run was killed, when the next one makes its first segment: a name says
+whose it is.
 """
 
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
+import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from hamgr.lab.netns import NETNS
+from hamgr.lab.spec import Owner
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come, on a machine as busy as it likes."""
 _CLONE_NEWNET = 0x40000000
+_OWNED = re.compile("hgt([0-9a-f]+)-([0-9a-f]+)-[0-9a-f]{4}-")
+"""The owner's pid and start time: pids are used again."""
 
 
 class Segment:
     """A few machines on one Ethernet segment. A context manager."""
 
     def __init__(self, *machines: str) -> None:
-        self._prefix = f"hgt{os.getpid():x}{secrets.token_hex(2)}"
+        owner = Owner.current()
+        self._prefix = f"hgt{owner.pid:x}-{owner.started:x}-{secrets.token_hex(2)}"
         self.machines = machines
         self._processes: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> Self:
+        sweep()
         try:
             self._make()
         except BaseException:
@@ -133,12 +144,42 @@ class Segment:
             self.ip(machine, f"address add {self.address(machine, 6)}/64 dev eth0 nodad")
 
 
+@functools.cache
+def sweep() -> None:
+    """Remove, once in a test run, what earlier ones left that were killed: processes too."""
+    for path in NETNS.glob("hgt*"):
+        owner = _OWNED.match(path.name)
+        if owner is None or Owner(int(owner[1], 16), int(owner[2], 16)).alive:
+            continue
+        inside = subprocess.run(["ip", "netns", "pids", path.name], check=False,
+                                capture_output=True, text=True).stdout.split()
+        for process in inside:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
+        subprocess.run(["ip", "netns", "del", path.name], check=False, stderr=subprocess.DEVNULL)
+
+
 def eventually(what: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
     """Wait until something holds that no event tells of (the kernel's tables, a peer's cache)."""
     until = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < until, f"not within {within_s} s"
         time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def interrupts(disposition: Any = signal.default_int_handler) -> Iterator[None]:
+    """Have what is started meanwhile end by SIGINT, or (SIG_IGN) ignore it.
+
+    A script has all that it starts with `&` ignore it. What people start so is not to be ended by a
+    Ctrl-C for what is in front, and hamgr leaves it so: a test that interrupts a command says first
+    that it is in front.
+    """
+    before = signal.signal(signal.SIGINT, disposition)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tool(*argv: str) -> str:

@@ -21,6 +21,7 @@ from hamgr.cli import client
 from hamgr.cli.status import status as command
 from tests.cli import cluster
 from tests.cli.cluster import on_the_owner, peer, snapshot
+from tests.netns import interrupts
 
 
 def beside_the_network(answer: AgentStatus) -> AgentStatus:
@@ -97,11 +98,11 @@ def test_watch_shows_it_again_over_restarts_of_the_agent_until_it_is_interrupted
         tmp_path: Path) -> None:
     run_dir, config = tmp_path / "run", tmp_path / "none.toml"
     run_dir.mkdir()
-    start = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-             "from hamgr.cli.main import main; main()")  # a job in the background ignores it
-    command = [sys.executable, "-c", start, "status", "--watch", "--json",
+    command = [sys.executable, "-m", "hamgr", "status", "--watch", "--json",
                "--run-dir", str(run_dir), "--config", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+    with interrupts():
+        watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with watching as watch:
         try:
             assert watch.stdout is not None
             assert json.loads(watch.stdout.readline())["source"] == "nothing"

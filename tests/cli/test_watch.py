@@ -19,7 +19,7 @@ from hamgr.cli import from_agent, render
 from hamgr.cli.client import SOCKET
 from hamgr.cli.screen import fitted
 from tests.cli import cluster
-from tests.netns import PATIENCE_S
+from tests.netns import PATIENCE_S, interrupts
 
 HOME, ENTER, LEAVE = "\x1b[H", "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 ANSWER = msgspec.json.encode({"status": cluster.status()}) + b"\n"
@@ -68,7 +68,8 @@ def terminals(agent: Callable[[bytes], Path]) -> Iterator[Callable[[int, int], T
     made: list[Terminal] = []
 
     def start(columns: int, rows: int) -> Terminal:
-        made.append(Terminal(agent(ANSWER), columns, rows))
+        with interrupts():
+            made.append(Terminal(agent(ANSWER), columns, rows))
         return made[-1]
 
     yield start
@@ -87,6 +88,24 @@ def test_the_terminal_is_given_back_with_the_last_view_on_it(
     drawn, _, left = terminal.until(re.escape(LEAVE) + ".*namespace\n$").partition(LEAVE)
     lines = drawn.partition("\x1b[J")[0].replace("\x1b[K", "").split("\n")
     assert lines[0].startswith("hamgr status at ") and lines[2:] == left.splitlines()
+
+
+def test_in_the_background_of_a_script_it_is_ended_as_other_commands_are(
+        agent: Callable[[bytes], Path]) -> None:
+    """The shell has it ignore SIGINT: that is for what is in front. SIGTERM ends it."""
+    with interrupts(signal.SIG_IGN):
+        terminal = Terminal(agent(ANSWER), 120, 40)
+    try:
+        terminal.until("hamgr status at .*lives in another.*\x1b\\[J")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.resize(60, 12)
+        terminal.until(r"the window is too small.*namespace\x1b\[K\x1b\[J")
+        assert terminal.process.poll() is None
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(PATIENCE_S) == 0
+        terminal.until(re.escape(LEAVE))
+    finally:
+        terminal.close()
 
 
 def test_it_follows_the_size_of_the_window(terminals: Callable[[int, int], Terminal]) -> None:

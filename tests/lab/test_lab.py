@@ -21,6 +21,7 @@ from hamgr.lab.node import EXEC, Node
 from hamgr.lab.report import report
 from hamgr.lab.spec import CLIENT, VIP, LabError, LabSpec, Owner, address, directory
 from tests.lab.traces import inhabitants, traces
+from tests.netns import interrupts
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -110,8 +111,9 @@ def test_a_command_of_the_lab_decides_itself_what_an_interrupt_means(lab: Lab) -
     program = ("import os, sys; from hamgr.lab.lab import Lab; "
                f"sys.exit(Lab.find({lab.spec.name!r}).exec('n1', ['sh', '-c', "
                "'trap \"exit 7\" INT; echo up; while :; do sleep 0.1; done']))")
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    with interrupts():
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
+                                   text=True, start_new_session=True)
     with process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)
