@@ -144,12 +144,12 @@ class Node:
     @property
     def agent_state(self) -> str:
         """running, stopped (alone, by a signal), frozen (with its switch) or down."""
-        pid = self.agent_pid()
-        if pid is None:
-            return "down"
-        if self.cgroup.below(AGENT).frozen:
-            return "frozen"
-        return "stopped" if _state(pid) == "T" else "running"
+        return self._state_of(self.agent_pid())
+
+    @property
+    def switch_state(self) -> str:
+        """The same of the dead-man's switch."""
+        return self._state_of(self.switch_pid())
 
     def status(self) -> dict[str, Any] | None:
         """Return the agent's own answer to `status`; None when it does not answer."""
@@ -181,6 +181,13 @@ class Node:
         if self.name not in self.spec.servers:
             raise LabError(f"{self.name} has no ZooKeeper server; "
                            f"there are some on {', '.join(self.spec.servers)}")
+
+    def _state_of(self, pid: int | None) -> str:
+        if pid is None:
+            return "down"
+        if self.cgroup.below(AGENT).frozen:
+            return "frozen"
+        return "stopped" if _state(pid) == "T" else "running"
 
     def _start(self, part: str, argv: Sequence[str]) -> None:
         group = self.cgroup.below(part)

@@ -17,6 +17,9 @@ class NodeReport(Struct, frozen=True, kw_only=True):
     agent: str
     """running, stopped (alone), frozen (with its switch) or down."""
     switch: bool
+    """Whether there is one, in whatever state."""
+    switch_state: str
+    """In the words for an agent."""
     zookeeper: str
     """leader, follower, down, or empty for a node without a server."""
     vips: tuple[str, ...]
@@ -62,7 +65,7 @@ def _node(lab: Lab, name: str, power: bool) -> NodeReport:
     here = {info["local"] for link in found for info in link.get("addr_info", ())}
     return NodeReport(
         name=name, power=power, agent=node.agent_state, zookeeper=serves,
-        switch=node.switch_pid() is not None,
+        switch=node.switch_pid() is not None, switch_state=node.switch_state,
         vips=tuple(vip for vip in lab.spec.vips if vip in here))
 
 
@@ -70,5 +73,5 @@ def rows(found: LabReport) -> list[tuple[str, ...]]:
     """Return the nodes as rows of a table, its head first."""
     head = ("NODE", "POWER", "AGENT", "SWITCH", "ZOOKEEPER", "VIP")
     return [head, *((node.name, "on" if node.power else "off", node.agent,
-                     "running" if node.switch else "down", node.zookeeper or "-",
+                     node.switch_state, node.zookeeper or "-",
                      " ".join(node.vips) or "-") for node in found.nodes)]

@@ -15,7 +15,7 @@ from hamgr.lab import sweep
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.lab import Lab
 from hamgr.lab.node import EXEC
-from hamgr.lab.report import NodeReport, report
+from hamgr.lab.report import NodeReport, report, rows
 from hamgr.lab.spec import CLIENT, VIP
 from tests.lab.scene import SOON_S
 from tests.lab.test_lab import wait
@@ -71,6 +71,11 @@ def seen(lab: Lab, node: str) -> NodeReport:
     return next(one for one in report(lab).nodes if one.name == node)
 
 
+def rows_of(lab: Lab) -> dict[str, tuple[str, ...]]:
+    """Return the row of each node in `hamgr lab status`."""
+    return {row[0]: row for row in rows(report(lab))}
+
+
 def owner(lab: Lab) -> str:
     return next(one.name for one in report(lab).nodes if VIP in one.vips)
 
@@ -110,18 +115,18 @@ def test_network_faults_say_what_they_did_status_repeats_it_and_heal_ends_it(lab
 
 def test_faults_of_a_nodes_power_and_processes_say_what_they_did_and_did_it(lab: Lab) -> None:
     node = next(name for name in lab.nodes if name != owner(lab))
-    for word, told, agent in (
-            ("freeze", f"the agent of {node} stands still", "stopped"),
-            ("thaw", f"the agent of {node} goes on", "running"),
-            ("freeze-all", f"the agent of {node} and its switch stand still", "frozen"),
-            ("thaw", f"the agent of {node} goes on", "running"),
-            ("stop", f"the agent of {node} has stopped", "down"),
-            ("start", f"the agent of {node} runs", "running"),
-            ("kill", f"the agent of {node} is killed", "down"),
-            ("crash", f"{node} has no power", "down"),
-            ("boot", f"{node} has power again", "running")):
+    for word, told, agent, switch in (
+            ("freeze", f"the agent of {node} stands still", "stopped", "running"),
+            ("thaw", f"the agent of {node} goes on", "running", "running"),
+            ("freeze-all", f"the agent of {node} and its switch stand still", "frozen", "frozen"),
+            ("thaw", f"the agent of {node} goes on", "running", "running"),
+            ("stop", f"the agent of {node} has stopped", "down", "down"),
+            ("start", f"the agent of {node} runs", "running", "running"),
+            ("kill", f"the agent of {node} is killed", "down", "down"),
+            ("crash", f"{node} has no power", "down", "down"),
+            ("boot", f"{node} has power again", "running", "running")):
         assert fault(lab, word, node) == told + "\n"
-        wait(lambda agent=agent: seen(lab, node).agent == agent)
+        wait(lambda states=(agent, switch): rows_of(lab)[node][2:4] == states)
         assert seen(lab, node).power == (word != "crash")
     lab.wait_settled()
     switch = lab.nodes[node].switch_pid()
