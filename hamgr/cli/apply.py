@@ -48,7 +48,9 @@ class Refused(Exception):
 @config_option("Names ZooKeeper's servers; used when no agent answers.")
 @_as_json
 def diff(file: Path, run_dir: Path, config: Path, in_json: bool) -> None:
-    """Show how FILE differs from what is applied, and what would happen if it were.
+    """Show how FILE differs from what is applied.
+
+    And what would happen if it were.
 
     Exit status: 0 no difference; 1 it differs; 2 it cannot be applied, with the reasons; 3 it
     cannot be told what is applied.
@@ -68,9 +70,9 @@ def diff(file: Path, run_dir: Path, config: Path, in_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def apply(file: Path, run_dir: Path, config: Path, timeout: float, in_json: bool,
           yes: bool) -> None:
-    """Apply FILE to the running cluster: show what would happen, ask, do it, wait for the end.
+    """Apply FILE to the running cluster.
 
-    What stays the same is not touched. If it is interrupted, it goes on where it was when it is
+    Shows what would happen, asks, does it, and waits for the end. What stays the same is not touched. If it is interrupted, it goes on where it was when it is
     run again.
 
     Exit status: 0 done, or no difference; 1 refused, by the cluster (the reason is printed) or at

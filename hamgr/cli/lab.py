@@ -94,7 +94,10 @@ def up(interval: Span, **how: Any) -> None:
 @_name
 @click.option("--all", "everything", is_flag=True, help="Every lab that no living process owns.")
 def down(name: str, everything: bool) -> None:
-    """Take a lab down: no namespace, process, control group or file of it is left."""
+    """Take a lab down.
+
+    No namespace, process, control group or file of it is left.
+    """
     with sweep.registry():
         found = sweep.names()
         if not everything and name not in found:
@@ -142,7 +145,10 @@ def execute(name: str, node: str, command: tuple[str, ...]) -> None:
 @lab.command()
 @_name
 def heal(name: str) -> None:
-    """Bring everything back that was broken, and wait until the cluster is settled."""
+    """Bring everything back that was broken.
+
+    Waits until the cluster is settled.
+    """
     Lab.find(name).heal()
     click.echo("healed")
 
@@ -153,7 +159,10 @@ def heal(name: str) -> None:
 @click.option("--group", default=GROUP, show_default=True, help="Whose VIP.")
 @_as_json
 def probe(name: str, seconds: float, group: str, as_json: bool) -> None:
-    """Write to the VIP each millisecond, and tell who answers and when nobody does."""
+    """Write to the VIP each millisecond, and tell who answers.
+
+    And since when nobody does.
+    """
     found = Lab.find(name)
     if group not in found.spec.group_names:
         raise LabError(f"no group {group}; there are {', '.join(found.spec.group_names)}")
@@ -175,7 +184,10 @@ def probe(name: str, seconds: float, group: str, as_json: bool) -> None:
 @lab.command(epilog="Exit status: 0 all of it went as it should, 1 something did not.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def demo(file: Path | None) -> None:
-    """Show a crash, a switchover and a crash without ZooKeeper, as the client sees them."""
+    """Show three failovers as a client sees them.
+
+    A crash, a switchover, and a crash without ZooKeeper.
+    """
     from hamgr.lab import demo as story
     if file is not None:
         file.unlink(missing_ok=True)  # the figures of an earlier run are not those of this one

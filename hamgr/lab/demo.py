@@ -102,7 +102,7 @@ def _crash_without_zookeeper(lab: Lab, client: Probe, say: Say) -> _Act:
     lab.wait_settled()
     say("\nZooKeeper is killed on every node,")
     lab.zookeeper_down()
-    lab.wait_status(lambda snapshot: not snapshot["zookeeper"], "to miss ZooKeeper")
+    lab.wait_status(lambda snapshot: not snapshot["zookeeper"], "do not miss ZooKeeper")
     say(f"and then the power of {client.served_by} is cut.")
     act = _cut_power(lab, client, say)
     say("\nEverything comes back.")

@@ -67,6 +67,14 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
     assert f"hamgr {name}" in result.output or f"main {name}" in result.output
 
 
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("lab", "fault")])
+def test_no_line_of_a_help_is_cut_short_on_a_usual_terminal(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).output
+    usage, *lines = shown.splitlines()
+    assert usage.startswith("Usage: ")
+    assert [line for line in lines if line.endswith("...")] == []
+
+
 def test_a_missing_module_spoils_neither_help_nor_other_commands_but_is_not_hidden() -> None:
     group = LazyGroup({"config": COMMANDS["config"],
                        "gone": Entry("hamgr.cli.gone:gone", "Is not there.")}, help="")

@@ -271,7 +271,8 @@ def test_standby_and_resume_while_frames_are_lost(scene: Scene) -> None:
     operate(scene, target, "resume", owner)
     assert scene.tenures(owner) == drained, "a node on standby gets nothing, whatever is lost"
     scene.lab.heal()
-    scene.lab.wait_status(lambda snapshot: not snapshot["plan"]["standby"], "forget the standby")
+    scene.lab.wait_status(lambda snapshot: not snapshot["plan"]["standby"],
+                          "do not forget the standby")
     assert scene.shared() == 0
 
 

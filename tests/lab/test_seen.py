@@ -3,16 +3,19 @@
 import json
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from hamgr.core.reasons import Reason
 from hamgr.core.types import MILLISECOND, NEVER
-from hamgr.lab import probe, prober, settled, watch, watcher
+from hamgr.lab import demo, probe, prober, settled, watch, watcher
+from hamgr.lab.lab import Lab
 from hamgr.lab.network import ruleset
 from hamgr.lab.probe import Acknowledged, Gap, Record
-from hamgr.lab.spec import GROUP, Faults, LabSpec, LabState, Owner, load, save
+from hamgr.lab.spec import GROUP, Faults, LabError, LabSpec, LabState, Owner, load, save
 from hamgr.lab.sweep import abandoned
 from hamgr.lab.timeline import lines, passage
 
@@ -174,6 +177,17 @@ def test_a_lab_is_abandoned_when_nobody_is_left_to_take_it_down(tmp_path: Path) 
     save(tmp_path, state)
     assert load(tmp_path) == state
     assert load(tmp_path / "missing") is None
+
+
+def test_a_demo_in_which_zookeeper_is_not_missed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(lab: Lab, reached: object, within_s: float, why: Callable[[], str]) -> None:
+        raise LabError(why())
+
+    monkeypatch.setattr(Lab, "_wait", never)
+    monkeypatch.setattr(Lab, "wait_settled", lambda lab: None)
+    monkeypatch.setattr(Lab, "zookeeper_down", lambda lab: None)
+    with pytest.raises(LabError, match="^agents do not miss ZooKeeper$"):
+        demo._crash_without_zookeeper(Lab(LabSpec()), mock.create_autospec(probe.Probe), print)
 
 
 def told(at: int, reason: Reason, **facts: object) -> dict[str, object]:

@@ -34,7 +34,7 @@ def test_who_is_foretold_to_take_over_takes_over() -> None:
         assert scene.plan["holder"]["node"] == owner, "nothing was touched"
         lab.crash(owner)
         assert scene.served_elsewhere(owner) == fate["after"]
-        lab.wait_status(lambda seen: heir(seen) == fate["heir"], "name the heir foretold")
+        lab.wait_status(lambda seen: heir(seen) == fate["heir"], "do not name the heir foretold")
         assert abs(scene.finish().outage().ms - fate["dark_ms"]) < MODEL_MS
         again = lab.hamgr(fate["after"], "simulate", "--zookeeper-down", "--json")
         assert again.returncode == 0, again.stdout + again.stderr
