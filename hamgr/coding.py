@@ -56,7 +56,10 @@ def record_type(path: str) -> type[Record] | None:
 
 def encode(record: Record) -> bytes:
     """Return the record as JSON, with the fields of other versions that it was read with."""
-    return msgspec.json.encode(_with_extra(msgspec.to_builtins(record)))
+    raw = msgspec.to_builtins(record)
+    if isinstance(record, Plan):
+        raw["groups"] = {name: _with_extra(group) for name, group in raw["groups"].items()}
+    return msgspec.json.encode(_with_extra(raw))
 
 
 def decode(path: str, data: bytes) -> Record:
@@ -103,9 +106,5 @@ def _split_extra(kind: type[Struct], raw: dict[str, Any]) -> dict[str, Any]:
     return {**{key: raw[key] for key in raw if key in known}, "extra": extra}
 
 
-def _with_extra(value: Any) -> Any:
-    if isinstance(value, dict):
-        extra = value.pop("extra", None)
-        plain = {key: _with_extra(item) for key, item in value.items()}
-        return {**(extra or {}), **plain}
-    return value
+def _with_extra(raw: dict[str, Any]) -> dict[str, Any]:
+    return {**raw.pop("extra"), **raw}

@@ -4,7 +4,20 @@ import msgspec
 import pytest
 
 from hamgr.coding import DEPTH_MAX, NewerFormatError, decode, encode
-from hamgr.core.records import CONFIG, HISTORY, LEADER, PLAN, REQUESTS, ROOT, SEATS, Leader
+from hamgr.core.records import (
+    CONFIG,
+    HISTORY,
+    LEADER,
+    PLAN,
+    REQUESTS,
+    ROOT,
+    SEATS,
+    GroupPlan,
+    Leader,
+    Plan,
+    Voters,
+)
+from hamgr.core.timing import Timing
 from hamgr.core.types import NEVER
 
 PATHS = (ROOT, LEADER, PLAN, CONFIG, f"{SEATS}/n1", f"{REQUESTS}/1", f"{HISTORY}/1")
@@ -49,6 +62,13 @@ def test_fields_of_other_versions_are_kept() -> None:
     assert isinstance(read, Leader) and read.term == 3
     again = encode(read)
     assert f'"mood":{mood}'.encode() in again and decode(LEADER, again) == read
+
+
+@pytest.mark.parametrize("name", ["extra", "format", "groups"])
+def test_a_group_may_be_called_what_a_field_is_called(name: str) -> None:
+    plan = Plan(revision=1, by="n1", voters=Voters(number=1, names=("n1",)), times=Timing(),
+                groups={name: GroupPlan(top_epoch=7, extra={"later": 1})}, extra={"newer": 2})
+    assert decode(PLAN, encode(plan)) == plan
 
 
 def test_at_other_paths_no_record_lives() -> None:
