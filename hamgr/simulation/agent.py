@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from hamgr.core import effects as fx
 from hamgr.core.events import (
+    ConditionChanged,
+    ConfigurationApplied,
     DeadlineSet,
     Event,
     FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
+    RecordRead,
     ServiceAnswered,
     StopAsked,
     Tick,
 )
 from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import (
     MICROSECOND,
     MILLISECOND,
-    SECOND,
     Duration,
     GroupName,
     Instant,
@@ -31,7 +34,10 @@ from hamgr.core.types import (
 )
 from hamgr.simulation.addresses import AddressWork
 from hamgr.simulation.clock import Action
+from hamgr.simulation.disk import RETRY, DiskWork
+from hamgr.simulation.documents import Following, spec_of
 from hamgr.simulation.session import Session
+from hamgr.simulation.versions import NEWER, as_newer
 
 if TYPE_CHECKING:
     from hamgr.simulation.host import Host
@@ -54,7 +60,11 @@ class Agent:
         self.incarnation = 0
         self.engine: Any = None
         self._world = host.world
-        self._rng = rng
+        self.rng = self._rng = rng
+        self.version = host.version
+        self.disk_work = DiskWork(host.world.scheduler, rng, lambda: host.disk, self.in_process)
+        self._following = Following(self, self._configure)
+        self._wire = host.world.wire if host.version < NEWER else host.newer_wire
         self._mailbox: list[tuple[Action, tuple[Any, ...]]] = []
         self._datagrams = 0
         self._timer = host.clock.timer(self._tick_due)
@@ -110,7 +120,7 @@ class Agent:
     def receive(self, datagram: bytes, ring: int) -> None:
         """A datagram lies in the socket."""
         if not self.frozen:
-            heartbeat = self._world.wire.decode(datagram, self.host.name)
+            heartbeat = self._wire.decode(datagram, self.host.name)
             assert isinstance(heartbeat, Heartbeat), f"dropped as {heartbeat}"
             self.post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
         elif self._datagrams < SOCKET_BUFFER:
@@ -139,6 +149,8 @@ class Agent:
 
     def _handle(self, event: Event, now: Instant) -> None:
         engine = self.engine
+        if isinstance(event, RecordRead):
+            self._following.read(event)
         self._world.watch.seen(self.host, event)
         for effect in engine.handle(event, now):
             self._executors[type(effect)](effect)
@@ -172,26 +184,32 @@ class Agent:
             self._clean_later()
             return
         kept = self.host.disk.maintenance
-        for group in self._world.spec.groups:
-            if group.name not in kept:
-                self.host.kernel.remove(group.name)
-                self.host.services.kill(group.name)
+        for group in self._world.watch.groups():
+            if group not in kept:
+                self.host.kernel.remove(group)
+                self.host.services.kill(group)
         self._begin_life()
 
     def _begin_life(self) -> None:
         disk = self.host.disk
+        if disk.full:  # no incarnation can be kept, so no life begins
+            self._world.scheduler.after(RETRY, self.in_process, self._begin_life)
+            return
         disk.incarnation = self.incarnation = max(disk.incarnation, self._above) + 1
-        in_place = {group: epoch for group, epoch in disk.maintenance.items()
-                    if self.host.kernel.has(group)}
+        disk.maintenance = {group: epoch for group, epoch in disk.maintenance.items()
+                            if self.host.kernel.has(group)}
         world, host = self._world, self.host
-        names = tuple(node.name for node in world.spec.nodes)
+        spec = host.installed if disk.document is None else spec_of(disk.document)
+        names = tuple(world.hosts)  # every seat that there is, whatever the file says
         self._addresses = AddressWork(world.scheduler, self._rng, host.kernel, self.post,
                                       self.in_process)
         now = host.clock.now()
         world.watch.reborn(host)
         self.engine = world.make_engine(
-            world.spec, host.name, self.incarnation, now, known_cluster=disk.facts[0],
-            known_revision=disk.facts[1], in_place=in_place)
+            spec, host.name, self.incarnation, now, known_cluster=disk.facts[0],
+            known_revision=disk.facts[1], in_place=dict(disk.maintenance),
+            config_digest=disk.document.digest if disk.document is not None else "",
+            version=str(self.version))
         self._session = Session(world.scheduler, world.rng(f"session/{host.name}/{world.now}"),
                                 world.ensemble, host.name, names, host_path(host), self.post,
                                 self.in_process)
@@ -199,6 +217,21 @@ class Agent:
         self._session.start()
         self._due = now
         self._handle(Tick(), now)
+        if not host.carrier:
+            self.tell_conditions()
+
+    def tell_conditions(self) -> None:
+        """Tell the engine whether the interface of its addresses has a carrier."""
+        carrier = self.host.carrier
+        for group in self._world.spec.groups:
+            self.post(ConditionChanged(group=group.name, ok=carrier,
+                                       why="" if carrier else "no carrier"))
+
+    def _configure(self, spec: ClusterSpec, digest: str) -> None:
+        self._world.note(self.host.name, f"GOES BY configuration {digest}")
+        self.post(ConfigurationApplied(spec=spec, digest=digest))
+        if not self.host.carrier:
+            self.tell_conditions()
 
     def _end_life(self, flush: bool) -> None:
         self.engine = None
@@ -228,27 +261,32 @@ class Agent:
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)
-        datagram = self._world.wire.encode(effect.heartbeat, effect.to)
+        datagram = self._wire.encode(effect.heartbeat, effect.to)
         self._world.network.send(self.host.name, effect.to, datagram)
 
     def _write(self, effect: fx.Write) -> None:
         assert self._session is not None
         self._world.watch.write_sent(self.host, effect)
-        self._session.write(effect)
+        self._session.write(as_newer(effect) if self.version >= NEWER else effect)
 
     def _read(self, effect: fx.Read) -> None:
         assert self._session is not None
         self._session.read(effect.paths)
 
     def _keep_facts(self, effect: fx.KeepFacts) -> None:
-        self.host.disk.facts = (effect.cluster_id, effect.revision)
+        def write() -> None:
+            self.host.disk.facts = (effect.cluster_id, effect.revision)
+        self.disk_work.submit(write)
 
     def _keep_maintenance(self, effect: fx.KeepMaintenance) -> None:
-        if effect.on:
-            self.host.disk.maintenance[effect.group] = effect.epoch
-        else:
-            self.host.disk.maintenance.pop(effect.group, None)
-        self._later(2 * MILLISECOND, MaintenanceKept(group=effect.group, on=effect.on))
+        def write() -> None:
+            if effect.on:
+                self.host.disk.maintenance[effect.group] = effect.epoch
+            else:
+                self.host.disk.maintenance.pop(effect.group, None)
+        life = self.engine
+        self.disk_work.submit(write, lambda: self._post_to(
+            life, MaintenanceKept(group=effect.group, on=effect.on)))
 
     def _set_deadline(self, effect: fx.SetDeadline) -> None:
         self._deadline, self._serial, self._confirm = effect.deadline, effect.serial, effect.confirm
@@ -309,16 +347,13 @@ class Agent:
     def _fence(self, effect: fx.Fence) -> None:
         self._world.watch.fencing(self.host, effect)
         life = self.engine
-        takes = int((0.2 + 2 * self._rng.random()) * SECOND)
-        self._world.scheduler.after(takes, self._fenced, effect, life)
 
-    def _fenced(self, effect: fx.Fence, life: object) -> None:
-        ok = self._rng.random() < 0.8
-        if ok:
-            self._world.power_cycle(effect.node)
-        answer = FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch, ok=ok,
-                               why="" if ok else "device timed out")
-        self.in_process(self._post_to, life, answer)
+        def answer(ok: bool, why: str) -> None:
+            answered = FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
+                                     ok=ok, why=why)
+            self.in_process(self._post_to, life, answered)
+
+        self._world.hosts[effect.node].device.cut(answer)
 
     def _report(self, effect: fx.Report) -> None:
         self._world.report(self.host, effect)

@@ -86,11 +86,14 @@ class Clock:
 
     def stop(self) -> None:
         """Stand still (the machine is paused with everything that it runs)."""
-        self._shown, self._stopped = self.now(), True
+        if not self._stopped:
+            self._shown, self._since, self._stopped = self.now(), self._scheduler.now, True
 
-    def go(self) -> None:
-        """Go on from where it stood."""
-        self._since, self._stopped = self._scheduler.now, False
+    def go(self, jump: bool = False) -> None:
+        """Go on from where it stood, or (`jump`) from where it would be had it never stopped."""
+        self._stopped = False
+        if not jump:
+            self._since = self._scheduler.now
         self._wake_timers()
 
     def restart(self, start: Instant) -> None:

@@ -3,10 +3,18 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hamgr.core.events import ConditionChanged
 from hamgr.core.types import MILLISECOND, SECOND, NodeName
 from hamgr.simulation.disk import Disk
 from hamgr.simulation.network import Weather
+from hamgr.simulation.operators import (
+    ask,
+    change_times,
+    change_voters,
+    configure,
+    drain,
+    remove_node,
+    upgrade,
+)
 from hamgr.simulation.scenario import Fault
 
 if TYPE_CHECKING:
@@ -55,6 +63,12 @@ def _kill_agent(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeNa
     return host.start_agent
 
 
+def _restart_agent(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    host = _host(turmoil, target)
+    host.kill_agent()
+    host.start_agent()
+
+
 def _stop_agent(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
     host = _host(turmoil, target)
     agent = host.agent
@@ -81,10 +95,12 @@ def _stall(agent: bool, switch: bool) -> Strike:
     return strike
 
 
-def _pause(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
-    host = _host(turmoil, target)
-    host.pause()
-    return host.wake
+def _pause(jump: bool) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        host = _host(turmoil, target)
+        host.pause()
+        return lambda: host.wake(jump)
+    return strike
 
 
 def _switch_crash(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
@@ -170,8 +186,15 @@ def _loss(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) ->
 
 
 def _late(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
-    return _weather(turmoil, Weather(target, duplicate=fault.amount, late=fault.amount,
-                                     lateness=600 * MILLISECOND))
+    return _weather(turmoil, Weather(target, late=fault.amount, lateness=600 * MILLISECOND))
+
+
+def _reordered(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _weather(turmoil, Weather(target, late=fault.amount, lateness=120 * MILLISECOND))
+
+
+def _duplicated(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    return _weather(turmoil, Weather(target, duplicate=fault.amount))
 
 
 def _cut_zookeeper(turmoil: "Turmoil", nodes: list[NodeName], requests: bool,
@@ -249,31 +272,40 @@ def _slew(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) ->
     _host(turmoil, target).clock.slew(int(fault.amount))
 
 
-def _ask(kind: str) -> Strike:
-    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
-        groups = [group.name for group in turmoil.world.spec.groups]
-        group = groups[int(fault.amount) % len(groups)]
-        of_node = kind in ("standby", "resume")
-        turmoil.request(kind, group="" if of_node else group, node=target)
-    return strike
-
-
 def _luck(name: str) -> Strike:
     def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
-        luck = _host(turmoil, target).services.luck
-        setattr(luck, name, fault.amount)
-        return lambda: setattr(luck, name, 0.0)
+        return _share(_host(turmoil, target).services.luck, name, fault.amount)
     return strike
+
+
+def _device(name: str) -> Strike:
+    def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+        return _share(_host(turmoil, target).device, name, fault.amount or 1.0)
+    return strike
+
+
+def _share(owner: object, name: str, amount: float) -> Undo:
+    usual = 0.2 if name == "fails" else 0.0
+    setattr(owner, name, amount)
+    return lambda: setattr(owner, name, usual)
+
+
+def _disk_full(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
+    host = _host(turmoil, target)
+    host.disk.full = True
+
+    def room() -> None:
+        host.disk.full = False
+    return room
 
 
 def _carrier_lost(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
     host = _host(turmoil, target)
 
     def say(ok: bool) -> None:
+        host.carrier = ok
         if host.agent is not None:
-            for group in turmoil.world.spec.groups:
-                host.agent.in_process(host.agent.post, ConditionChanged(
-                    group=group.name, ok=ok, why="" if ok else "no carrier"))
+            host.agent.in_process(host.agent.tell_conditions)
 
     say(False)
     return lambda: say(True)
@@ -287,23 +319,31 @@ def _address_removed(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: N
 
 KINDS: dict[str, Strike] = {
     "cast": _cast,
-    "crash": _crash, "kill_agent": _kill_agent, "stop_agent": _stop_agent,
+    "crash": _crash, "kill_agent": _kill_agent, "restart_agent": _restart_agent,
+    "stop_agent": _stop_agent,
     "stall": _stall(agent=True, switch=True), "stall_agent": _stall(agent=True, switch=False),
-    "stall_switch": _stall(agent=False, switch=True), "pause": _pause,
+    "stall_switch": _stall(agent=False, switch=True), "pause": _pause(jump=False),
+    "pause_jump": _pause(jump=True),
     "switch_crash": _switch_crash,
     "cut": _cut, "cut_both": _cut_both, "isolate": _around(inbound=True, outbound=True),
     "deaf": _around(inbound=True, outbound=False), "mute": _around(inbound=False, outbound=True),
     "partition": _partition, "ring_down": _ring_down, "loss": _loss, "late": _late,
+    "reordered": _reordered, "duplicated": _duplicated,
     "zk_cut": _zk_cut(requests=True, replies=True),
     "zk_replies_lost": _zk_cut(requests=False, replies=True),
     "zk_requests_lost": _zk_cut(requests=True, replies=False),
     "zk_down": _zk_down, "zk_leaderless": _zk_leaderless, "zk_isolate": _zk_isolate,
     "zk_slow": _zk_slow, "slew": _slew,
-    "switchover": _ask("switchover"), "standby": _ask("standby"), "resume": _ask("resume"),
-    "maintenance_on": _ask("maintenance-on"), "maintenance_off": _ask("maintenance-off"),
-    "clear": _ask("clear"),
+    "switchover": ask("switchover"), "standby": ask("standby"), "resume": ask("resume"),
+    "maintenance_on": ask("maintenance-on"), "maintenance_off": ask("maintenance-off"),
+    "clear": ask("clear"), "drain": drain, "voters": change_voters, "times": change_times,
+    "configure": configure, "remove_node": remove_node, "upgrade": upgrade,
     "promote_fails": _luck("promote_fails"), "demote_fails": _luck("demote_fails"),
     "monitor_fails": _luck("monitor_fails"), "services_hang": _luck("hangs"),
+    "demote_hangs": _luck("demote_hangs"), "services_slow": _luck("slow"),
+    "fence_fails": _device("fails"), "fence_hangs": _device("hangs"),
+    "fence_lies": _device("lies"), "fence_denies": _device("denies"),
+    "disk_full": _disk_full,
     "carrier_lost": _carrier_lost, "address_removed": _address_removed,
 }
 """Every kind of fault by its name in a schedule."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.agent import Agent
 from hamgr.simulation.clock import Action, Clock
+from hamgr.simulation.devices import FenceDevice
 from hamgr.simulation.disk import Disk
 from hamgr.simulation.kernel import Kernel
 from hamgr.simulation.services import Services
 from hamgr.simulation.switch import Switch
+from hamgr.simulation.versions import KEY, THIS, NewerWire
 
 if TYPE_CHECKING:
     from hamgr.simulation.world import World
@@ -33,12 +35,21 @@ class Host:
         self.paused = False
         self.dead_for_good = False
         self.disk = Disk()
+        self.installed = world.spec
+        """The configuration file of the machine: what an agent goes by that knows no other."""
+        self.version = THIS
+        """Of hamgr, as an agent that starts now has it."""
+        self.newer_wire = NewerWire(world.spec.name, [KEY])
+        self.carrier = True
+        self.condemned = False
+        """Its fence device said that it is off, and it is not yet."""
         self.woken_at: Instant = -1
         """World time at which it last woke from a pause of the whole machine."""
         self.helped_at: Instant = -1
         """World time since which a process of ours is able to act again."""
         rng = world.rng(f"host/{name}")
         self.rng = rng
+        self.device = FenceDevice(self, world.rng(f"device/{name}"))
         drift = world.scenario.drift_ppm
         self.clock = Clock(world.scheduler, int((1 + 100 * rng.random()) * SECOND),
                            int((2 * rng.random() - 1) * drift))
@@ -57,8 +68,8 @@ class Host:
     def serving(self, group: GroupName) -> bool:
         """Whether a client of the group is served here."""
         spec = self.world.spec.group(group)
-        assert spec is not None, f"no group {group}"
-        return (not self.paused and (self.kernel.has(group) or not spec.has_addresses)
+        return (spec is not None and not self.paused
+                and (self.kernel.has(group) or not spec.has_addresses)
                 and all(self.services.promoted(group, item.name) for item in spec.services))
 
     @property
@@ -78,6 +89,13 @@ class Host:
         elif self.powered and not self.paused and self.agent is None:
             self.agent = Agent(self, self.world.rng(f"agent/{self.name}/{self.world.now}"))
             self.agent.start()
+
+    def start_after_stop(self) -> None:
+        """Start the agent once the one that was told to stop has gone."""
+        if self.powered and self.agent is not None:
+            self.world.scheduler.after(LOCK_RETRY, self.start_after_stop)
+        else:
+            self.start_agent()
 
     def agent_gone(self) -> None:
         """The agent's process ended; the switch goes on alone."""
@@ -117,8 +135,7 @@ class Host:
         """
         self.world.note(self.name, f"SWITCH cuts {group} off")
         self.kernel.remove(group)
-        spec = self.world.spec.group(group)
-        within = spec.stop_within if spec is not None else 0
+        within = self.world.watch.stop_within(group)
         assert self.switch is not None
         self.world.scheduler.after(int(self.rng.random() * 0.9 * within), self.when_awake,
                                    self._kill, group, self.switch, self.switch.disarmed[group])
@@ -132,7 +149,7 @@ class Host:
         """The power is cut."""
         if not self.powered:
             return
-        self.powered = self.paused = False
+        self.powered = self.paused = self.condemned = False
         if self.agent is not None:
             self.agent.die(flush=False)
             self.agent = None
@@ -162,13 +179,17 @@ class Host:
             self._freeze(agent=True, switch=True)
             self.world.power_changed(self)
 
-    def wake(self) -> None:
-        """The machine goes on as if no time had passed."""
+    def wake(self, jump: bool = False) -> None:
+        """The machine goes on as if no time had passed; `jump`: its clock makes up for it at once.
+
+        Both are seen: a guest's CLOCK_MONOTONIC stands still while it is suspended or moved, and
+        leaps when its virtual CPUs were merely not run.
+        """
         if not self.paused:
             return
         self.paused = False
         self.woken_at = self.world.now
-        self.clock.go()
+        self.clock.go(jump)
         self.world.power_changed(self)
         asleep, self._asleep = self._asleep, []
         for action, args in asleep:

@@ -13,12 +13,15 @@ from msgspec import Struct
 from hamgr.core.effects import Fence, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.records import PLAN, Plan
+from hamgr.core.records import PLAN, Config, Plan
+from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, Duration, Epoch, GroupName, Instant, NodeName
 from hamgr.simulation.brief import brief
+from hamgr.simulation.documents import spec_of
 from hamgr.simulation.peace import Peace
 from hamgr.simulation.switch import LATENESS_MAX
 from hamgr.simulation.twin import LeaseTwin
+from hamgr.simulation.versions import lost_fields
 from hamgr.simulation.zookeeper import Commit
 from hamgr.snapshot import snapshot
 
@@ -73,9 +76,9 @@ class Watch:
         self.peace: Peace | None = None
         self._twins: dict[NodeName, LeaseTwin] = {
             node.name: LeaseTwin(node.name, world.spec.timing) for node in world.spec.nodes}
-        self._active: dict[GroupName, list[Host]] = {
-            group.name: [] for group in world.spec.groups}
-        self._stop_within = {group.name: group.stop_within for group in world.spec.groups}
+        self._active: dict[GroupName, list[Host]] = {}
+        self._stop_within: dict[GroupName, Duration] = {}
+        """The longest that any document has given."""
         self._epochs: dict[tuple[GroupName, Epoch], tuple[NodeName, int]] = {}
         self._tops: dict[GroupName, Epoch] = {}
         self._loose: set[GroupName] = set()
@@ -83,6 +86,15 @@ class Watch:
         self._plan: Plan | None = None
         self._woken_bounds: dict[NodeName, Instant] = {}
         self._lease_checks: set[tuple[NodeName, GroupName]] = set()
+        self._applied(world.spec)
+
+    def groups(self) -> tuple[GroupName, ...]:
+        """Return every group that any document has, or had."""
+        return tuple(self._active)
+
+    def stop_within(self, group: GroupName) -> Duration:
+        """Return by when a group is down after a lapse, by any document that there was."""
+        return self._stop_within[group]
 
     def note_violation(self, kind: str, text: str) -> None:
         """Write a violation down."""
@@ -161,7 +173,7 @@ class Watch:
         if host.woken_at == self.world.now:
             twin = self._twins[host.name]
             now = host.clock.now()
-            until = max(now + self.world.spec.timing.lease, twin.deadline(self._voters()))
+            until = max(now + twin.lease, twin.deadline(self._voters()))
             self._woken_bounds[host.name] = host.clock.world(until)
         for group in self._active:
             if self.peace is not None:
@@ -177,10 +189,25 @@ class Watch:
         for path, stored in commit.changed:
             if path == PLAN and isinstance(stored.record, Plan):
                 self._check_plan(stored.record)
+                lost = lost_fields(self._plan, commit, stored.record)
+                if lost:
+                    self.violate("plan", lost)
                 self._plan = stored.record
+            if isinstance(stored.record, Config):
+                self._applied(spec_of(stored.record))
         if self.world.story is not None:
             self.world.note(commit.by, "WROTE " + ", ".join(
                 f"{path or 'root'}={brief(stored.record)}" for path, stored in commit.changed))
+
+    def _applied(self, spec: ClusterSpec) -> None:
+        """Operators applied this document: from now on the cluster shall be as it says."""
+        self.world.spec = spec
+        for group in spec.groups:
+            self._active.setdefault(group.name, [])
+            self._stop_within[group.name] = max(group.stop_within,
+                                                self._stop_within.get(group.name, 0))
+            if self.peace is not None:
+                self.peace.look(group.name)
 
     def begin_peace(self) -> Peace:
         """Faults end now."""
@@ -257,7 +284,7 @@ class Watch:
         return max(ends, default=-1)
 
     def _excused(self, host: "Host", group: GroupName) -> bool:
-        return (host.paused or host.helpless
+        return (host.paused or host.helpless or host.condemned
                 or self.world.now <= self._excuse_ends(host, group))
 
     def _judge(self, group: GroupName) -> None:
@@ -280,7 +307,7 @@ class Watch:
             self._check_lease(host, group)
 
     def _check_lease(self, host: "Host", group: GroupName) -> None:
-        if not host.active(group) or host.paused or host.helpless:
+        if not host.active(group) or host.paused or host.helpless or host.condemned:
             self._lease_checks.discard((host.name, group))
             return
         slack = SLACK + self._stop_within[group]

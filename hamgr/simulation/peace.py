@@ -30,14 +30,13 @@ class Peace:
         self.fenced = 0
         """Machines that a fence device cut off in peace: it was asked before, and is slow."""
         self._dark_since: dict[GroupName, Instant] = {
-            group.name: world.now for group in world.spec.groups}
+            group: world.now for group in world.watch.groups()}
         self._served_by: dict[GroupName, NodeName] = {}
-        self._changes: dict[GroupName, list[NodeName]] = {
-            group.name: [] for group in world.spec.groups}
+        self._changes: dict[GroupName, list[NodeName]] = {}
         self._written: list[tuple[Instant, str]] = []
         self._history: list[tuple[Instant, NodeName]] = []
-        for group in world.spec.groups:
-            self.look(group.name)
+        for group in world.watch.groups():
+            self.look(group)
 
     def look(self, group: GroupName) -> None:
         """Note who serves a group now."""
@@ -53,7 +52,7 @@ class Peace:
         if serving:
             since = self._dark_since.pop(group, now)
             self.longest_dark = max(self.longest_dark, now - since)
-            changes = self._changes[group]
+            changes = self._changes.setdefault(group, [])
             if now - self.began < self._world.spec.timing.detection:
                 changes.clear()  # who wakes now from the last fault may serve for a moment more
             if not changes or changes[-1] != serving:
@@ -113,7 +112,8 @@ class Peace:
 
     def _expected(self, group: GroupName) -> bool:
         spec = self._world.spec.group(group)
-        assert spec is not None, f"no group {group}"
+        if spec is None:
+            return False
         plan = self._world.turmoil.plan()
         standby = plan.standby if plan is not None else ()
         blocked = any(view.name == group and view.phase == "failed"

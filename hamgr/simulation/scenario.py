@@ -73,13 +73,14 @@ def cluster_spec(scenario: Scenario) -> ClusterSpec:
     first_witness = scenario.nodes - scenario.witnesses
     nodes = tuple(NodeSpec(name=name, witness=index >= first_witness)
                   for index, name in enumerate(names))
-    groups = tuple(_group(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
+    groups = tuple(group_of_kind(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
                    for number, kind in enumerate(scenario.groups, 1))
     return ClusterSpec(name="simulated", nodes=nodes, groups=groups,
                        timing=times_for(scenario.interval))
 
 
-def _group(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
+def group_of_kind(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
+    """Return a group of one of the kinds that a scenario names."""
     if kind == "address":
         return GroupSpec(name=name, nodes=nodes)
     assert kind in ("service", "fenced"), f"no such kind of group: {kind}"

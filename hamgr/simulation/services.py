@@ -24,6 +24,9 @@ class Luck:
         self.demote_fails = 0.0
         self.monitor_fails = 0.0
         self.hangs = 0.0
+        self.demote_hangs = 0.0
+        self.slow = 0.0
+        """Share of actions that take most of their timeout."""
 
 
 class Services:
@@ -64,10 +67,13 @@ class Services:
                                           and self._states.get(key, STOPPED) != STOPPED):
             self._states[key] = UNSURE
         self._changed(effect.group)
-        if self._rng.random() < self.luck.hangs:
+        hangs = self.luck.hangs + self.luck.demote_hangs * (effect.action == "demote")
+        if self._rng.random() < hangs:
             return_at, ok, why = effect.timeout, False, "no answer in time"
         else:
             spread = SLOW if self._rng.random() < 0.05 else QUICK
+            if self.luck.slow and self._rng.random() < self.luck.slow:
+                spread = effect.timeout * 9 // 10
             drawn = MILLISECOND + int(self._rng.random() * spread)
             return_at = self.takes.get((*key, effect.action), drawn)
             ok = self._rng.random() >= self._chance(effect.action)

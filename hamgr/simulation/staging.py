@@ -11,7 +11,18 @@ from msgspec.structs import replace
 
 from hamgr.core.effects import Op
 from hamgr.core.events import ConditionChanged
-from hamgr.core.records import LEADER, PLAN, ROOT, GroupPlan, Leader, Plan, Right, Root, seat_path
+from hamgr.core.records import (
+    LEADER,
+    PLAN,
+    ROOT,
+    GroupPlan,
+    Leader,
+    Plan,
+    Request,
+    Right,
+    Root,
+    seat_path,
+)
 from hamgr.core.types import (
     MILLISECOND,
     SECOND,
@@ -182,7 +193,7 @@ def _enter_maintenance(world: Calm) -> None:
     wanted = [name for name, group in plan.groups.items()
               if group.maintenance in (Maintenance.ON, Maintenance.ENTERING)]
     for name in wanted:
-        world.turmoil.request("maintenance-on", group=name)
+        world.turmoil.ask(Request(id="", kind="maintenance-on", group=name))
     wait(world, lambda: all(_maintenance(world, name) is Maintenance.ON for name in wanted),
          JOINING_MAX)
 

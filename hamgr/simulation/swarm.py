@@ -14,14 +14,27 @@ from hamgr.simulation.scenario import Fault, Scenario
 AIMED = ("holder", "heir", "leader", "voter", "random")
 NEEDS_PEER = ("cut", "cut_both")
 EVERYWHERE = ("zk_down", "zk_leaderless", "zk_slow", "ring_down")
-SHARES = ("loss", "late", "promote_fails", "monitor_fails", "services_hang")
+SHARES = ("loss", "late", "reordered", "duplicated", "promote_fails", "demote_fails",
+          "monitor_fails", "services_hang", "demote_hangs", "services_slow")
+NUMBERED = ("partition", "ring_down", "switchover", "maintenance_on", "maintenance_off", "times",
+            "configure")
+GRAVER = ("isolate", "deaf", "mute", "crash")
 
-MENU: tuple[str, ...] = (
-    "crash", "kill_agent", "stop_agent", "stall", "stall_agent", "stall_switch", "pause",
-    "switch_crash", "cut", "cut_both", "isolate", "deaf", "mute", "partition", "ring_down", "loss",
-    "late", "zk_cut", "zk_replies_lost", "zk_down", "zk_leaderless", "zk_isolate", "zk_slow",
-    "slew", "switchover", "standby", "resume", "maintenance_on", "maintenance_off", "clear",
-    "promote_fails", "monitor_fails", "services_hang", "carrier_lost", "address_removed")
+MENU: dict[str, float] = {
+    **dict.fromkeys((
+        "crash", "kill_agent", "stop_agent", "stall", "stall_agent", "stall_switch", "pause",
+        "switch_crash", "cut", "cut_both", "isolate", "deaf", "mute", "partition", "ring_down",
+        "loss", "late", "zk_cut", "zk_replies_lost", "zk_down", "zk_leaderless", "zk_isolate",
+        "zk_slow", "slew", "switchover", "standby", "resume", "maintenance_on", "maintenance_off",
+        "clear", "promote_fails", "monitor_fails", "services_hang", "carrier_lost",
+        "address_removed"), 0.25),
+    **dict.fromkeys((
+        "restart_agent", "pause_jump", "reordered", "duplicated", "zk_requests_lost", "drain", "configure",
+        "demote_fails", "demote_hangs", "services_slow", "disk_full"), 0.15),
+    **dict.fromkeys((
+        "voters", "times", "remove_node", "upgrade", "fence_fails", "fence_hangs", "fence_lies",
+        "fence_denies"), 0.1)}
+"""Kinds of faults, each with the chance that a run has it at all."""
 BURSTS: tuple[str, ...] = (
     "crash", "kill_agent", "stall", "stall_agent", "cut", "cut_both", "isolate", "deaf", "mute",
     "zk_cut", "zk_replies_lost", "zk_isolate", "switchover")
@@ -76,7 +89,7 @@ def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Sc
 
 
 def _swarm(base: Scenario, rng: random.Random) -> list[Fault]:
-    kinds = [kind for kind in MENU if rng.random() < 0.3] or ["crash"]
+    kinds = [kind for kind, chance in MENU.items() if rng.random() < chance] or ["crash"]
     return [_fault(base, rng, rng.choice(kinds), _some_time(base, rng), _some_length(rng))
             for _ in range(rng.randint(3, 14))]
 
@@ -102,9 +115,9 @@ def _fault(base: Scenario, rng: random.Random, kind: str, at: int, length: Durat
         amount = round(rng.random() * 1.5, 2)
     elif kind == "slew":
         amount = round((2 * rng.random() - 1) * base.drift_ppm)
-    elif kind in ("partition", "ring_down", "switchover", "maintenance_on", "maintenance_off"):
-        amount = rng.randint(0, 2)
-    elif kind in ("isolate", "deaf", "mute", "crash"):
+    elif kind in NUMBERED:
+        amount = rng.randint(0, 5 if kind == "configure" else 2)
+    elif kind in GRAVER:
         amount = 1.0 if rng.random() < 0.15 else 0.0
     return Fault(at=at, kind=kind, target=target, peer=peer, duration=length, amount=amount)
 

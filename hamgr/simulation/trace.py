@@ -10,7 +10,7 @@ whom the node hears, and for which groups it is active.
 import re
 
 from hamgr.core.types import MILLISECOND, SECOND, Instant, NodeName
-from hamgr.simulation.scenario import Scenario
+from hamgr.simulation.scenario import Scenario, cluster_spec
 from hamgr.simulation.world import Line, World
 from hamgr.snapshot import snapshot
 
@@ -36,11 +36,11 @@ def _heading(world: World) -> list[str]:
     scenario = world.scenario
     where = "on the nodes" if scenario.ensemble_inside else "on machines of its own"
     names = ", ".join(f"{group.name} ({kind})" for group, kind
-                      in zip(world.spec.groups, scenario.groups, strict=True))
+                      in zip(cluster_spec(scenario).groups, scenario.groups, strict=True))
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(world.hosts, 1))
-    letters = ", ".join(f"{chr(ord('a') + number)} {group.name}"
-                        for number, group in enumerate(world.spec.groups))
-    width = 7 + len(world.hosts) - 1 + 1 + len(world.spec.groups)
+    letters = ", ".join(f"{chr(ord('a') + number)} {group}"
+                        for number, group in enumerate(world.watch.groups()))
+    width = 7 + len(world.hosts) - 1 + 1 + len(world.watch.groups())
     lanes = "  ".join(f"{name:{width}}" for name in world.hosts)
     return [f"{scenario.name}: {scenario.nodes} nodes ({scenario.witnesses} witnesses), "
             f"{scenario.rings} rings, ZooKeeper {where}, clocks within {scenario.drift_ppm} ppm; "
@@ -71,7 +71,7 @@ def _state(world: World, name: NodeName) -> str:
     if not host.powered:
         return "off"
     words = ["paused"] if host.paused else []
-    active = [group.name for group in world.spec.groups if host.active(group.name)]
+    active = [group for group in world.watch.groups() if host.active(group)]
     words.append(f"active for {', '.join(active)}" if active else "inactive")
     if host.agent is None:
         words.append("no agent")

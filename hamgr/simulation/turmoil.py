@@ -6,6 +6,8 @@ a schedule keeps its meaning while it is made smaller.
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hamgr.core.effects import Op
 from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Seat
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, Maintenance, NodeName, Outcome
@@ -92,21 +94,24 @@ class Turmoil:
         """Remember the order in which machines died."""
         self._dead.append(node)
 
-    def request(self, kind: str, group: GroupName = "", node: NodeName = "",
-                confirmed: bool = False) -> bool:
+    def ask(self, request: Request) -> bool:
         """An operator asks for something; tell whether ZooKeeper took it."""
-        world = self.world
         self._requests += 1
         name = f"r{self._requests}"
-        record = Request(id=name, kind=kind, group=group, node=node, confirmed=confirmed,
-                         by="operator")
+        record = replace(request, id=name, by="operator")
+        what = " ".join(word for word in (record.kind, record.group, record.node,
+                                          ",".join(record.voters)) if word)
+        return self.write(Op(kind="create", path=f"{REQUESTS}/{name}", record=record),
+                          f"asks {what}")
+
+    def write(self, op: Op, what: str) -> bool:
+        """An operator's client writes; tell whether ZooKeeper took it."""
+        world = self.world
         server = world.ensemble.leader
         outcome = Outcome.REFUSED
         if server is not None:
-            outcome, _ = world.ensemble.transact(
-                server, "operator", (Op(kind="create", path=f"{REQUESTS}/{name}",
-                                        record=record),))
-        world.note("", f"operator asks {kind} {group} {node}: {outcome.value}")
+            outcome, _ = world.ensemble.transact(server, "operator", (op,))
+        world.note("", f"operator {what}: {outcome.value}")
         return outcome is Outcome.DONE
 
     def committed(self, commit: Commit) -> None:
@@ -165,14 +170,15 @@ class Turmoil:
 
     def _resume(self, node: NodeName) -> None:
         plan = self.plan()
-        if plan is not None and node in plan.standby and not self.request("resume", node=node):
+        if plan is not None and node in plan.standby and not self.ask(
+                Request(id="", kind="resume", node=node)):
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
 
     def _end_maintenance(self, group: GroupName) -> None:
         plan = self.plan()
         planned = plan.groups.get(group) if plan is not None else None
         if planned is not None and planned.maintenance is not Maintenance.OFF and not (
-                self.request("maintenance-off", group=group, confirmed=True)):
+                self.ask(Request(id="", kind="maintenance-off", group=group, confirmed=True))):
             self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group)
 
 

@@ -9,7 +9,7 @@ from hamgr.core.events import Event, HeartbeatReceived, WriteAnswered
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Seat, seat_path
 from hamgr.core.timing import Timing
-from hamgr.core.types import NO_LIFE, Instant, Life, NodeName, Outcome, SeatState
+from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName, Outcome, SeatState
 
 
 class LeaseTwin:
@@ -19,15 +19,23 @@ class LeaseTwin:
         self._node = node
         self._timing = timing
         self._life = NO_LIFE
-        self._lease = timing.lease
+        self._leases: list[tuple[Instant, Duration]] = [(0, timing.lease)]
+        """(since, length): what a heartbeat named is good for its credit (rule 24)."""
         self._credits: dict[NodeName, Instant] = {}
+        """Until when each is good."""
         self._renewals: dict[int, tuple[Instant, bool]] = {}
         """Writes of the own seat under way: (sent, to `claimed`)."""
         self._claim_until: Instant = 0
 
+    @property
+    def lease(self) -> Duration:
+        """The lease length that its heartbeats name."""
+        return self._leases[-1][1]
+
     def reborn(self) -> None:
         """A new life begins with nothing."""
         self._life = NO_LIFE
+        self._leases = [(0, self.lease)]
         self._credits.clear()
         self._renewals.clear()
         self._claim_until = 0
@@ -37,7 +45,8 @@ class LeaseTwin:
         if heartbeat.life != self._life:
             self._life = heartbeat.life
             self._credits.clear()
-        self._lease = heartbeat.lease
+        if heartbeat.lease != self.lease:
+            self._leases.append((heartbeat.sent, heartbeat.lease))
 
     def write_sent(self, write: Write, now: Instant) -> None:
         """The node sent a transaction; one that turns its seat to `member` ends its claim."""
@@ -55,7 +64,9 @@ class LeaseTwin:
             if echo is not None and echo.credited and (
                     Life(echo.incarnation, echo.round) == self._life):
                 sender = event.heartbeat.sender
-                self._credits[sender] = max(self._credits.get(sender, 0), echo.sent)
+                length = next(length for since, length in reversed(self._leases)
+                              if since <= echo.sent)
+                self._credits[sender] = max(self._credits.get(sender, 0), echo.sent + length)
         elif isinstance(event, WriteAnswered):
             sent, claims = self._renewals.pop(event.write, (0, False))
             if claims and event.outcome is Outcome.DONE:
@@ -65,11 +76,11 @@ class LeaseTwin:
         """Return until when the lease is good at best, with these voters."""
         majority = len(voters) // 2 + 1
         needed = majority - 1 if self._node in voters else majority
-        sent = sorted((self._credits[name] for name in voters
+        good = sorted((self._credits[name] for name in voters
                        if name in self._credits and name != self._node), reverse=True)
         if needed == 0:
             return 2**61
-        credit_until = sent[needed - 1] + self._lease if len(sent) >= needed else 0
+        credit_until = good[needed - 1] if len(good) >= needed else 0
         return max(credit_until, self._claim_until)
 
     def on_claim(self, now: Instant) -> bool:

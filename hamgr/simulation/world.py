@@ -20,6 +20,7 @@ from hamgr.simulation.network import Network
 from hamgr.simulation.peace import PATIENCE
 from hamgr.simulation.scenario import Scenario, cluster_spec
 from hamgr.simulation.turmoil import Turmoil
+from hamgr.simulation.versions import KEY
 from hamgr.simulation.zookeeper import Commit, Ensemble, Server
 from hamgr.wire import Wire
 
@@ -59,7 +60,7 @@ class World:
         """How much longer messages between a node and the servers may take."""
         self.zookeeper_cuts: dict[tuple[NodeName, bool], int] = {}
         """(node, towards the server) → by how many faults that direction is cut."""
-        self.wire = Wire(self.spec.name, [b"the key of a simulated cluster.."])
+        self.wire = Wire(self.spec.name, [KEY])
         self.network = Network(self.scheduler, self.rng("network"), scenario.rings,
                                self._deliver)
         names = [node.name for node in self.spec.nodes]

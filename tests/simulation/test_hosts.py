@@ -7,6 +7,7 @@ from hamgr.core.events import (
     DeadlineSet,
     HeartbeatReceived,
     LoopWasLate,
+    MaintenanceKept,
     ServiceAnswered,
     Tick,
     WriteAnswered,
@@ -72,6 +73,7 @@ def test_maintenance_is_kept_on_disk_and_survives_the_agent() -> None:
     host = world.hosts["n1"]
     tell(world, "n1", KeepMaintenance(group="g1", epoch=1, on=True),
          KeepFacts(cluster_id="c", revision=7))
+    world.scheduler.run_until(world.now + 10 * MILLISECOND)
     assert host.switch is not None
     host.switch.disarm("g1")
     host.kill_agent()
@@ -214,3 +216,43 @@ def test_answers_for_a_former_life_are_not_given_to_the_next() -> None:
     assert agent.engine.incarnation == 2
     assert agent.engine.of(ServiceAnswered) == []
     assert agent.engine.of(WriteAnswered) == []
+
+
+def test_a_full_disk_keeps_nothing_and_is_tried_again() -> None:
+    world = world_of_stubs()
+    make_active(world, "n1", lease=100 * SECOND)
+    host = world.hosts["n1"]
+    host.disk.full = True
+    tell(world, "n1", KeepMaintenance(group="g1", epoch=1, on=True))
+    world.scheduler.run_until(world.now + SECOND)
+    assert host.agent is not None
+    assert host.disk.maintenance == {}
+    assert not host.agent.engine.of(MaintenanceKept)
+    host.disk.full = False
+    world.scheduler.run_until(world.now + 2 * SECOND)
+    assert host.disk.maintenance == {"g1": 1}
+    assert len(host.agent.engine.of(MaintenanceKept)) == 1
+
+
+def test_no_life_begins_on_a_full_disk() -> None:
+    world = world_of_stubs()
+    host = world.hosts["n1"]
+    host.disk.full = True
+    host.kill_agent()
+    host.start_agent()
+    world.scheduler.run_until(world.now + 3 * SECOND)
+    assert host.agent is not None and host.agent.engine is None
+    host.disk.full = False
+    world.scheduler.run_until(world.now + 2 * SECOND)
+    assert host.agent.engine.incarnation == 2
+
+
+def test_a_paused_clock_stands_still_or_leaps() -> None:
+    for jump, shows in ((False, 0), (True, SECOND)):
+        world = world_of_stubs()
+        host = world.hosts["n1"]
+        before = host.clock.now()
+        host.pause()
+        world.scheduler.run_until(world.now + SECOND)
+        host.wake(jump)
+        assert host.clock.now() - before == shows
