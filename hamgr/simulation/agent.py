@@ -58,6 +58,7 @@ class Agent:
         self.alive = True
         self.frozen = False
         self.incarnation = 0
+        self.born: Instant = host.world.now
         self.engine: Any = None
         self._world = host.world
         self.rng = self._rng = rng
@@ -127,6 +128,12 @@ class Agent:
             self._datagrams += 1
             self._mailbox.append((self.receive, (datagram, ring)))
 
+    def unread(self) -> list[NodeName]:
+        """Return of whom heartbeats lie in the socket that would count against silence."""
+        found = [self._wire.decode(args[0], self.host.name)
+                 for action, args in self._mailbox if action == self.receive]
+        return [one.sender for one in found if isinstance(one, Heartbeat) and not one.answer]
+
     def in_process(self, action: Action, *args: Any) -> None:
         """Run something that needs this process: now, when it is thawed, or never."""
         if self.frozen:
@@ -153,6 +160,7 @@ class Agent:
             self._following.read(event)
         self._world.watch.seen(self.host, event)
         for effect in engine.handle(event, now):
+            self._world.watch.does(self.host, effect)
             self._executors[type(effect)](effect)
             if self.engine is not engine:
                 return
@@ -211,7 +219,7 @@ class Agent:
             config_digest=disk.document.digest if disk.document is not None else "",
             version=str(self.version))
         self._session = Session(world.scheduler, world.rng(f"session/{host.name}/{world.now}"),
-                                world.ensemble, host.name, names, host_path(host), self.post,
+                                world.ensemble, host.name, names, host.reaches, self.post,
                                 self.in_process)
         self._session.slowness = world.zookeeper_slowness.get(host.name, 0)
         self._session.start()
@@ -379,18 +387,3 @@ class Agent:
     def _post_to(self, life: object, event: Event) -> None:
         if life is self.engine:
             self.post(event)
-
-
-def host_path(host: "Host") -> Callable[[Any, bool], bool]:
-    """Return the test whether a message between this host and a server gets through."""
-    world = host.world
-
-    def is_open(server: Any, to_server: bool) -> bool:
-        there: NodeName = server.host
-        if not server.up or not host.powered or world.is_cut_off(host.name, server, to_server):
-            return False
-        if not there or there == host.name:
-            return True
-        return world.path(host.name, there) if to_server else world.path(there, host.name)
-
-    return is_open

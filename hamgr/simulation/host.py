@@ -17,6 +17,7 @@ from hamgr.simulation.versions import KEY, THIS, NewerWire
 
 if TYPE_CHECKING:
     from hamgr.simulation.world import World
+    from hamgr.simulation.zookeeper import Server
 
 RING_BUFFER = 64
 """Datagrams that a paused machine's network card keeps for it; later ones are lost."""
@@ -78,6 +79,15 @@ class Host:
         agent_able = self.agent is not None and self.agent.able
         switch_able = self.switch is not None and self.switch.able
         return self.powered and not (agent_able or switch_able)
+
+    def reaches(self, server: "Server", to_server: bool) -> bool:
+        """Whether a message between this host and one of ZooKeeper's servers gets through."""
+        world, there = self.world, server.host
+        if not server.up or not self.powered or world.is_cut_off(self.name, server, to_server):
+            return False
+        if not there or there == self.name:
+            return True
+        return world.path(self.name, there) if to_server else world.path(there, self.name)
 
     def start_agent(self) -> None:
         """Start the agent, if the machine runs and none is there.
@@ -157,6 +167,7 @@ class Host:
             self.switch.end()
             self.switch = None
         self._asleep.clear()
+        self.world.watch.conduct.lost_power(self)
         self.kernel.power_off()
         self.services.power_off()
         self.world.power_changed(self)

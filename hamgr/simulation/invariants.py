@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hamgr.core.effects import Fence, Write
-from hamgr.core.events import Event
+from hamgr.core.effects import Effect, Fence, Write
+from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import PLAN, Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, Duration, Epoch, GroupName, Instant, NodeName
 from hamgr.simulation.brief import brief
+from hamgr.simulation.conduct import Conduct
 from hamgr.simulation.documents import spec_of
+from hamgr.simulation.growth import grown_records, left_over
 from hamgr.simulation.peace import Peace
 from hamgr.simulation.switch import LATENESS_MAX
 from hamgr.simulation.twin import LeaseTwin
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 SLACK: Duration = LATENESS_MAX + 2 * MILLISECOND
 """From the end of a lease to the end of what it allowed: the switch, late, and its netlink."""
+
+
+UNNEEDED_MAX = 0
+"""Failovers of a run from a node that was well."""
 
 
 class Violated(Exception):
@@ -60,6 +66,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The longest time in peace in which a group that could be served was not."""
     steps: int
     duration: Duration
+    unneeded: int = 0
+    """Failovers from a node that was well, in the middle of a majority that was."""
     reached: dict[str, int]
     """How often each kind of fault struck and each reason was given."""
 
@@ -85,7 +93,10 @@ class Watch:
         """Groups that were in maintenance: an agent may be replaced under their right."""
         self._plan: Plan | None = None
         self._woken_bounds: dict[NodeName, Instant] = {}
+        self._told: dict[tuple[NodeName, GroupName], Instant] = {}
+        """When a node that woke first heard that its group is in use elsewhere."""
         self._lease_checks: set[tuple[NodeName, GroupName]] = set()
+        self.conduct = Conduct(world, self.violate)
         self._applied(world.spec)
 
     def groups(self) -> tuple[GroupName, ...]:
@@ -109,10 +120,16 @@ class Watch:
     def reborn(self, host: "Host") -> None:
         """A new engine begins on a host."""
         self._twins[host.name].reborn()
+        self.conduct.reborn(host)
 
     def sent(self, host: "Host", heartbeat: Heartbeat) -> None:
         """An engine sent a heartbeat."""
         self._twins[host.name].sent(heartbeat)
+        self.conduct.sent(host, heartbeat)
+
+    def does(self, host: "Host", effect: Effect) -> None:
+        """An engine wants something done."""
+        self.conduct.does(host, effect)
 
     def write_sent(self, host: "Host", write: Write) -> None:
         """An engine sent a transaction."""
@@ -121,6 +138,18 @@ class Watch:
     def seen(self, host: "Host", event: Event) -> None:
         """An engine is about to be handed an event."""
         self._twins[host.name].seen(event)
+        if isinstance(event, HeartbeatReceived) and host.name in self._woken_bounds:
+            self._told_after_waking(host, event.heartbeat)
+
+    def _told_after_waking(self, host: "Host", heartbeat: Heartbeat) -> None:
+        """Rule 11: who hears of a higher epoch stops, though its clock calls the lease valid."""
+        for word in heartbeat.groups:
+            rights = host.agent.engine.activity.groups.get(word.group) if host.agent else None
+            if rights is None or not 0 < rights.local.epoch < word.epoch:
+                continue
+            if self._stop_within[word.group] == 0 and (host.name, word.group) not in self._told:
+                self._told[host.name, word.group] = self.world.now
+                self.world.scheduler.after(SLACK + 2, self._judge, word.group)
 
     def fencing(self, host: "Host", fence: Fence) -> None:
         """An engine wants a node fenced: it needs a lease to judge, and it is never itself."""
@@ -129,6 +158,7 @@ class Watch:
             self.violate("fence", f"{host.name} fences itself")
         if not self._has_lease(host, 0):
             self.violate("fence", f"{host.name} fences {fence.node} without a lease")
+        self.conduct.fencing(host, fence, self._has_lease(self.world.hosts[fence.node], 0))
 
     def fenced(self) -> None:
         """A fence device cut a machine's power."""
@@ -147,6 +177,7 @@ class Watch:
         if epoch > top:
             self._tops[group] = epoch
             self.activations += 1
+            self.world.turmoil.wellness.started(group, host.name)
             planned = self._plan.groups.get(group) if self._plan is not None else None
             if planned is not None and planned.heir is not None and planned.heir.epoch == epoch:
                 self.by_heirs += 1
@@ -175,6 +206,8 @@ class Watch:
             now = host.clock.now()
             until = max(now + twin.lease, twin.deadline(self._voters()))
             self._woken_bounds[host.name] = host.clock.world(until)
+            for group in self._active:
+                self._told.pop((host.name, group), None)
         for group in self._active:
             if self.peace is not None:
                 self.peace.look(group)
@@ -186,6 +219,7 @@ class Watch:
         """A transaction was written."""
         if self.peace is not None:
             self.peace.committed(commit)
+        self.conduct.committed(commit)
         for path, stored in commit.changed:
             if path == PLAN and isinstance(stored.record, Plan):
                 self._check_plan(stored.record)
@@ -219,6 +253,14 @@ class Watch:
         assert self.peace is not None
         for kind, text in self.peace.faults():
             self.note_violation(kind, text)
+        for text in grown_records(self.world):
+            self.note_violation("grown", text)
+        dead = [host.name for host in self.world.hosts.values() if host.dead_for_good]
+        for text in left_over(self.world, dead):
+            self.note_violation("left over", text)
+        if self.world.turmoil.wellness.unneeded > UNNEEDED_MAX:
+            self.note_violation("unneeded", f"{self.world.turmoil.wellness.unneeded} failovers "
+                                            "from nodes that were well")
 
     def verdict(self) -> Verdict:
         """Return what came of the run."""
@@ -279,8 +321,9 @@ class Watch:
     def _excuse_ends(self, host: "Host", group: GroupName) -> Instant:
         """World time until which no layer can be blamed for what is active on a host."""
         grace = SLACK + self._stop_within[group]
-        ends = [at + grace for at in (host.helped_at, self._woken_bounds.get(host.name, -1))
-                if at >= 0]
+        woken = self._woken_bounds.get(host.name, -1)
+        woken = min(woken, self._told.get((host.name, group), woken))
+        ends = [at + grace for at in (host.helped_at, woken) if at >= 0]
         return max(ends, default=-1)
 
     def _excused(self, host: "Host", group: GroupName) -> bool:

@@ -29,8 +29,8 @@ MENU: dict[str, float] = {
         "clear", "promote_fails", "monitor_fails", "services_hang", "carrier_lost",
         "address_removed"), 0.25),
     **dict.fromkeys((
-        "restart_agent", "pause_jump", "reordered", "duplicated", "zk_requests_lost", "drain", "configure",
-        "demote_fails", "demote_hangs", "services_slow", "disk_full"), 0.15),
+        "restart_agent", "pause_jump", "reordered", "duplicated", "zk_requests_lost", "drain",
+        "configure", "demote_fails", "demote_hangs", "services_slow", "disk_full"), 0.15),
     **dict.fromkeys((
         "voters", "times", "remove_node", "upgrade", "fence_fails", "fence_hangs", "fence_lies",
         "fence_denies"), 0.1)}

@@ -13,6 +13,7 @@ from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Se
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, Maintenance, NodeName, Outcome
 from hamgr.simulation.faults import KINDS, RESTART, Undo
 from hamgr.simulation.scenario import Fault
+from hamgr.simulation.wellness import Wellness
 from hamgr.simulation.zookeeper import Commit
 
 if TYPE_CHECKING:
@@ -28,14 +29,15 @@ class Turmoil:
         self.world = world
         self.cast: dict[str, NodeName] = {}
         self._rng = world.rng("faults")
+        self.wellness = Wellness(world)
         self._undo: dict[int, Undo] = {}
         self._waiting: list[Fault] = []
-        self._count = 0
         self._requests = 0
         self._dead: list[NodeName] = []
 
     def schedule(self) -> None:
         """Plan every fault of the scenario."""
+        self.world.scheduler.after(self.world.scenario.settle, self.wellness.watch)
         for fault in self.world.scenario.faults:
             if fault.at < self.world.scenario.peace_at:
                 self.world.scheduler.at(fault.at, self._begin, fault)
@@ -135,17 +137,20 @@ class Turmoil:
             return
         self.world.reached[f"fault {fault.kind}"] += 1
         self.world.note("", _told(fault, target, peer))
+        number = self.wellness.begins(fault, target, peer)
         undo = KINDS[fault.kind](self, fault, target, peer)
-        if undo is not None:
-            self._count += 1
-            self._undo[self._count] = undo
-            if fault.duration:
-                self.world.scheduler.after(fault.duration, self._mend, self._count)
+        if undo is None:
+            self.wellness.ends(number)
+            return
+        self._undo[number] = undo
+        if fault.duration:
+            self.world.scheduler.after(fault.duration, self._mend, number)
 
     def _mend(self, number: int) -> None:
         undo = self._undo.pop(number, None)
         if undo is not None:
             undo()
+            self.wellness.ends(number)
 
     def _who_stays_dead(self) -> list[NodeName]:
         world = self.world

@@ -1,0 +1,179 @@
+"""What a single node may say and do, judged by what the world knows beside it.
+
+Whoever says that a group is down here must be right (rules 4, 11); nobody is accused of whom a
+heartbeat lies unread (rule 8); maintenance moves nothing (rule 22); the lead is taken from those
+only who lost it (rule 15); nobody is fenced under a right that holds (rule 13); and no group is put
+where operators do not want it.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hamgr.core import effects as fx
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.records import LEADER, GroupPlan, Leader, Plan, Right, Seat, seat_path
+from hamgr.core.types import (
+    NO_LIFE,
+    SECOND,
+    Duration,
+    GroupName,
+    Instant,
+    Life,
+    Maintenance,
+    NodeName,
+    SeatState,
+)
+from hamgr.simulation.zookeeper import MISSING, Commit
+
+if TYPE_CHECKING:
+    from hamgr.simulation.host import Host
+    from hamgr.simulation.world import World
+
+KNOWN_AFTER: Duration = 3 * SECOND
+"""What a node says of itself may be acted upon for so long after: a write may be on its way."""
+
+Violate = Callable[[str, str], None]
+
+
+class Conduct:
+    """Watches every node by itself."""
+
+    def __init__(self, world: "World", violate: Violate) -> None:
+        self._world = world
+        self._violate = violate
+        self._plan: Plan | None = None
+        self._leader: Leader | None = None
+        self._accused_by: dict[NodeName, dict[NodeName, Life]] = {}
+        """Whom each node has accused, and up to which life."""
+        self._accused_at: dict[tuple[NodeName, NodeName], Instant] = {}
+        self._unsound_at: dict[NodeName, Instant] = {}
+        self._loose: dict[tuple[NodeName, GroupName], bool] = {}
+        """Where a node has disarmed for maintenance."""
+        self._rebooted: dict[NodeName, None] = {}
+
+    def reborn(self, host: "Host") -> None:
+        """A new engine begins on a host: what was left in place for maintenance must still be."""
+        for group in self._world.watch.groups():
+            if self._loose.get((host.name, group)) and self._is_maintained(group) and (
+                    host.name not in self._rebooted and group not in host.disk.maintenance):
+                self._violate("maintenance", f"{host.name} was restarted and cleaned {group} away, "
+                                             "which is in maintenance")
+        self._rebooted.pop(host.name, None)
+        self._accused_by[host.name] = {}
+        for group in self._world.watch.groups():
+            self._loose[host.name, group] = group in host.disk.maintenance
+
+    def lost_power(self, host: "Host") -> None:
+        """What was in place on a host is gone."""
+        self._rebooted[host.name] = None
+
+    def sent(self, host: "Host", heartbeat: Heartbeat) -> None:
+        """An engine sent a heartbeat."""
+        if not heartbeat.sound:
+            self._unsound_at[host.name] = self._world.now
+        for word in heartbeat.groups:
+            if word.done and not word.epoch and host.active(word.group):
+                self._violate("done", f"{host.name} says done for {word.group} while it runs there")
+        if heartbeat.lapsed and heartbeat.parts == 1:
+            spoken = [word.group for word in heartbeat.groups if word.epoch]
+            for group in self._world.watch.groups():
+                if group not in spoken and host.active(group):
+                    self._violate("done", f"{host.name} lapsed and is silent on {group}, "
+                                          "which runs there")
+        accused = self._accused_by.setdefault(host.name, {})
+        if heartbeat.accusations:
+            assert host.agent is not None
+            for one in heartbeat.accusations:
+                if one.life > accused.get(one.node, NO_LIFE):
+                    accused[one.node] = one.life
+                    self._accused_at[host.name, one.node] = self._world.now
+                    if one.node in host.agent.unread():
+                        self._violate("hasty", f"{host.name} accuses {one.node}, "
+                                               "of which a heartbeat lies unread")
+
+    def does(self, host: "Host", effect: fx.Effect) -> None:
+        """An engine wants something done."""
+        if isinstance(effect, fx.LoosenAddresses):
+            self._loose[host.name, effect.group] = True
+        elif isinstance(effect, fx.TightenAddresses) or (
+                isinstance(effect, fx.KeepMaintenance) and not effect.on):
+            self._loose[host.name, effect.group] = False
+        elif (isinstance(effect, fx.ClaimAddresses | fx.WithdrawAddresses | fx.RunService)
+              and getattr(effect, "action", "") != "monitor"
+              and self._loose.get((host.name, effect.group)) and self._is_maintained(effect.group)):
+            self._violate("maintenance", f"{host.name} touches {effect.group}, "
+                                         "which is in maintenance")
+
+    def fencing(self, host: "Host", fence: fx.Fence, lease_left: bool) -> None:
+        """A node is to be fenced: `lease_left` if it has one, by the world's count."""
+        target = self._world.hosts[fence.node]
+        planned = self._plan.groups.get(fence.group) if self._plan is not None else None
+        right = next((one for one in planned.rights() if one.epoch == fence.epoch), None) if (
+            planned is not None) else None
+        if lease_left and right is not None and _speaks_for(target, right):
+            self._violate("fence", f"{host.name} fences {fence.node}, whose right for "
+                                   f"{fence.group} holds")
+
+    def committed(self, commit: Commit) -> None:
+        """A transaction was written."""
+        for path, stored in commit.changed:
+            if isinstance(stored.record, Plan):
+                self._take_plan(stored.record)
+            elif path == LEADER and isinstance(stored.record, Leader):
+                self._take_leader(stored.record)
+
+    def _take_plan(self, plan: Plan) -> None:
+        before, self._plan = self._plan, plan
+        witnesses = [node.name for node in self._world.spec.nodes if node.witness]
+        for name, group in plan.groups.items():
+            former = before.groups.get(name, GroupPlan()) if before is not None else GroupPlan()
+            for right in group.rights():
+                if right.epoch > former.top_epoch and right.node in (*plan.standby, *witnesses):
+                    self._violate("misplaced", f"{name} is given to {right.node}, which is in "
+                                               "standby, or a witness")
+
+    def _take_leader(self, leader: Leader) -> None:
+        before, self._leader = self._leader, leader
+        if before is not None and before.node and leader.node not in ("", before.node) and (
+                not self._lost_it(before)):
+            self._violate("usurped", f"{leader.node} takes the lead from {before.node}, "
+                                     "which has not lost it")
+
+    def _lost_it(self, leader: Leader) -> bool:
+        """Tell whether there is any reason to take the lead from a node (rule 15)."""
+        tree = self._world.ensemble.tree
+        seat = tree.get(seat_path(leader.node), MISSING).record
+        if not isinstance(seat, Seat) or seat.incarnation != leader.incarnation or (
+                seat.state in (SeatState.DEAD, SeatState.LEFT)):
+            return True
+        if self._world.now - self._unsound_at.get(leader.node, -KNOWN_AFTER) < KNOWN_AFTER:
+            return True
+        voters = self._plan.voters.names if self._plan is not None else self._world.spec.voters
+        against = [name for name in voters if name != leader.node
+                   and (self._accuses(name, leader.node, seat.life) or self._is_gone(name))]
+        return len(against) >= len(voters) - len(voters) // 2
+
+    def _accuses(self, voter: NodeName, node: NodeName, life: Life) -> bool:
+        """Tell whether a voter accuses a life, or did one that ended as a write was on its way."""
+        accused = self._accused_by.get(voter, {}).get(node, NO_LIFE)
+        at = self._accused_at.get((voter, node), -KNOWN_AFTER)
+        return accused >= life or self._world.now - at < KNOWN_AFTER
+
+    def _is_gone(self, node: NodeName) -> bool:
+        """Tell whether a voter counts as an accuser without a word, or may have forgotten one."""
+        seat = self._world.ensemble.tree.get(seat_path(node), MISSING).record
+        agent = self._world.hosts[node].agent
+        young = agent is None or self._world.now - agent.born < 2 * KNOWN_AFTER
+        return young or not isinstance(seat, Seat) or seat.state in (
+            SeatState.DEAD, SeatState.LEFT)
+
+    def _is_maintained(self, group: GroupName) -> bool:
+        planned = self._plan.groups.get(group) if self._plan is not None else None
+        return planned is not None and planned.maintenance is Maintenance.ON
+
+
+def _speaks_for(host: "Host", right: Right) -> bool:
+    engine = host.agent.engine if host.agent is not None else None
+    return (engine is not None and host.powered and not host.paused
+            and (engine.incarnation, engine.seat.round) == (right.incarnation, right.round)
+            and host.woken_at < host.world.now - SECOND)
