@@ -180,6 +180,85 @@ INCIDENTS: dict[str, Incident] = {
         Step(3000, "resume", OWNER), Step(3100, "standby", HEIR), Step(5000, "resume", HEIR))),
     "carrier-of-the-owner": Incident((
         CAST, Step(5, "carrier_lost", OWNER, "", 1500), Step(900, "crash", HEIR, "", 2000))),
+    # (h) A voter that was declared dead, and cannot read so, hears the owner whom the heir lost.
+    "dead-voter-credits": Incident((
+        CAST, Step(5, "mute", VOTER, "", 900), Step(6, "zk_cut", VOTER, "", 6500),
+        Step(1800, "zk_cut", OWNER, "", 3500), Step(1850, "cut_both", OWNER, HEIR, 3000)),
+        nodes_max=3, inside=False),
+    # (n) Credits that come late, behind the word that the lease has run out.
+    "credits-come-late": Incident((
+        CAST, Step(5, "reordered", OWNER, "", 3000, 0.8), Step(900, "late", OWNER, "", 2500, 0.7),
+        Step(4500, "deaf", OWNER, "", 250), Step(4500, "late", OWNER, "", 1500, 0.9)),
+        inside=False),
+    # (l) The leader has read that a voter left, not that it is back, and loses the owner.
+    "leader-misses-a-return": Incident((
+        CAST, Step(5, "switchover"), Step(1500, "cast"), Step(1600, "stop_agent", VOTER, "", 1500),
+        Step(3130, "zk_replies_lost", HEIR, "", 1500), Step(3700, "zk_cut", OWNER, "", 3000),
+        Step(4060, "cut_both", OWNER, HEIR, 2500), Step(4060, "cut_both", OWNER, "@voter2", 2500)),
+        nodes=5, inside=False),
+    # (z) The leader, which holds nothing, goes deaf; the heir restarts, and the owner dies.
+    "leader-deaf-for-long": Incident((
+        CAST, Step(5, "standby", "leader"), Step(1500, "cast"),
+        Step(1550, "deaf", "@leader", "", 14000), Step(1900, "kill_agent", HEIR, "", 300),
+        Step(2600, "crash", OWNER, "", 14000), Step(9500, "cast")), nodes=5, inside=False),
+    "leader-behind-one-cut-link": Incident((
+        CAST, Step(5, "cut_both", "@leader", VOTER, 3500),
+        Step(4000, "cut_both", "@leader", HEIR, 3500))),
+    # Operators change the ground while it shakes.
+    "reconfigured-as-owner-dies": Incident((
+        CAST, Step(5, "configure", OWNER, amount=3), Step(30, "crash", OWNER, "", 2500),
+        Step(2000, "configure", HEIR, "", 2500, 4), Step(2100, "zk_cut", HEIR, "", 1500))),
+    "group-goes-and-comes": Incident((
+        CAST, Step(5, "configure", amount=1, for_ms=900), Step(20, "stall_agent", OWNER, "", 1500),
+        Step(3000, "configure", amount=1, for_ms=1500), Step(3050, "disk_full", OWNER, "", 800),
+        Step(3600, "zk_cut", OWNER, "", 2500)), groups=("service", "address")),
+    "voters-change-as-owner-is-cut": Incident((
+        CAST, Step(5, "voters", "@voter2", "", 3000), Step(500, "cut_both", OWNER, HEIR, 2000),
+        Step(900, "isolate", OWNER, "", 1500), Step(3100, "crash", OWNER, "", 1500)), nodes=4),
+    "times-change-unread": Incident((
+        CAST, Step(5, "times"), Step(2000, "zk_cut", HEIR, "", 3000),
+        Step(2000, "zk_cut", VOTER, "", 3000), Step(2100, "times", amount=1),
+        Step(2900, "isolate", OWNER, "", 900), Step(5500, "times", amount=2)), nodes_max=3,
+        inside=False),
+    "node-leaves-the-file": Incident((
+        CAST, Step(5, "remove_node", VOTER, "", 6000), Step(3500, "crash", OWNER, "", 1500))),
+    "rolling-upgrade": Incident((
+        Step(0, "upgrade", "n3"), Step(1500, "upgrade", "n2"), Step(2000, "switchover"),
+        Step(3000, "crash", "holder", "", 900), Step(5000, "upgrade", "n1"),
+        Step(6000, "switchover"))),
+    "disk-full-in-maintenance": Incident((
+        CAST, Step(5, "disk_full", OWNER, "", 1500), Step(40, "maintenance_on"),
+        Step(900, "restart_agent", OWNER), Step(2600, "maintenance_on"),
+        Step(3500, "isolate", OWNER, "", 900), Step(5500, "maintenance_off"),
+        Step(5510, "disk_full", OWNER, "", 600))),
+    "isolated-in-maintenance": Incident((
+        CAST, Step(5, "maintenance_on"), Step(1500, "isolate", OWNER, "", 900),
+        Step(2900, "kill_agent", OWNER, "", 600), Step(4500, "maintenance_off"))),
+    "drained-and-drained-again": Incident((
+        CAST, Step(5, "drain", HEIR, "", 3000), Step(600, "crash", OWNER, "", 1500),
+        Step(4000, "cast"), Step(4010, "drain", OWNER, "", 2500),
+        Step(4300, "drain", HEIR, "", 900))),
+    # Fencing: who runs on behind a lapse, and devices that do not do what they say.
+    "owner-runs-on": Incident((
+        CAST, Step(5, "stall_agent", OWNER, "", 2000), Step(4500, "cast"),
+        Step(4510, "stall_agent", OWNER, "", 1500)), groups=("service",), inside=False),
+    "owner-runs-on-until-fenced": Incident((
+        CAST, Step(5, "stall_agent", OWNER, "", 2500), Step(6000, "cast"),
+        Step(6010, "stall_agent", OWNER, "", 1500)), groups=("fenced",), inside=False),
+    "heir-loses-the-owner": Incident((
+        CAST, Step(5, "cut_both", OWNER, HEIR, 900), Step(3500, "restart_agent", OWNER),
+        Step(3510, "fence_fails", OWNER, "", 900, 1.0)), groups=("fenced",), inside=False),
+    "device-lies": Incident((
+        CAST, Step(0, "fence_lies", OWNER, "", 6000, 1.0), Step(5, "isolate", OWNER, "", 1500),
+        Step(5000, "fence_denies", HEIR, "", 5000, 1.0), Step(5100, "crash", "holder", "", 4000)),
+        groups=("fenced", "service")),
+    "device-hangs": Incident((
+        CAST, Step(0, "fence_hangs", OWNER, "", 3000, 1.0), Step(5, "crash", OWNER, "", 2500)),
+        groups=("fenced",)),
+    "stop-fails-in-a-handover": Incident((
+        CAST, Step(0, "demote_fails", OWNER, "", 2500, 0.9), Step(5, "switchover"),
+        Step(3500, "demote_hangs", HEIR, "", 2500, 0.7), Step(3600, "drain", HEIR, "", 3000)),
+        groups=("service",)),
     # Swizzle: every link of one node goes, one after the other, and comes back in another order.
     "swizzle": Incident((
         CAST, Step(0, "cut_both", OWNER, VOTER, 2600), Step(700, "cut_both", OWNER, HEIR, 900),
