@@ -243,7 +243,7 @@ class Engine:
         if not wants_answer(heartbeat, knowledge.plan, knowledge.few_voters(now),
                             self.node if lossless else ""):
             return
-        if lossless and sets_beat(sender, self.node, knowledge.plan) and (
+        if lossless and sets_beat(sender, knowledge.plan) and (
                 self._beat.follow(now, knowledge.timing.interval)):
             return
         if not self._calm or self._changed or self._say_now:

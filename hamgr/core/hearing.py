@@ -23,10 +23,10 @@ def wants_answer(heartbeat: Heartbeat, plan: Plan | None, few: bool, own: NodeNa
     return False
 
 
-def sets_beat(node: NodeName, own: NodeName, plan: Plan | None) -> bool:
-    """Tell whether we beat with a node: a holder, and of two holders the first by name."""
+def sets_beat(node: NodeName, plan: Plan | None) -> bool:
+    """Tell whether we beat with a node: the first by name of those that hold a group."""
     holders = [group.holder.node for group in plan.groups.values() if group.holder] if plan else []
-    return node in holders and (own not in holders or node < own)
+    return node == min(holders, default="")
 
 
 def essence(heartbeat: Heartbeat) -> tuple[object, ...]:
