@@ -72,8 +72,8 @@ def apply(file: Path, run_dir: Path, config: Path, timeout: float, in_json: bool
           yes: bool) -> None:
     """Apply FILE to the running cluster.
 
-    Shows what would happen, asks, does it, and waits for the end. What stays the same is not touched. If it is interrupted, it goes on where it was when it is
-    run again.
+    Shows what would happen, asks, does it, and waits for the end. What stays the same is not
+    touched. If it is interrupted, it goes on where it was when it is run again.
 
     Exit status: 0 done, or no difference; 1 refused, by the cluster (the reason is printed) or at
     the question; 2 FILE cannot be applied, with the reasons; 3 it cannot be told: no answer in
