@@ -10,6 +10,7 @@ from hamgr.config.check_access import check_access
 from hamgr.config.check_groups import check_groups
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
+from hamgr.config.values import Server
 from hamgr.core.parts import BODY_MAX, ROOM_MIN, VOTERS_MAX, frame_bytes
 from hamgr.core.timing import Timing, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND
@@ -27,6 +28,15 @@ _WHY = {
              "raise claim",
 }
 """Why each time must be what it must be, and what to do."""
+
+_TIMES: dict[str, Path] = {
+    "interval": ("heartbeat", "interval"), "lease": ("heartbeat", "lease"),
+    "detection": ("heartbeat", "detection"), "claim": ("zookeeper", "claim"),
+}
+"""Where each time is written."""
+_RESTS_ON = {"interval": ("interval",), "lease": ("lease", "interval"),
+             "detection": ("detection", "lease"), "claim": ("claim", "detection")}
+"""The times that the inequality of each compares: where one cannot be read, nothing is said."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
@@ -48,8 +58,8 @@ def _names(document: Document, findings: Findings) -> None:
     named += [(("node", name), name) for name in document.node]
     for name, group in document.group.items():
         named.append((("group", name), name))
-        named += [(("group", name, "service", at, "name"), service.name)
-                  for at, service in enumerate(group.service)]
+        named += [((*path, "name"), service.name) for path, service in findings.numbered(
+            ("group", name, "service"), group.service)]
     for path, name in named:
         if not _NAME.fullmatch(name):
             findings.fault(path, f'"{name}" cannot be a name; write 1 to 32 of a-z, 0-9, "-", "_" '
@@ -62,9 +72,11 @@ def _cluster(document: Document, findings: Findings) -> None:
         findings.fault(("cluster", "key_file"), f'"{cluster.key_file}" is not a full path; write '
                        "one that begins with /, and the same on every node")
     servers: Path = ("cluster", "zookeeper")
-    for at, server in enumerate(cluster.zookeeper):
-        if server in cluster.zookeeper[:at]:
-            findings.fault((*servers, at), f'"{server}" is named twice; name each server once')
+    seen: list[Server] = []
+    for path, server in findings.numbered(servers, cluster.zookeeper):
+        if server in seen:
+            findings.fault(path, f'"{server}" is named twice; name each server once')
+        seen.append(server)
     if findings.spoiled(servers):
         return
     count = len(cluster.zookeeper)
@@ -79,10 +91,11 @@ def _cluster(document: Document, findings: Findings) -> None:
 
 
 def _times(document: Document, findings: Findings) -> None:
-    if not findings.spoiled(("heartbeat",)) and not findings.spoiled(("zookeeper", "claim")):
-        for name, text in timing_faults(document.timing):
-            findings.fault(("zookeeper" if name == "claim" else "heartbeat", name),
-                           text + _WHY[name])
+    known = _known_times(document, findings)
+    for name, text in timing_faults(document.timing):
+        if known.issuperset(_RESTS_ON[name]):
+            findings.fault(_TIMES[name], text + _WHY[name])
+    if known.issuperset(_TIMES):
         _detection(document.timing, findings)
     if not 1 <= document.heartbeat.port <= 65535:
         findings.fault(("heartbeat", "port"), f"{document.heartbeat.port} is not a port; write a "
@@ -92,6 +105,19 @@ def _times(document: Document, findings: Findings) -> None:
                        "at least 1s, because ZooKeeper counts it in ticks; raise session (failover "
                        "does not wait for it)")
     _address_life(document, findings)
+
+
+def _known_times(document: Document, findings: Findings) -> set[str]:
+    """Return the times that the file gives, or that follow from those that it gives."""
+    beat, known = document.heartbeat, set[str]()
+    for name, value, follows_from in (
+            ("interval", beat.interval, ()), ("lease", beat.lease, ("interval",)),
+            ("detection", beat.detection, ("interval",)),
+            ("claim", document.zookeeper.claim, ("interval", "detection"))):
+        given = value is not None or known.issuperset(follows_from)
+        if given and not findings.rejected(_TIMES[name]):
+            known.add(name)
+    return known
 
 
 def _detection(timing: Timing, findings: Findings) -> None:
@@ -111,6 +137,8 @@ def _address_life(document: Document, findings: Findings) -> None:
     if life.valid_lft < SECOND or life.valid_lft % SECOND:
         findings.fault(("address", "valid_lft"), f"valid_lft ({life.valid_lft}) must be a whole "
                        'number of seconds, since the kernel counts it so; write "1s", "2s" or more')
+    if findings.rejected(("address", "valid_lft")):
+        return
     if life.renewal <= 0 or life.renewal * 3 > life.valid_lft:
         findings.fault(("address", "renewal"), f"renewal ({life.renewal}) must be more than 0 and "
                        f"at most a third of valid_lft ({life.valid_lft}), or two late renewals "
@@ -124,11 +152,11 @@ def _nodes(document: Document, findings: Findings) -> None:
     owners: dict[object, Path] = {}
     for name, node in document.node.items():
         path: Path = ("node", name)
-        for at, address in enumerate(node.addresses):
-            owner = owners.setdefault(address, (*path, "addresses", at))
-            if owner != (*path, "addresses", at):
-                findings.fault((*path, "addresses", at), f'"{address}" is an address of {owner[1]} '
-                               "already; give every node its own on every ring")
+        for here, address in findings.numbered((*path, "addresses"), node.addresses):
+            owner = owners.setdefault(address, here)
+            if owner != here:
+                findings.fault(here, f'"{address}" is an address of {owner[1]} already; give '
+                               "every node its own on every ring")
         if not node.addresses and not findings.spoiled((*path, "addresses")):
             findings.fault((*path, "addresses"), "is empty; give at least one address, to which "
                            "the other nodes send heartbeats")
@@ -145,21 +173,23 @@ def _rings(document: Document, findings: Findings) -> None:
                            f"others list {usual[0][0]}; the n-th address of each node forms ring "
                            "n, so give every node equally many")
     first: dict[int, int] = {}
-    for name, addresses in nodes.items():
-        for at, address in enumerate(addresses):
+    for name, node in document.node.items():
+        for path, address in findings.numbered(("node", name, "addresses"), node.addresses):
+            at = int(path[-1])
             if first.setdefault(at, address.version) != address.version:
-                findings.fault(("node", name, "addresses", at), f'"{address}" is IPv'
-                               f"{address.version}, where ring {at + 1} is IPv{first[at]}; list "
-                               "the addresses of each node in the same order")
+                findings.fault(path, f'"{address}" is IPv{address.version}, where ring {at + 1} '
+                               f"is IPv{first[at]}; list the addresses of each node in the same "
+                               "order")
 
 
 def _voters(document: Document, findings: Findings) -> None:
-    if not document.node or findings.spoiled(("node",)):
-        return
     for name, node in document.node.items():
         if node.witness and not node.voter:
             findings.fault(("node", name, "voter"), "a witness that does not vote does nothing; "
                            "remove voter = false, or the node")
+    if not document.node or findings.misses(("node",)) or any(
+            findings.rejected(("node", name, "voter")) for name in document.node):
+        return
     voters = sum(node.voter for node in document.node.values())
     if voters == 0:
         findings.fault(("node",), "no node votes; remove voter = false from three of them")

@@ -40,8 +40,7 @@ def check_groups(document: Document, findings: Findings) -> None:
             _choice(key, getattr(group, key), (*path, key), findings)
         _services(group, path, findings)
         _stop_within(group, path, findings)
-        for at, vip in enumerate(group.vips):
-            here = (*path, "vips", at)
+        for here, vip in findings.numbered((*path, "vips"), group.vips):
             _vip(vip, here, findings)
             _subnet(document, group, vip, here, findings)
             if vip.address.ip in taken:
@@ -55,9 +54,9 @@ def check_groups(document: Document, findings: Findings) -> None:
 
 def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> None:
     path = (*path, "nodes")
-    for at, name in enumerate(group.nodes):
-        here = (*path, at)
-        if name in group.nodes[:at]:
+    seen: set[str] = set()
+    for here, name in findings.numbered(path, group.nodes):
+        if name in seen:
             findings.fault(here, f'"{name}" is named twice; name each node once')
         elif name in document.node and document.node[name].witness:
             findings.fault(here, f'"{name}" is a witness, which runs no group; remove it here, or '
@@ -66,6 +65,7 @@ def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> 
             meant = nearest(name, document.node)
             remedy = f'did you mean "{meant}"?' if meant else f"write a table [node.{name}]"
             findings.fault(here, f'"{name}" is not configured; {remedy}')
+        seen.add(name)
     if findings.spoiled(path):
         return
     if not group.nodes:
@@ -88,8 +88,7 @@ def _choice(key: str, value: str, path: Path, findings: Findings) -> None:
 
 def _services(group: Group, path: Path, findings: Findings) -> None:
     names: set[str] = set()
-    for at, service in enumerate(group.service):
-        here: Path = (*path, "service", at)
+    for here, service in findings.numbered((*path, "service"), group.service):
         if service.name and service.name in names:
             findings.fault((*here, "name"), f'"{service.name}" is the name of another service of '
                            "this group; give each its own")
@@ -153,9 +152,10 @@ def _vip(vip: Vip, path: Path, findings: Findings) -> None:
 
 def _subnet(document: Document, group: Group, vip: Vip, path: Path, findings: Findings) -> None:
     """Warn where the interface cannot be found from the addresses that the file knows."""
-    if vip.interface or findings.spoiled(("node",)):
+    if vip.interface:
         return
     outside = [name for name in group.nodes if name in document.node
+               and not findings.spoiled(("node", name, "addresses"))
                and not _reaches(vip.address, document.node[name].addresses)]
     if outside:
         findings.warn(path, f"no address of {', '.join(outside)} above lies in "

@@ -42,7 +42,7 @@ def _convert(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
     if get_origin(kind) is tuple:
         return _list(get_args(kind)[0], raw, path, findings)
     if not isinstance(raw, dict):
-        findings.reject(path, f"must be a table; write [{dotted(path)}] and its keys below it")
+        findings.reject(path, f"must be a table; write {_as_table(path)}")
         return REJECTED
     if get_origin(kind) is dict:
         return _named(get_args(kind)[1], raw, path, findings)
@@ -63,8 +63,10 @@ def _list(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
         write = f"[[{dotted(path)}]], with two brackets" if tables else f"{path[-1]} = [...]"
         findings.reject(path, f"must be a list; write {write}")
         return REJECTED
-    items = [_convert(kind, each, (*path, at), findings) for at, each in enumerate(raw)]
-    return tuple(item for item in items if item is not REJECTED)
+    items = {at: _convert(kind, each, (*path, at), findings) for at, each in enumerate(raw)}
+    kept = {at: item for at, item in items.items() if item is not REJECTED}
+    findings.keep(path, kept)
+    return tuple(kept.values())
 
 
 def _named(kind: Any, raw: dict[str, Any], path: Path, findings: Findings) -> dict[str, Any]:
@@ -128,6 +130,15 @@ def _bare(kind: Any) -> tuple[Any, str]:
     if kind not in _LEAVES and NoneType in get_args(kind):
         kind = next(each for each in get_args(kind) if each is not NoneType)
     return kind, example
+
+
+def _as_table(path: Path) -> str:
+    """Return how a table at `path` is written: no header names an item of a list by number."""
+    if isinstance(path[-1], int):
+        return f"[[{dotted(path[:-1])}]] and its keys below it"
+    if any(isinstance(step, int) for step in path):
+        return f"{path[-1]} = {{ ... }} with its keys in it"
+    return f"[{dotted(path)}] and its keys below it"
 
 
 def _is_struct(kind: Any) -> bool:

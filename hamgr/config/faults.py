@@ -1,10 +1,12 @@
 """What is wrong with a configuration file, all of it at once, each with its place and remedy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
 
 from msgspec import Struct
 
+Item = TypeVar("Item")
 Path = tuple[str | int, ...]
 """Where a value stands: ("group", "crm", "vips", 0)."""
 
@@ -44,6 +46,7 @@ class Findings:
     def __init__(self, lines: Mapping[Path, int]) -> None:
         self._lines = lines
         self._unusable: set[Path] = set()
+        self._places: dict[Path, tuple[int, ...]] = {}
         self._faults: list[Fault] = []
         self._warnings: list[Fault] = []
 
@@ -62,6 +65,15 @@ class Findings:
         if not self.rejected(path):
             self._warnings.append(self._fault(path, text))
 
+    def keep(self, path: Path, places: Iterable[int]) -> None:
+        """Note which items of the list at `path` the document has: the others were rejected."""
+        self._places[path] = tuple(places)
+
+    def numbered(self, path: Path, items: Sequence[Item]) -> Iterator[tuple[Path, Item]]:
+        """Yield what can be used of the list at `path`, each with its place in the file."""
+        places = self._places.get(path, range(len(items)))
+        return (((*path, at), item) for at, item in zip(places, items, strict=True))
+
     def written(self, path: Path) -> bool:
         """Tell whether the file gives a value at `path`, be it that of the default."""
         return path in self._lines
@@ -73,6 +85,10 @@ class Findings:
     def spoiled(self, path: Path) -> bool:
         """Tell whether anything at or below `path` was rejected."""
         return self.rejected(path) or any(bad[:len(path)] == path for bad in self._unusable)
+
+    def misses(self, path: Path) -> bool:
+        """Tell whether the table at `path`, or a whole item of it, was rejected."""
+        return self.rejected(path) or any(bad[:-1] == path for bad in self._unusable)
 
     @property
     def faults(self) -> tuple[Fault, ...]:

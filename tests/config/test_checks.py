@@ -283,12 +283,90 @@ def test_a_misspelt_key_is_checked_as_what_was_meant() -> None:
     assert [fault[1] for fault in found] == ["node.n3.witnes", "group.crm.nodes[1]"]
 
 
+PLACES = [
+    (VIPS, """vips = [
+    "10.0.0.300/24",
+    "10.0.0.5/24",
+    "10.0.0.0/24",
+]""", [(23, "group.crm.vips[0]"), (25, "group.crm.vips[2]")]),
+    (NODES, """nodes = [
+    1,
+    "n1",
+    "zeus",
+    "n1",
+]""", [(22, "group.crm.nodes[0]"), (24, "group.crm.nodes[2]"), (25, "group.crm.nodes[3]")]),
+    (SERVERS, """zookeeper = [
+    "zk 1",
+    "zk2",
+    "zk2",
+]""", [(4, "cluster.zookeeper[0]"), (6, "cluster.zookeeper[2]")]),
+    (N2, """addresses = [
+    "n2",
+    "10.1.0.12",
+]
+[node.n4]
+addresses = [
+    "n4",
+    "2001:db8::4",
+]
+[node.n5]
+addresses = [
+    "n5",
+    "10.1.0.12",
+]""", [(16, "node.n2.addresses[0]"), (21, "node.n4.addresses[0]"), (22, "node.n4.addresses[1]"),
+       (26, "node.n5.addresses[0]"), (27, "node.n5.addresses[1]")]),
+    (STOP_WITHIN, """stop_within = "0s"
+service = [
+    "x",
+    {name="a", promote="/bin/true"},
+    {name="a b", driver="ocf", promote="/bin/true", demote="/bin/true"},
+]""", [(25, "group.crm.service[0]"), (26, "group.crm.service[1].demote"),
+       (27, "group.crm.service[2].name"), (27, "group.crm.service[2].driver")]),
+    (VIPS, "vips = [1, 2, 3, 4, '10.0.0.0/24', '10.0.0.255/24', '10.0.0.11/24', 'fe80::1/64']",
+     [(22, f"group.crm.vips[{at}]") for at in range(8)]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "told"), PLACES, ids=[
+    "vips", "nodes", "servers", "addresses", "services", "four bad ones before"])
+def test_what_is_rejected_in_a_list_moves_and_hides_nothing_after_it(
+        old: str, new: str, told: list[tuple[int, str]]) -> None:
+    text = changed((old, new)) if old != STOP_WITHIN else without_services(changed((old, new)))
+    found = [(fault.line, fault.key) for fault in parse(text).faults]
+    assert sorted(found) == sorted(told)
+
+
+@pytest.mark.parametrize(("changes", "keys"), [
+    ((INTERVAL, 'interval = 100\nlease = "300ms"\ndetection = "310ms"'),
+     ["heartbeat.interval", "heartbeat.detection"]),
+    ((INTERVAL, 'interval = "100ms"\nlease = "150ms"\ndetection = 1'),
+     ["heartbeat.lease", "heartbeat.detection"]),
+    ((INTERVAL, 'interval = "100ms"\nlease = "150ms"\nport = "a"'),
+     ["heartbeat.lease", "heartbeat.port"]),
+    ((N3, N3 + '\nvoter = false\n[node.n4]\naddresses = ["x", "10.1.0.14"]'),
+     ["node.n3.voter", "node.n4.addresses[0]"]),
+], ids=["no interval", "no detection", "no port", "no address"])
+def test_a_fault_is_told_whose_own_values_can_be_read(
+        changes: tuple[str, str], keys: list[str]) -> None:
+    assert [fault[1] for fault in faults(changes)] == keys
+
+
+@pytest.mark.parametrize(("old", "new", "remedy"), [
+    ("[[group.crm.service]]", "service = [1]\n[[group.crm.services]]",
+     "write [[group.crm.service]] and its keys below it"),
+    (MONITOR, 'monitor = "/bin/a"', "write monitor = { ... } with its keys in it"),
+])
+def test_the_table_to_write_is_toml(old: str, new: str, remedy: str) -> None:
+    assert remedy in " ".join(fault[2] for fault in faults((old, new)))
+
+
 @pytest.mark.parametrize("changes", [
     (INTERVAL, 'interval = "1 s 5"\nlease = "1s"'),
     (N2, 'addresses = ["10.0.0.12", "10.1.0.x"]'),
     (SERVERS, 'zookeeper = ["zk1", "zk 2"]'),
     ("[node.n2]\n" + N2, "[node]\nn2 = 1"),
     (NODES, 'nodes = ["n1", 2]'),
+    ('valid_lft = "2s"', 'valid_lft = 9\nrenewal = "3s"'),
 ])
 def test_what_rests_on_a_value_that_cannot_be_used_is_not_said(changes: tuple[str, str]) -> None:
     assert len(faults(changes)) == 1
