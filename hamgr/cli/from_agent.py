@@ -248,17 +248,23 @@ def _problems(
         yield degraded(f"no dead-man's switch runs on {status.node}")
 
 
+_AWAY, _UNREAD = "not connected", "not read yet"
+"""Why an engine has no ZooKeeper, where that is no fault of what it holds."""
+
+
 def _zookeeper_trouble(status: AgentStatus, snapshot: Snapshot) -> str:
     if status.zookeeper_trouble:
         return f"ZooKeeper refuses this node ({status.zookeeper_trouble})"
     if _until_rebuilt(snapshot):
         return f"ZooKeeper's data cannot be built on ({snapshot.zookeeper_why})"
-    return "ZooKeeper cannot be reached from here"
+    if snapshot.zookeeper_why == _UNREAD:
+        return "ZooKeeper is not read yet"
+    return "no ZooKeeper server answers this node"
 
 
 def _until_rebuilt(snapshot: Snapshot) -> str:
     """Name the remedy for data that was read, and is not believed (rule 25)."""
-    if snapshot.zookeeper_why in ("", "not connected", "not read yet"):
+    if snapshot.zookeeper_why in ("", _AWAY, _UNREAD):
         return ""
     return (" until `hamgr rebuild`, on one node, writes it anew, or a server that lags has caught "
             "up")
@@ -266,6 +272,7 @@ def _until_rebuilt(snapshot: Snapshot) -> str:
 
 def _zookeeper(status: AgentStatus, snapshot: Snapshot) -> str:
     why = status.zookeeper_trouble or snapshot.zookeeper_why
+    why = "no server answers" if why == _AWAY else why
     return "connected" if snapshot.zookeeper else f"down ({why})" if why else "down"
 
 

@@ -29,6 +29,8 @@ from tests.coordinator import (
 )
 from tests.zookeeper import Server, ensemble
 
+HERE = "127.0.0.1"
+
 pytestmark = pytest.mark.real
 
 
@@ -115,6 +117,34 @@ async def test_a_frozen_server_is_given_up_in_time_and_gets_nothing_late(
         truth = await n1.read("leader", since=up)
         assert truth.record in (Leader(term=1), Leader(term=2))
         assert (await n1.write(lead(4, truth.version))).outcome is DONE
+
+
+def test_the_last_word_of_each_server_counts_also_that_it_does_not_answer() -> None:
+    """A dying server closes connections before it refuses them: nobody's certificate is wrong."""
+    async def story() -> None:
+        doors = [await asyncio.start_server(lambda _, writer: writer.close(), HERE)
+                 for _ in range(2)]
+        hosts = [f"{HERE}:{door.sockets[0].getsockname()[1]}" for door in doors]
+        possible = ("it has no quorum", *hosts)
+        node = Node("c", hosts)
+        await node.zk.start()
+
+        async def says(*words: str) -> None:
+            async with asyncio.timeout(TIMEOUT_S):
+                while {each for each in possible if each in node.zk.trouble} != set(words):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+        try:
+            doors[0].close()
+            await says("it has no quorum", *hosts)
+            assert node.zk.trouble.startswith(hosts[1])
+            assert node.zk.trouble.endswith(f"; no answer from {hosts[0]}")
+            doors[1].close()
+            await says()
+            assert node.zk.trouble == ""
+        finally:
+            await node.zk.close(2)
+    asyncio.run(story())
 
 
 @outage(3)
@@ -246,7 +276,7 @@ async def test_an_orderly_end_takes_the_session_record_along(server: Server) -> 
 def test_no_thread_outlives_a_close() -> None:
     async def short() -> None:
         session = Session(["127.0.0.1:1"], timeout_s=1, changed=print, stalled=print,
-                          refused=print)
+                          failed=print)
         session.start()
         await session.close(10)
     before = set(threading.enumerate())

@@ -93,13 +93,13 @@ def test_a_lab_is_secure_when_asked_to_be(
 
 
 @pytest.mark.parametrize("refusal, why, problem", [
-    ("", "not connected", "cannot be reached from here"),
+    ("", "no server answers", "no ZooKeeper server answers this node"),
     ("zk1:2281 does not speak TLS", "zk1:2281 does not speak TLS",
-     "refuses this node (zk1:2281 does not speak TLS)")])
+     "ZooKeeper refuses this node (zk1:2281 does not speak TLS)")])
 def test_status_says_who_refuses_this_node(refusal: str, why: str, problem: str) -> None:
     view = cluster.status(cluster.snapshot(zookeeper=False, zookeeper_why="not connected"))
     survey = from_agent.survey(replace(view, zookeeper_trouble=refusal), {})
     assert survey.zookeeper == f"down ({why})"
     assert f"zookeeper down ({why})   heartbeats" in render.text(survey, 200)
-    assert (f"ZooKeeper {problem}: nothing stops for that, and the heir can take over once, but "
+    assert (f"{problem}: nothing stops for that, and the heir can take over once, but "
             "nothing can be planned") in [found.text for found in survey.problems]

@@ -198,7 +198,7 @@ WORD = GroupWord("crm", 8, 0, True, True)
                                           "permitted") for vip in cluster.VIPS}, "degraded",
      "nobody knows who answers for 10.0.0.100/24: cannot ask on eth0: Operation not permitted"),
     (other(zookeeper=False, zookeeper_why="not connected"), FROM_N1, "degraded",
-     "ZooKeeper cannot be reached from here: nothing stops for that, and the heir can take over "
+     "no ZooKeeper server answers this node: nothing stops for that, and the heir can take over "
      "once, but nothing can be planned"),
     (other(zookeeper=False, zookeeper_why="the cluster's root record is missing"), FROM_N1,
      "degraded",

@@ -154,7 +154,7 @@ def test_without_zookeeper_an_agent_starts_says_so_and_the_client_is_served_on(
     try:
         lab.start_agent(node)
         wait(lambda: survey(lab, node)["source"] == "agent" and any(
-            "ZooKeeper cannot be reached from here" in one["text"]
+            "no ZooKeeper server answers this node" in one["text"]
             for one in survey(lab, node)["problems"]))
         scene.look_on(2)
     finally:

@@ -29,18 +29,22 @@ nothing, and kazoo would go on with it for ever."""
 class TamedConnection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
     """Goes from server to server until one lets us in; runs in kazoo's thread."""
 
-    def __init__(self, client: Any, access: Access, refused: Callable[[str], None],
+    def __init__(self, client: Any, access: Access, failed: Callable[[str, str], None],
                  **options: Any) -> None:
-        """`refused` is told in words by whom and why; in kazoo's thread, and once an attempt."""
+        """`failed` is told which server did not let us in, and why; empty: it does not answer.
+
+        In kazoo's thread, and once an attempt.
+        """
         super().__init__(client, **options)
         self._access = access
-        self._refused = refused
+        self._failed = failed
 
     def _connect(self, host: str, hostip: str, port: int) -> Any:
         """Connect and log in. Raises ConnectionDropped, upon which the next server is tried.
 
         kazoo raises RuntimeError for an answer to another request than the one before.
         """
+        server = f"{f'[{host}]' if ':' in host else host}:{port}"
         try:
             self.sasl_options = self._access.sasl()
             with self.client.unannounced():
@@ -50,10 +54,12 @@ class TamedConnection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no 
         except (ConnectionDropped, HandshakeError, AccessError, RuntimeError, *REFUSALS) as error:
             why = in_words(error, self._access)
             if why and not isinstance(error, AccessError):
-                why = f"{f'[{host}]' if ':' in host else host}:{port} {why}"
-            if why:
-                self._refused(why)
+                why = f"{server} {why}"
+            self._failed(server, why)
             raise ConnectionDropped(why or str(error)) from error
+        except self.handler.timeout_exception:
+            self._failed(server, "")
+            raise
 
     def _submit(self, request: Any, timeout: float, xid: int | None = None) -> Any:
         if isinstance(request, SASL) and xid is not None and xid > _SASL_STEPS:

@@ -70,7 +70,7 @@ class ZooKeeper:
         self._session_timeout_s = session_timeout_s
         self._new_session = functools.partial(
             Session, hosts, timeout_s=session_timeout_s, deadline_s=deadline_s,
-            access=access, changed=self._changed, stalled=self._stalled, refused=self._refused)
+            access=access, changed=self._changed, stalled=self._stalled, failed=self._failed)
         self._session: Session | None = None
         self._tree = Tree(cluster, self._current)
         self._prefix = self._tree.at(ROOT) + "/"
@@ -79,8 +79,10 @@ class ZooKeeper:
         self._connected = False
         self._usable = False
         """As last told: connected, and with permission to write."""
-        self._refusals: dict[str, None] = {}
-        """What servers have said of us since we were connected last, in words; the newest last."""
+        self._words: dict[str, str] = {}
+        """Why each server did not let us in when it was tried last, since we were connected last;
+        empty: it did not answer. The newest last."""
+        self._logged: set[str] = set()
         self._away: asyncio.TimerHandle | None = None
         self._known: dict[str, tuple[bytes, int, int]] = {}
         self._told: dict[str, None] = {}
@@ -116,7 +118,11 @@ class ZooKeeper:
     @property
     def trouble(self) -> str:
         """In words, who does not let this node in, or write, and why; empty if nobody refuses."""
-        return self._permission.why or next(reversed(self._refusals), "")
+        if self._permission.why:
+            return self._permission.why
+        why = next(filter(None, reversed(self._words.values())), "")
+        silent = ", ".join(server for server, word in self._words.items() if not word)
+        return f"{why}; no answer from {silent}" if why and silent else why
 
     @property
     def tree(self) -> Tree:
@@ -171,7 +177,8 @@ class ZooKeeper:
             return
         self._connected = True
         self._known.clear()
-        self._refusals.clear()
+        self._words.clear()
+        self._logged.clear()
         self._tell_usable()
         self._permission.ask()
         self._announcing.begin(session)
@@ -199,13 +206,14 @@ class ZooKeeper:
         if self._usable:
             self.announce_again()
 
-    def _refused(self, session: Session, why: str) -> None:
-        """Say once in an outage what each server has against us."""
+    def _failed(self, session: Session, server: str, why: str) -> None:
+        """Keep the last word of each server; say once in an outage what it has against us."""
         if session is self._session and not self._connected:
-            if why not in self._refusals:
+            if why and why not in self._logged:
                 log.warning("ZooKeeper: %s", why)
-            self._refusals.pop(why, None)
-            self._refusals[why] = None
+                self._logged.add(why)
+            self._words.pop(server, None)
+            self._words[server] = why
 
     def _current(self) -> Session:
         if self._session is None or not self._connected:

@@ -65,9 +65,10 @@ class Session:
     def __init__(self, hosts: Sequence[str], *, timeout_s: float,
                  changed: Callable[["Session", bool], None],
                  stalled: Callable[["Session"], None],
-                 refused: Callable[["Session", str], None],
+                 failed: Callable[["Session", str, str], None],
                  deadline_s: float = DEADLINE_S, access: Access = OPEN) -> None:
-        """`refused` is told in words which server does not let us in, and why, at each attempt.
+        """`failed` is told at each attempt which server does not let us in, and why in words; with
+        none where it does not answer.
 
         It, `changed` and `stalled` are called in the loop. Raises ValueError for a bad timeout.
         """
@@ -77,7 +78,7 @@ class Session:
         self._deadline_s = deadline_s
         self._changed = changed
         self._stalled = stalled
-        self._refused = refused
+        self._failed = failed
         self._waiting: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
         self._in_flight = 0
         self._heard = self._loop.time()
@@ -85,7 +86,7 @@ class Session:
         self._handler = LoopHandler(self._loop, deadline_s, access)
         self._client = TamedClient(
             hosts=",".join(hosts), timeout=timeout_s, handler=self._handler, logger=kazoo_log,
-            access=access, refused=self._not_let_in,
+            access=access, failed=self._not_let_in,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=1.0,
                                         sleep_func=self._handler.sleep_func))
         self._client.add_listener(self._state_changed)
@@ -161,9 +162,9 @@ class Session:
         if not self._over:
             self._changed(self, connected)
 
-    def _not_let_in(self, why: str) -> None:
+    def _not_let_in(self, server: str, why: str) -> None:
         if not self._over:
-            self._refused(self, why)
+            self._failed(self, server, why)
 
     def _late(self, future: "asyncio.Future[Any]", sent: float) -> None:
         self._fail(future, f"no answer in {self._deadline_s:g} s")

@@ -118,15 +118,15 @@ def _encrypted(sock: socket.socket, context: ssl.SSLContext, hostname: str) -> s
 class TamedClient(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """A KazooClient that refuses requests while it has no connection, or is not let in yet."""
 
-    def __init__(self, *, handler: LoopHandler, access: Access, refused: Callable[[str], None],
+    def __init__(self, *, handler: LoopHandler, access: Access, failed: Callable[[str, str], None],
                  **options: Any) -> None:
-        """`refused` is told in words who does not let us in, and why; in the handler's loop."""
+        """`failed` is told which server does not let us in, and why; in the handler's loop."""
         self._gate = threading.RLock()
         self._introducing = False
         super().__init__(handler=handler, default_acl=access.acl(), **options)
         self._connection = TamedConnection(
             self, access,
-            lambda why: handler.completion_queue.put(functools.partial(refused, why)),
+            lambda *word: handler.completion_queue.put(functools.partial(failed, *word)),
             retry_sleeper=self._conn_retry.copy(), logger=self.logger)
 
     @contextlib.contextmanager

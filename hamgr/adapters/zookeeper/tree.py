@@ -140,11 +140,11 @@ async def connected(hosts: Sequence[str], cluster: str, *, within_s: float = 5.0
     except AccessError as error:
         raise NotSent(str(error)) from error
     up = asyncio.Event()
-    refusals: dict[str, None] = {}
+    words: dict[str, str] = {}
     session = Session(hosts, timeout_s=session_timeout_s, access=access,
                       changed=lambda _, there: up.set() if there else up.clear(),
                       stalled=lambda _: None,
-                      refused=lambda _, why: refusals.update({why: None}))
+                      failed=lambda _, server, why: words.update({server: why}))
     tree = Tree(cluster, lambda: session)
     session.start()
     try:
@@ -152,7 +152,7 @@ async def connected(hosts: Sequence[str], cluster: str, *, within_s: float = 5.0
             async with asyncio.timeout(within_s):
                 await up.wait()
         except TimeoutError:
-            raise NotSent("; ".join(refusals) or
+            raise NotSent("; ".join(dict.fromkeys(filter(None, words.values()))) or
                           f"no ZooKeeper server of {', '.join(hosts)} takes a connection "
                           f"in {within_s:g} s") from None
         yield tree
