@@ -8,9 +8,9 @@ class Lease:
     """How long a node may run anything exclusive in its present round."""
 
     def __init__(self, length: Duration) -> None:
-        self.length = self._former = length
+        self.length = length
         """What our heartbeats name."""
-        self._since: Instant = 0
+        self._named: list[tuple[Instant, Duration]] = [(0, length)]  # since when, and how long
         self._credits: dict[NodeName, Instant] = {}
         self.claim_deadline: Instant = 0
         """Until when the claim is good; 0 without one: then we live on credits alone (rule 7)."""
@@ -19,7 +19,8 @@ class Lease:
 
     def set_length(self, length: Duration, now: Instant) -> None:
         """Use another lease length for heartbeats sent from now on (rule 24)."""
-        self._former, self.length, self._since = self.length, length, now
+        self.length = length
+        self._named.append((now, length))
 
     def begin_round(self) -> None:
         """Forget all credits and the claim: they die with their round."""
@@ -32,8 +33,7 @@ class Lease:
 
         It lasts for the lease that the heartbeat named, no longer (rule 24).
         """
-        length = self.length if sent >= self._since else self._former
-        expiry = sent + length
+        expiry = sent + next(length for since, length in reversed(self._named) if sent >= since)
         if expiry > self._credits.get(voter, 0):
             self._credits[voter] = expiry
             self._computed = None
