@@ -88,6 +88,8 @@ def fields_of(data: bytes) -> dict[str, Any]:
         raw = msgspec.json.decode(data, type=dict[str, Any])
     except RecursionError:
         raise msgspec.DecodeError(_TOO_DEEP) from None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"its text is not UTF-8: {error.reason}") from None
     level: list[Any] = [raw]
     for _ in range(DEPTH_MAX):
         for value in level:

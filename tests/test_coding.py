@@ -40,6 +40,14 @@ def test_what_is_no_record_is_refused_as_such(path: str, text: str) -> None:
         decode(path, text.encode())
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("data", [b'{"node": "\xc2"}', b'{"\xff": 1}', b'{"node": "\\ud800"}'],
+                         ids=["value", "key", "half a pair"])
+def test_what_is_no_text_is_refused_as_no_record(path: str, data: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode(path, data)
+
+
 @pytest.mark.parametrize("number", [-1, NEVER, 2**63, 2**64, 10**30])
 def test_a_number_that_no_heartbeat_could_carry_is_refused(number: int) -> None:
     """Heartbeats name plan, epochs and incarnations: one of them would drop out at every peer."""
