@@ -70,8 +70,8 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     seen, heartbeat = draft.knowledge.seats.get(node), draft.says(node)
     owned = {name: group for name, group in draft.plan.groups.items()
              if any(right.node == node for right in group.rights())}
-    if seen is None or seen.seat.state not in LIVING or heartbeat is None or (
-            heartbeat.lapsed or not heartbeat.sound):
+    if seen is None or seen.seat.state not in LIVING or node in draft.seats or (
+            heartbeat is None or heartbeat.lapsed or not heartbeat.sound):
         _stop_renewing(draft)
         return
     if any(group.heir is not None or group.leaving for group in owned.values()):

@@ -222,7 +222,7 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     bars = {node: unfit(draft, spec, node) for node in spec.nodes if _reads(draft, node)}
     fit = ([node for node, bar in bars.items() if not bar]
            or [node for node, bar in bars.items() if bar == FAILED_LATELY])
-    if not fit:
+    if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
         return group
     said = draft.says(fit[0])
     knows_it = said is not None and said.config == draft.own.config
@@ -263,7 +263,7 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
     assert holder is not None
     best = "" if frozen else best_heir(draft, spec, holder.node, wanted)
     if heir is None:
-        if best and not group.leaving:
+        if best and not group.leaving and not draft.declare_dead(best):
             _name_heir(draft, spec, group, best)
         return
     if group.handover and wanted:
