@@ -13,8 +13,10 @@ JOBS ?= 2
 SCENARIOS ?=
 RUNS ?= 0
 BENCH ?=
+DATAGRAMS ?= 100000
+FUZZ ?=
 
-.PHONY: help demo test test-all check sim soak lab-test bench clean
+.PHONY: help demo test test-all check sim soak fuzz lab-test bench clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
 
 soak: $(READY) ## HOURS=0 simulated clusters without end, going on where the last soak ended (build/soak.json)
 	@$(BIN)/python -m hamgr.simulation soak --jobs $(JOBS) --hours $(HOURS) --seconds 18
+
+fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--target engine --keep"
+	@$(BIN)/python -m tests.fuzz --datagrams $(DATAGRAMS) $(FUZZ)
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
 	@$(PYTEST) -m "lab and not slow"
