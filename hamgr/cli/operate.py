@@ -19,7 +19,7 @@ from hamgr.cli.options import config_option, run_dir_option
 from hamgr.core.records import Request
 
 SCHEMA = 1
-DONE, REFUSED, UNKNOWN = 0, 1, 3
+DONE, REFUSED, UNKNOWN, STAYING = 0, 1, 3, 4
 EXIT_STATUS = ("Exit status: 0 done; 1 refused, by the cluster (the reason is printed) or at the "
                "question; 3 it cannot be told: no answer in time, or nobody to ask.")
 ENVIRONMENT = ("Environment, beside the options': SUDO_UID, if it is a number: the user in whose "
@@ -58,7 +58,11 @@ def switchover(group: str, target: str, **how: Any) -> None:
 @click.argument("node")
 @_options
 def standby(node: str, **how: Any) -> None:
-    """Move everything off NODE and keep it off, until `hamgr resume NODE`."""
+    """Move everything off NODE and keep it off, until `hamgr resume NODE`.
+
+    Exit status 4: NODE is in standby, but groups that no other node can take, or that are in
+    maintenance, still run there: do not switch it off.
+    """
     _operate(Request(id=new_id(), kind="standby", node=node),
              f"Every group that runs on {node} is moved to another node.", **how)
 
@@ -122,7 +126,7 @@ def _operate(
     if answer is None:
         _finish(request, "unknown", f"no answer within {timeout:g} s; it may be done yet: see "
                 "`hamgr status`", source, started, as_json)
-    _finish(request, answer.state, answer.why, source, started, as_json)
+    _finish(request, answer.state, answer.why, source, started, as_json, answer.staying)
 
 
 def not_confirmed(warning: str, as_json: bool) -> str:
@@ -167,19 +171,20 @@ def _through_zookeeper(
 
 
 def _finish(
-    request: Request, state: str, why: str, source: str, started: float, as_json: bool
+    request: Request, state: str, why: str, source: str, started: float, as_json: bool,
+    staying: tuple[str, ...] = (),
 ) -> NoReturn:
     seconds = round(time.monotonic() - started, 3)
     if as_json:
         click.echo(msgspec.json.encode({
             "schema": SCHEMA, "id": request.id, "kind": request.kind, "group": request.group,
             "node": request.node, "state": state, "why": why, "source": source,
-            "seconds": seconds}).decode())
+            "seconds": seconds, "staying": staying}).decode())
     else:
         what = " ".join(word for word in (request.kind, request.group, request.node) if word)
         click.echo(printable(f"{what}: {'cannot tell' if state == 'unknown' else state}"
                              f"{f': {why}' if why else ''} ({seconds:.1f} s)"))
-    sys.exit({"done": DONE, "refused": REFUSED}.get(state, UNKNOWN))
+    sys.exit(STAYING if staying else {"done": DONE, "refused": REFUSED}.get(state, UNKNOWN))
 
 
 def _silent(text: str) -> None:

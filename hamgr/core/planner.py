@@ -190,20 +190,16 @@ def _drop_out(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
         changed = replace(_doubt(draft, spec, group, gone), leaving=leaving)
         group = draft.set_group(spec.name, changed, f"{', '.join(one.node for one in gone)} is out")
     if group.heir is not None and draft.is_out(group.heir, spec.name, group.maintenance):
-        line = f"heir {group.heir.node} is out"
         changed = replace(_doubt(draft, spec, group, [group.heir]), heir=None, handover=False)
-        group = draft.set_group(spec.name, changed, line)
+        group = draft.set_group(spec.name, changed, f"heir {group.heir.node} is out")
     holder, heir = group.holder, group.heir
     if holder is None or not draft.is_out(holder, spec.name, group.maintenance):
         return group
-    if heir is not None:
-        changed = replace(_doubt(draft, spec, group, [holder]), holder=heir, heir=None,
-                          handover=False)
-        return draft.set_group(spec.name, changed, f"{holder.node} is out, {heir.node} inherits")
-    if group.leaving:
+    if heir is None and group.leaving:
         return group
-    changed = replace(_doubt(draft, spec, group, [holder]), holder=None, handover=False)
-    return draft.set_group(spec.name, changed, f"{holder.node} is out")
+    changed = replace(_doubt(draft, spec, group, [holder]), holder=heir, heir=None, handover=False)
+    inherits = f", {heir.node} inherits" if heir is not None else ""
+    return draft.set_group(spec.name, changed, f"{holder.node} is out{inherits}")
 
 
 def _doubt(draft: Draft, spec: GroupSpec, group: GroupPlan, gone: list[Right]) -> GroupPlan:

@@ -161,6 +161,8 @@ class Request(Stored, frozen=True, kw_only=True):
     by: str = ""
     state: str = "open"
     """open, done or refused."""
+    staying: tuple[GroupName, ...] = ()
+    """standby, done: what still runs on the node."""
     why: str = ""
 
 

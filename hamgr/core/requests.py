@@ -38,24 +38,22 @@ def gather(draft: Draft, since: dict[str, Instant]) -> Wishes:
     `since`: when this leader first saw each request, for its patience.
     """
     wishes = Wishes()
-    names = [name for name, (request, _) in draft.knowledge.requests.items()
-             if request.state == "open"]
-    names.sort(key=lambda name: (since.get(name, draft.now), name))
-    for name in names:
-        request, _ = draft.knowledge.requests[name]
-        later = [draft.knowledge.requests[other][0] for other in names[names.index(name) + 1:]]
+    opened = sorted((since.get(name, draft.now), name, request) for name, (request, _)
+                    in draft.knowledge.requests.items() if request.state == "open")
+    for at, (seen, _, request) in enumerate(opened, 1):
         handler = _HANDLERS.get(request.kind)
-        if any(_replaces(other, request) for other in later):
+        if any(_replaces(other, request) for _, _, other in opened[at:]):
             _refuse(draft, request, wishes, "a later request takes its place")
         elif handler is None:
             _refuse(draft, request, wishes, f"this version knows no request {request.kind!r}")
         else:
             handler(draft, request, wishes)
-            _lose_patience(draft, request, wishes, since.get(name, draft.now) + PATIENCE)
+            _lose_patience(draft, request, wishes, seen + PATIENCE)
     if not wishes.voters:
         keep_voters(draft)
     _leave_half_way(draft, wishes)
-    _drain(draft, wishes)
+    for name, (_, target) in _drained(draft).items():
+        wishes.moves.setdefault(name, target)
     return wishes
 
 
@@ -141,53 +139,56 @@ def _standby(draft: Draft, request: Request, wishes: Wishes) -> None:
     if request.node not in [node.name for node in draft.knowledge.spec.nodes]:
         return draft.answer(request, "refused", f"there is no node {request.node!r}")
     if request.node not in draft.plan.standby:
-        standby = (*draft.plan.standby, request.node)
-        draft.plan = replace(draft.plan, standby=standby)
+        draft.plan = replace(draft.plan, standby=(*draft.plan.standby, request.node))
         draft.lines.append(f"{request.node} goes to standby")
         wishes.waits[request.id] = "its groups to move"
         return None
-    staying = []
-    for name, group in draft.plan.groups.items():
-        if group.holder is None or group.holder.node != request.node:
-            continue
-        if group.maintenance is not Maintenance.OFF or not _elsewhere(draft, name, request.node):
-            staying.append(name)
-        else:
-            wishes.waits[request.id] = f"{name} to move"
-            return None
+    staying = {name: _tied(draft, name, request.node) for name, group in draft.plan.groups.items()
+               if group.holder is not None and group.holder.node == request.node}
+    if not all(staying.values()):
+        wishes.waits[request.id] = next(f"{name} to move" for name in staying if not staying[name])
+        return None
     why = [f"{request.node} is in standby"]
-    why += [f"{name} stays there, no other node can take it" for name in staying]
+    why += [f"{name} stays there, {tie}" for name, tie in staying.items()]
     why += [f"{name} is not up yet on {group.holder.node}"
             for name, group in draft.plan.groups.items() if group.holder is not None
             and not seen_active(draft, group.holder, name, up=True)]
-    return draft.answer(request, "done", "; ".join(why))
+    return draft.answer(replace(request, staying=tuple(staying)), "done", "; ".join(why))
 
 
-def _elsewhere(draft: Draft, name: GroupName, node: NodeName) -> bool:
+def _tied(draft: Draft, name: GroupName, node: NodeName) -> str:
+    """Say why a group cannot leave a node that is in standby, or nothing if it can."""
+    if draft.plan.groups[name].maintenance is not Maintenance.OFF:
+        return "it is in maintenance"
     spec = draft.knowledge.spec.group(name)
-    return spec is not None and any(
-        other != node and not unfit(draft, spec, other) for other in spec.nodes)
+    bars = {one: unfit(draft, spec, one) for one in spec.nodes} if spec is not None else {}
+    told = ", ".join(f"{other}: {bar}" for other, bar in bars.items() if other != node)
+    return "" if "" in bars.values() else f"no other node can take it{told and f' ({told})'}"
 
 
 def _resume(draft: Draft, request: Request, wishes: Wishes) -> None:
     if request.node not in [node.name for node in draft.knowledge.spec.nodes]:
         return draft.answer(request, "refused", f"there is no node {request.node!r}")
+    moves = []
     if request.node in draft.plan.standby:
         standby = tuple(node for node in draft.plan.standby if node != request.node)
         draft.plan = replace(draft.plan, standby=standby)
         draft.lines.append(f"{request.node} is back from standby")
-    return draft.answer(request, "done", f"{request.node} may run groups")
+        moves = [f"; {name} moves to {target}, since its owner {owner} is in standby"
+                 for name, (owner, target) in _drained(draft).items() if target == request.node
+                 and draft.plan.groups[name].maintenance is Maintenance.OFF]
+    return draft.answer(request, "done", f"{request.node} may run groups{''.join(moves)}")
 
 
-def _drain(draft: Draft, wishes: Wishes) -> None:
-    """Move groups off nodes in standby, wherever another node can take them."""
+def _drained(draft: Draft) -> dict[GroupName, tuple[NodeName, NodeName]]:
+    """Return each group whose owner is in standby, with that owner and who can take it, if any."""
+    found = {}
     for name, group in draft.plan.groups.items():
-        spec = draft.knowledge.spec.group(name)
-        if spec is None or group.holder is None or name in wishes.moves:
-            continue
-        if group.holder.node in draft.plan.standby:
+        spec, holder = draft.knowledge.spec.group(name), group.holder
+        if spec is not None and holder is not None and holder.node in draft.plan.standby:
             heir = group.heir.node if group.heir is not None else ""
-            wishes.moves[name] = heir or best_heir(draft, spec, group.holder.node, "")
+            found[name] = holder.node, heir or best_heir(draft, spec, holder.node, "")
+    return found
 
 
 def _groups_of(draft: Draft, request: Request) -> list[GroupName]:

@@ -100,7 +100,18 @@ def test_json_is_one_line(agent: Agent) -> None:
     assert answer.pop("seconds") >= 0
     assert answer.pop("id") == asked(run_dir)["request"]["id"]
     assert answer == {"schema": 1, "kind": "switchover", "group": "crm", "node": "",
-                      "state": "done", "why": "n2 is active", "source": "agent"}
+                      "state": "done", "why": "n2 is active", "source": "agent", "staying": []}
+
+
+def test_a_node_with_a_group_that_stays_is_not_free_to_be_switched_off(agent: Agent) -> None:
+    answer = answered("done", "n1 is in standby; crm stays there, no other node can take it")
+    answer["answer"] |= {"kind": "standby", "node": "n1", "staying": ["crm"]}
+    code, output = run(standby, agent(lines(answer)), "n1", "--yes")
+    assert code == 4
+    assert output == ("standby n1: done: n1 is in standby; crm stays there, no other node can take "
+                      "it (N s)\n")
+    code, output = run(standby, agent(lines(answer)), "n1", "--yes", "--json")
+    assert (code, json.loads(output)["staying"]) == (4, ["crm"])
 
 
 @pytest.mark.parametrize(("command", "argv", "wanted"), [
