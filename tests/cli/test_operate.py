@@ -103,14 +103,19 @@ def test_json_is_one_line(agent: Agent) -> None:
                       "state": "done", "why": "n2 is active", "source": "agent", "staying": []}
 
 
+STAYS = answered("done", "n1 is in standby; crm stays there, no other node can take it")
+STAYS["answer"] |= {"kind": "standby", "node": "n1", "staying": ["crm"]}
+
+
 def test_a_node_with_a_group_that_stays_is_not_free_to_be_switched_off(agent: Agent) -> None:
-    answer = answered("done", "n1 is in standby; crm stays there, no other node can take it")
-    answer["answer"] |= {"kind": "standby", "node": "n1", "staying": ["crm"]}
-    code, output = run(standby, agent(lines(answer)), "n1", "--yes")
+    code, output = run(standby, agent(lines(STAYS)), "n1", "--yes")
     assert code == 4
     assert output == ("standby n1: done: n1 is in standby; crm stays there, no other node can take "
                       "it (N s)\n")
-    code, output = run(standby, agent(lines(answer)), "n1", "--yes", "--json")
+
+
+def test_a_script_is_told_which_groups_stay(agent: Agent) -> None:
+    code, output = run(standby, agent(lines(STAYS)), "n1", "--yes", "--json")
     assert (code, json.loads(output)["staying"]) == (4, ["crm"])
 
 
