@@ -8,6 +8,7 @@ READY := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PYTEST := $(BIN)/pytest --durations=5 -rs
 SEEDS ?= 1000
+FRESH ?= 40
 HOURS ?= 0
 JOBS ?= 2
 SCENARIOS ?=
@@ -34,7 +35,7 @@ demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (
 
 test: $(TESTS) ## the tests that fit continuous integration
 	@$(PYTEST) -n 2 --dist loadfile -m "not lab and not slow"
-	@$(BIN)/python -m hamgr.simulation --fresh --seeds 300 --jobs 2 --reach
+	@$(BIN)/python -m hamgr.simulation --fresh --seeds $(FRESH) --jobs 2 --reach
 	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests

@@ -128,11 +128,12 @@ class Agent:
             self._datagrams += 1
             self._mailbox.append((self.receive, (datagram, ring)))
 
-    def unread(self) -> list[NodeName]:
-        """Return of whom heartbeats lie in the socket that would count against silence."""
+    def unread(self) -> list[tuple[NodeName, int]]:
+        """Return of whom, and which incarnation, heartbeats lie in the socket."""
         found = [self._wire.decode(args[0], self.host.name)
                  for action, args in self._mailbox if action == self.receive]
-        return [one.sender for one in found if isinstance(one, Heartbeat) and not one.answer]
+        return [(one.sender, one.incarnation) for one in found
+                if isinstance(one, Heartbeat) and not one.answer]
 
     def in_process(self, action: Action, *args: Any) -> None:
         """Run something that needs this process: now, when it is thawed, or never."""

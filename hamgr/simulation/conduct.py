@@ -87,7 +87,7 @@ class Conduct:
                 if one.life > accused.get(one.node, NO_LIFE):
                     accused[one.node] = one.life
                     self._accused_at[host.name, one.node] = self._world.now
-                    if one.node in host.agent.unread():
+                    if (one.node, one.incarnation) in host.agent.unread():
                         self._violate("hasty", f"{host.name} accuses {one.node}, "
                                                "of which a heartbeat lies unread")
 
