@@ -6,6 +6,7 @@ from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.keyring import key_problems
+from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
@@ -29,6 +30,7 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         return Survey(source="agent", asked=asked, cluster=status.spec.name, node=status.node,
                       problems=(Problem(severity="unknown", text=why),), verdict="unknown")
     nodes = tuple(_node(status, snapshot, spec) for spec in status.spec.nodes)
+    wire = seen_from_here(status, wire)
     groups = tuple(_group(status, snapshot, spec, wire) for spec in status.spec.groups)
     problems = tuple(_problems(status, snapshot, nodes, groups))
     alive = {node.name for node in nodes if node.alive}
@@ -78,7 +80,7 @@ def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
 def _is_out_of_earshot(status: AgentStatus, snapshot: Snapshot, peer: PeerView) -> bool:
     """Tell whether a silence from this node means nothing: beyond seven nodes, those that do not
     vote exchange heartbeats with voters, and with partners in a group only (rule 1)."""
-    return (len(status.spec.nodes) > VOTERS_MAX and _is_silent(peer, status)
+    return (len(status.spec.nodes) > VOTERS_MAX and is_silent(peer, status)
             and not {snapshot.node, peer.node} & {*snapshot.voters})
 
 
@@ -86,7 +88,7 @@ def _state(
     status: AgentStatus, peer: PeerView, seat: Seat | None, unheard: bool
 ) -> tuple[str, bool]:
     """Return a word for another node's state, and whether it is alive as seen from here."""
-    if not _is_silent(peer, status):
+    if not is_silent(peer, status):
         return "lapsed" if peer.lapsed else peer.seat or "joining", True
     if seat is not None and seat.state is SeatState.LEFT:
         return "left", False
@@ -112,10 +114,8 @@ def _marks(spec: NodeSpec, standby: bool) -> list[str]:
 def _peer_marks(status: AgentStatus, peer: PeerView, alive: bool) -> Iterator[str]:
     if peer.accused_by:
         yield f"accused by {', '.join(peer.accused_by)}"
-    dark = [f"{number}" for number, ago in enumerate(peer.rings_ago, 1)
-            if ago is None or ago > status.spec.timing.detection]
-    if alive and dark:
-        yield f"silent on ring {', '.join(dark)}"
+    if alive and (dark := dark_rings(peer, status)):
+        yield f"silent on ring {', '.join(map(str, dark))}"
     if alive and peer.config and peer.config != status.process.config_digest:
         yield "its configuration differs from this node's"
     if alive and peer.version and peer.version != status.process.version:
@@ -186,11 +186,7 @@ def _in_order(nodes: list[NodeName], spec: GroupSpec) -> tuple[NodeName, ...]:
 def _speaking(status: AgentStatus, snapshot: Snapshot) -> list[PeerView]:
     """Return the peers whose word counts: heard just now, and with a lease."""
     return [peer for peer in snapshot.peers
-            if not _is_silent(peer, status) and not peer.lapsed and not peer.blocked]
-
-
-def _is_silent(peer: PeerView, status: AgentStatus) -> bool:
-    return peer.heard_ago is None or peer.heard_ago > status.spec.timing.detection
+            if not is_silent(peer, status) and not peer.lapsed and not peer.blocked]
 
 
 def _guard_heard(
@@ -232,6 +228,7 @@ def _problems(
             yield degraded(f"{node.name} has no lease")
         if "differs" in node.note:
             yield degraded(f"{node.name} runs with another configuration")
+    yield from ring_problems(status)
     if not snapshot.zookeeper:
         yield degraded(f"{_zookeeper_trouble(status, snapshot)}: nothing stops for that, and the "
                        "heir can take over once, but nothing can be planned"
