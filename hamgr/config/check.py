@@ -10,11 +10,13 @@ from hamgr.config.check_access import check_access
 from hamgr.config.check_groups import check_groups
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
-from hamgr.config.values import Server
+from hamgr.config.values import Address, Server, Span
 from hamgr.core.parts import BODY_MAX, ROOM_MIN, VOTERS_MAX, frame_bytes
 from hamgr.core.timing import Timing, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND
 
+INTERVAL_MAX, DETECTION_MAX = 10 * SECOND, 600 * SECOND
+"""Beyond these nobody waits for a failover; a claim, which follows, must fit into a day too."""
 SESSION_MIN = 1 * SECOND
 """A ZooKeeper server raises a shorter session to two of its ticks anyway."""
 
@@ -95,6 +97,12 @@ def _times(document: Document, findings: Findings) -> None:
     for name, text in timing_faults(document.timing):
         if known.issuperset(_RESTS_ON[name]):
             findings.fault(_TIMES[name], text + _WHY[name])
+    beat = document.heartbeat
+    for name, value, longest in (("interval", beat.interval, INTERVAL_MAX),
+                                 ("detection", beat.detection or 0, DETECTION_MAX)):
+        if value > longest:
+            findings.fault(_TIMES[name], f"{name} ({value}) must be at most {Span(longest)}, since "
+                           f"a group is down for longer than that when its node dies; lower {name}")
     if known.issuperset(_TIMES):
         _detection(document.timing, findings)
     if not 1 <= document.heartbeat.port <= 65535:
@@ -172,6 +180,7 @@ def _rings(document: Document, findings: Findings) -> None:
             findings.fault(("node", name, "addresses"), f"lists {len(addresses)}, where the "
                            f"others list {usual[0][0]}; the n-th address of each node forms ring "
                            "n, so give every node equally many")
+    _loopback(document, findings)
     first: dict[int, int] = {}
     for name, node in document.node.items():
         for path, address in findings.numbered(("node", name, "addresses"), node.addresses):
@@ -180,6 +189,21 @@ def _rings(document: Document, findings: Findings) -> None:
                 findings.fault(path, f'"{address}" is IPv{address.version}, where ring {at + 1} '
                                f"is IPv{first[at]}; list the addresses of each node in the same "
                                "order")
+
+
+def _loopback(document: Document, findings: Findings) -> None:
+    """On loopback a node reaches itself alone: all nodes of a ring live there, or none does."""
+    found: dict[int, list[tuple[Path, Address]]] = {}
+    for name, node in document.node.items():
+        for path, address in findings.numbered(("node", name, "addresses"), node.addresses):
+            found.setdefault(int(path[-1]), []).append((path, address))
+    for ring in found.values():
+        if not all(address.is_loopback for _, address in ring):
+            for path, address in ring:
+                if address.is_loopback:
+                    findings.fault(path, f'"{address}" reaches this machine alone, and other nodes '
+                                   "of this ring are elsewhere; write the address by which they "
+                                   "reach it")
 
 
 def _voters(document: Document, findings: Findings) -> None:

@@ -116,7 +116,7 @@ def parse_address(value: object) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         raise ValueError(f'"{address}" is an IPv4 address in the form of IPv6; write '
                          f'"{address.ipv4_mapped}"')
-    if address.is_multicast or address.is_unspecified:
+    if address.is_multicast or _names_no_host(address):
         raise ValueError(f'"{address}" is not the address of one machine; write the address that '
                          "this node has on the ring")
     if address.is_link_local and address.version == 6:
@@ -140,8 +140,11 @@ def parse_interface(value: object) -> Interface:
         unscoped = text.replace(f"%{address.scope_id}", "")
         raise ValueError(f'"{value}" names an interface in the address; write it as '
                          f'{{ address = "{unscoped}", interface = "{address.scope_id}" }}')
-    if address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback:
+    if address.ip.is_multicast or address.ip.is_loopback or _names_no_host(address.ip):
         raise ValueError(f'"{value}" cannot move between machines; write a unicast address')
+    if address.network.prefixlen == 0:
+        raise ValueError(f'"{value}" has every address there is in its subnet; write "{address.ip}'
+                         f'/{24 if address.version == 4 else 64}", or whatever the subnet has')
     return address
 
 
@@ -186,6 +189,12 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _names_no_host(address: Address) -> bool:
+    """RFC 1122, section 3.2.1.3, and RFC 1112, section 4: "this" network, class E, broadcast."""
+    return address.is_unspecified or address.version == 4 and (
+        address.packed[0] == 0 or address.packed[0] >= 240)
 
 
 def _quoted(value: object) -> str:

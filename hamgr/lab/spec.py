@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Struct, field
 
 from hamgr.core.parts import VOTERS_MAX
-from hamgr.core.types import MILLISECOND, Duration
+from hamgr.core.timing import timing_faults
+from hamgr.core.types import MILLISECOND, SECOND, Duration
+from hamgr.times import times_for
 
 ROOT = Path("/run/hamgr-lab")
 """One directory a lab, with everything of it that is a file."""
@@ -17,6 +19,8 @@ CLIENT = "client"
 SWITCH = "switch"
 GROUP = "app"
 """The first group of the generated configuration; further ones are app2, app3 and so on."""
+INTERVAL_MAX = 10 * SECOND
+"""As in a configuration file."""
 SERVERS = 3
 """ZooKeeper servers, on the first nodes: as on real clusters of three."""
 
@@ -65,6 +69,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
             found.append(f"rings {self.rings}: from 1 to 4")
         if not 1 <= self.groups <= 16:
             found.append(f"groups {self.groups}: from 1 to 16")
+        found += [text for name, text in timing_faults(times_for(self.interval))
+                  if name == "interval"]  # the others follow from it
+        if self.interval > INTERVAL_MAX:
+            found.append(f"interval must be at most {INTERVAL_MAX // SECOND}s")
         if self.secure and not self.zookeeper:
             found.append("only ZooKeeper can be secure, and there is none")
         if self.agents and not self.zookeeper:

@@ -11,6 +11,14 @@ from hamgr.lab import demo
 from hamgr.lab.spec import LabError
 
 
+@pytest.mark.parametrize("interval, why", [("1ms", "at least 5ms"), ("11s", "at most 10s")])
+def test_a_lab_whose_times_its_agents_would_refuse_is_not_begun(
+        monkeypatch: pytest.MonkeyPatch, interval: str, why: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)  # the next question would be that
+    ended = CliRunner().invoke(main, ["lab", "up", "--interval", interval])
+    assert (ended.exit_code, ended.output) == (1, f"Error: interval must be {why}\n")
+
+
 @pytest.mark.parametrize("more", ["", "\nlast lines of a log"], ids=["in a line", "with a log"])
 def test_a_demo_that_fails_says_so_in_its_last_line_and_leaves_no_figures_of_before(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:

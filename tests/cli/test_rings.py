@@ -37,8 +37,9 @@ def test_a_node_that_hears_nobody_in_the_network_of_a_vip_cannot_tell_who_has_it
 
     survey = asked(peer("n1", **cut), peer("n3", **cut))
     assert survey.verdict == "degraded"
-    assert survey.problems[0].text == ("nobody knows who answers for 10.0.0.100/24: cannot tell from n2, "
-                                "which hears nobody on ring 1, in that network")
+    assert survey.problems[0].text == (
+        "nobody knows who answers for 10.0.0.100/24: cannot tell from n2, which hears nobody on "
+        "ring 1, in that network")
     # The witness is heard there, so it is the owner that nobody reaches.
     assert asked(peer("n1", **cut), peer("n3")).verdict == "failed"
     assert asked(peer("n1"), peer("n3")).verdict == "failed"

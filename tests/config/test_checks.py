@@ -3,6 +3,7 @@
 import pytest
 
 from hamgr.config.document import parse
+from hamgr.config.values import Span
 from tests.config.files import GOOD, changed, faults, reading, warnings
 
 INTERVAL = 'interval = "100ms"'
@@ -74,6 +75,9 @@ NAMES = [
 TIMES = [
     (INTERVAL, 'interval = "4ms"', 7, "heartbeat.interval", "at least 5ms"),
     (INTERVAL, 'interval = "0s"', 7, "heartbeat.interval", "at least 5ms"),
+    (INTERVAL, 'interval = "10001ms"', 7, "heartbeat.interval", "must be at most 10s"),
+    (INTERVAL, 'interval = "10h"', 7, "heartbeat.interval", "interval (10h) must be at most 10s"),
+    (INTERVAL, 'detection = "11m"', 7, "heartbeat.detection", "detection (11m) must be at most 10"),
     (INTERVAL, 'lease = "150ms"', 7, "heartbeat.lease", "at least two intervals (200ms)"),
     (INTERVAL, 'lease = "0s"', 7, "heartbeat.lease", "at least two intervals"),
     (INTERVAL, 'detection = "345ms"', 7, "heartbeat.detection", "because an heir acts when"),
@@ -93,6 +97,11 @@ NODE = [
     (N2, 'addresses = ["10.0.0.12/24", "10.1.0.12"]', 15, "node.n2.addresses[0]", "without a pref"),
     (N2, 'addresses = ["0.0.0.0", "10.1.0.12"]', 15, "node.n2.addresses[0]", "of one machine"),
     (N2, 'addresses = ["fe80::1", "10.1.0.12"]', 15, "node.n2.addresses[0]", "link-local"),
+    (N2, 'addresses = ["10.0.0.12", "127.0.0.1"]', 15, "node.n2.addresses[1]",
+     "reaches this machine alone"),
+    (N2, 'addresses = ["10.0.0.12", "0.1.2.3"]', 15, "node.n2.addresses[1]", "of one machine"),
+    (N2, 'addresses = ["10.0.0.12", "255.255.255.255"]', 15, "node.n2.addresses[1]",
+     "of one machine"),
     (N2, "addresses = []", 15, "node.n2.addresses", "is empty; give at least one"),
     (N2, 'addresses = ["10.0.0.12"]', 15, "node.n2.addresses", "lists 1, where the others list 2"),
     (N2, 'addresses = ["10.0.0.12", "2001:db8::2"]', 15, "node.n2.addresses[1]", "ring 2 is IPv4"),
@@ -117,6 +126,12 @@ GROUP = [
     (VIPS, "vips = [{ interface = 'eth0' }]", 22, "group.crm.vips[0].address", "is missing"),
     (VIPS, 'vips = ["224.0.0.1/24"]', 22, "group.crm.vips[0]", "write a unicast address"),
     (VIPS, 'vips = ["127.0.0.1/8"]', 22, "group.crm.vips[0]", "write a unicast address"),
+    (VIPS, 'vips = ["0.0.0.5/24"]', 22, "group.crm.vips[0]", "write a unicast address"),
+    (VIPS, 'vips = ["255.255.255.255/32"]', 22, "group.crm.vips[0]", "write a unicast address"),
+    (VIPS, 'vips = ["240.0.0.1/24"]', 22, "group.crm.vips[0]", "write a unicast address"),
+    (VIPS, 'vips = ["ff02::5/64"]', 22, "group.crm.vips[0]", "write a unicast address"),
+    (VIPS, 'vips = ["10.0.0.5/0"]', 22, "group.crm.vips[0]", 'write "10.0.0.5/24"'),
+    (VIPS, 'vips = ["2001:db8::5/0"]', 22, "group.crm.vips[0]", "::5/64"),
     (VIPS, 'vips = ["10.0.0.12/24"]', 22, "group.crm.vips[0]", "the address of node n2 already"),
     (VIPS, 'vips = ["10.0.0.9/24", "10.0.0.9/16"]', 22, "group.crm.vips[1]",
      "a VIP of group crm already"),
@@ -168,6 +183,18 @@ def test_fault(old: str, new: str, line: int, key: str, words: str) -> None:
     (case[0], case[1], case[3]) for case in [*SERVER, *NAMES, *TIMES, *NODE, *GROUP, *SERVICE]])
 def test_one_mistake_is_one_fault(old: str, new: str, key: str) -> None:
     assert [fault[1] for fault in faults((old, new))] == [key]
+
+
+def test_nodes_that_all_live_on_one_machine_may_be_on_loopback() -> None:
+    text = GOOD.replace("10.1.0.", "127.1.0.")
+    assert parse(text).faults == ()
+
+
+def test_the_longest_times_can_be_written_out_again() -> None:
+    document = reading((INTERVAL, 'interval = "10s"\ndetection = "10m"')).document
+    assert document is not None
+    assert reading((INTERVAL, f'interval = "10s"\ndetection = "10m"\n[zookeeper]\nclaim = "'
+                    f'{Span(document.timing.claim)}"')).faults == ()
 
 
 def without_services(text: str) -> str:
