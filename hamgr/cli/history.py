@@ -56,8 +56,10 @@ def _shared(config: Path, last: int) -> Iterator[dict[str, Any]]:
 
     try:
         entries = direct.history(load(config), last)
-    except (ConfigError, direct.ZooKeeperDown) as error:
+    except ConfigError as error:
         raise LookupError(str(error)) from None
+    except direct.ZooKeeperDown as error:
+        raise LookupError(f"{error}; `hamgr history --local` shows what this node saw") from None
     for created_ms, entry in entries:
         for line in entry.lines:
             yield {"time": _time(created_ms / 1000), "revision": entry.revision, "by": entry.by,

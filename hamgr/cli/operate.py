@@ -181,7 +181,8 @@ def _finish(
             "node": request.node, "state": state, "why": why, "source": source,
             "seconds": seconds, "staying": staying}).decode())
     else:
-        what = " ".join(word for word in (request.kind, request.group, request.node) if word)
+        what = request.kind.replace("maintenance-", "maintenance ")
+        what = " ".join(word for word in (what, request.group, request.node) if word)
         click.echo(printable(f"{what}: {'cannot tell' if state == 'unknown' else state}"
                              f"{f': {why}' if why else ''} ({seconds:.1f} s)"))
     sys.exit(STAYING if staying else {"done": DONE, "refused": REFUSED}.get(state, UNKNOWN))

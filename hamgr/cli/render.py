@@ -105,6 +105,8 @@ def _why(group: GroupRow) -> str:
     state = ("in maintenance" if group.maintenance == "on" else
              f"maintenance {group.maintenance}" if group.maintenance != "off" else
              "being handed over" if group.handover else "")
+    if "maintenance" in group.why:
+        state = ""  # the plan says it already
     return "; ".join(part for part in (state, (group.why or "-") + here) if part)
 
 

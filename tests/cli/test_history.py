@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from hamgr.agent.recorder import Recorder
+from hamgr.cli import direct
 from hamgr.cli.history import history
 from hamgr.core.effects import Report, SetDeadline
 from hamgr.core.events import Tick, ZooKeeperChanged
 from hamgr.core.reasons import Reason
+from tests.config.files import GOOD
 
 
 @pytest.fixture
@@ -77,3 +79,16 @@ def test_all_without_local_is_refused_with_the_remedy() -> None:
     result = CliRunner().invoke(history, ["--all"])
     assert result.exit_code != 0
     assert "add --local" in result.output
+
+
+def test_without_zookeeper_it_names_what_can_be_read(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> None:
+        raise direct.ZooKeeperDown("ZooKeeper cannot be asked: nobody there")
+
+    monkeypatch.setattr(direct, "history", down)
+    (tmp_path / "hamgr.toml").write_text(GOOD)
+    ended = CliRunner().invoke(history, ["--config", str(tmp_path / "hamgr.toml")])
+    assert (ended.exit_code, ended.output) == (
+        3, "cannot tell: ZooKeeper cannot be asked: nobody there; `hamgr history --local` shows "
+           "what this node saw\n")

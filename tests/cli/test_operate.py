@@ -68,6 +68,12 @@ def test_a_refusal_comes_with_its_reason(agent: Agent) -> None:
         1, "switchover crm n9: refused: n9 is not among the group's nodes (N s)\n")
 
 
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_a_result_is_called_as_its_command(agent: Agent, switch: str) -> None:
+    code, output = run(maintenance, agent(lines(DONE)), switch, "--group", "crm", "--yes")
+    assert (code, output) == (0, f"maintenance {switch} crm: done: n2 is active (N s)\n")
+
+
 def test_no_answer_in_time_is_no_verdict(agent: Agent) -> None:
     code, output = run(switchover, agent(lines({"answer": None})), "crm", "--yes")
     assert code == 3
