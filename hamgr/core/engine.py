@@ -311,7 +311,8 @@ class Engine:
             effects.append(self._report(told[after], round=self.seat.round))
 
     def _was_late(self, lateness: Duration, effects: list[fx.Effect]) -> None:
-        self.knowledge.liveness.forgive(lateness)
+        # A moment more: what came meanwhile is read before anybody is accused (rule 8).
+        self.knowledge.liveness.forgive(lateness + MILLISECOND)
         self.voice.lateness = lateness
         if lateness >= self.knowledge.timing.interval:
             effects.append(self._report(Reason.LOOP_LATE, late_ms=lateness // MILLISECOND))
