@@ -90,7 +90,9 @@ def next_step(rng: random.Random, versions: Versions, away: list[str],
         return Ask(tuple((who, _transaction(rng, versions)) for _ in range(count)), cut=who)
     what = rng.choice(("moved", "moved", "replaced", "expired", "left",
                        *(("without server",) * 3 if outages else ())))
-    return Become(rng.choice(here[1:] if what == "left" and len(here) > 1 else here), what)
+    if what == "left":
+        return Become(here[-1], what if len(here) > 1 else "moved")  # somebody stays, and sees it
+    return Become(rng.choice(here), what)
 
 
 def _transaction(rng: random.Random, versions: Versions) -> tuple[Op, ...]:
