@@ -24,9 +24,9 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
-        self._speech, self._aside = Speech(self._names()), Speech(self._names())
-        self._said: tuple[list[Heartbeat], list[Heartbeat]] | None = None
-        """What the next heartbeats say to voters, and to others; None: to be composed anew."""
+        self._speech = Speech(self._names())
+        self._said: list[Heartbeat] = []
+        """What the next heartbeats say; empty: to be composed anew."""
         self._digest = digest
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
@@ -34,8 +34,7 @@ class Voice:
     def configure(self, digest: str) -> None:
         """Speak of, and make room for, what is known to be configured now."""
         self._digest = digest
-        for speech in (self._speech, self._aside):
-            speech.configure(self._names())
+        self._speech.configure(self._names())
 
     def _names(self) -> tuple[NodeName, ...]:
         return (self._knowledge.node, *self._knowledge.liveness.peers)
@@ -65,7 +64,7 @@ class Voice:
 
     def reconsider(self) -> None:
         """Compose anew what is said next: something may have changed since."""
-        self._said = None
+        self._said = []
 
     def heartbeats(self, to: list[NodeName], now: Instant, *,
                    answer: bool = False) -> list[SendHeartbeat]:
@@ -74,17 +73,16 @@ class Voice:
         An answer is there for its echo: of a body in parts it is the first.
         """
         held = self._seat.lease.creditors(now)
-        if self._said is None or self._said[0][0].credits != held:
-            body = self.own(now)  # epochs in use are for those who credit: there may be many
-            self._said = (self._speech.split(body), self._aside.split(replace(body, epochs=())))
-        liveness, voting, sent = self._knowledge.liveness, self._knowledge.voters.voting, []
+        if not self._said or self._said[0].credits != held:
+            self._said = self._speech.split(self.own(now))
+        liveness, sent = self._knowledge.liveness, []
         for node in to:
             peer = liveness.peers[node]
             self._sequences[node] = sequence = self._sequences.get(node, 0) + 1
             echo, misses = peer.echo, liveness.misses(peer, now)
             if echo is not None:
                 echo = Echo(echo.incarnation, echo.round, echo.sent, self.credits(peer, now))
-            for part in self._said[node not in voting]:
+            for part in self._said:
                 sent.append(SendHeartbeat(to=node, heartbeat=replace(
                     part, sequence=sequence, sent=now, echo=echo, answer=answer, misses=misses)))
                 if answer:
