@@ -1,7 +1,7 @@
 """Nothing grows without limit: records in ZooKeeper, and what engines remember.
 
-And nothing is left over once peace has returned: an engine then holds what that of a cluster would
-that was just started with the same plan, but for counters.
+And nothing is left over once peace has returned: no step half done, no request that is gone, no
+other plan than ZooKeeper's, and no collection longer than a cluster of this size can fill.
 """
 
 from collections.abc import Iterator

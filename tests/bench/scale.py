@@ -1,7 +1,7 @@
 """Heartbeats, bytes and engine CPU of one node, against the size of the cluster.
 
 `python -m tests.bench.scale` runs real engines in virtual time, seven voters and the rest workers,
-and prints a table for docs/scale.md: what is counted is one second of a calm cluster.
+and prints a table: what is counted is one second of a calm cluster.
 """
 
 import sys
