@@ -214,7 +214,7 @@ class Engine:
         knowledge, peer = self.knowledge, self.knowledge.liveness.peers.get(heartbeat.sender)
         if peer is None:
             return
-        before = peer.heartbeat
+        before, whole = peer.heartbeat, peer.hearing.is_whole
         if not knowledge.hear(heartbeat, ring, now):
             return
         assert peer.heartbeat is not None
@@ -222,7 +222,8 @@ class Engine:
         if before is None or before.incarnation != heartbeat.incarnation:
             report = self._report(Reason.HEARD, peer=peer.node, incarnation=heartbeat.incarnation)
             effects.append(report)
-        if before is None or essence(before) != essence(heartbeat):
+        if before is None or whole != peer.hearing.is_whole or (
+                essence(before) != essence(heartbeat)):
             self._changed = True
         known = before.accusations if before is not None else ()
         effects += [self._report(Reason.ACCUSED_BY, peer=peer.node, accused=one.node,

@@ -6,7 +6,7 @@ import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
-from hamgr.core.effects import Effect, SendHeartbeat
+from hamgr.core.effects import ClaimAddresses, Effect, SendHeartbeat
 from hamgr.core.engine import Engine
 from hamgr.core.events import ConfigurationApplied, HeartbeatReceived
 from hamgr.core.heartbeat import GroupWord, Heartbeat
@@ -104,6 +104,26 @@ def test_a_voter_credits_nobody_of_whom_it_never_heard_a_part() -> None:
     cluster.lost_part = None
     cluster.advance(200 * MILLISECOND)
     assert _credits(cluster, second, first)
+
+
+def test_an_heir_acts_on_the_part_that_makes_the_whole_though_it_says_nothing_new() -> None:
+    """A holder has lapsed and stopped some groups: whether all was said is known with the rest."""
+    cluster = _cluster(3, 40)
+    first, second, _ = NODES[:3]
+    cluster.said.clear()
+    cluster.advance(110 * MILLISECOND)
+    parts = {heartbeat.part: heartbeat for to, heartbeat in cluster.said
+             if (heartbeat.sender, to) == (first, second)}
+    assert len(parts) > 1
+    stopped = tuple(word._replace(epoch=0, armed=False, up=False) for word in parts[0].groups)
+    claimed = []
+    for number, part in sorted(parts.items()):
+        said = replace(part, lapsed=True, wording=part.wording + 1, sequence=part.sequence + 1,
+                       groups=part.groups if number else stopped)
+        effects = cluster.engines[second].handle(HeartbeatReceived(heartbeat=said), cluster.now)
+        claimed.append([one.group for one in effects if isinstance(one, ClaimAddresses)])
+    assert claimed[:-1] == [[]] * (len(parts) - 1)
+    assert claimed[-1] == [word.group for word in stopped]
 
 
 def _credits(cluster: Cluster, voter: str, node: str) -> bool:
