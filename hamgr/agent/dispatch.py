@@ -42,7 +42,7 @@ logger = logging.getLogger("hamgr.engine")
 
 _ALARMING = frozenset({
     Reason.LAPSED, Reason.NEW_LIFE, Reason.ACCUSED, Reason.LOOP_LATE,
-    Reason.ZOOKEEPER_DOWN, Reason.FOREIGN_DATA, Reason.REQUEST_REFUSED, Reason.SERVICE_FAILED,
+    Reason.ZOOKEEPER_DOWN, Reason.FOREIGN_DATA, Reason.SERVICE_FAILED,
     Reason.RIVAL, Reason.ADDRESS_RESTORED, Reason.CONDITION_LOST, Reason.RELEASED,
     Reason.WAITS_FOR_FENCE, Reason.WAITS_STOP_WITHIN, Reason.SCARRED,
 })

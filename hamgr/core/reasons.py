@@ -23,8 +23,6 @@ class Reason(str, Enum):
     CONFIGURED = "goes by configuration {digest} from now on"
     LEADING = "took the lead in term {term}: {why}"
     PLANNED = "plan {revision}: {why}"
-    REQUEST_DONE = "{kind} is done: {why}"
-    REQUEST_REFUSED = "{kind} refused: {why}"
 
     STARTING = "starts under epoch {epoch}: {why}"
     ACTIVE = "active under epoch {epoch}"

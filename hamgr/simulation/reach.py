@@ -136,6 +136,9 @@ def _count(stack: ExitStack, reached: Counter[str], place: Place,
         for module in modules:
             for alias in [alias for alias, value in vars(module).items() if value is found]:
                 stack.enter_context(patch.object(module, alias, counted))
+            for table in [value for value in vars(module).values() if isinstance(value, dict)]:
+                held = {key: counted for key, value in table.items() if value is found}
+                stack.enter_context(patch.dict(table, held))
 
 
 def _counted(reached: Counter[str], key: str, function: Callable[..., Any]) -> Callable[..., Any]:

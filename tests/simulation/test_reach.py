@@ -38,6 +38,16 @@ def test_a_crash_reaches_detection_and_leaves_no_counting_behind() -> None:
     assert verdict.reached["reason ACCUSED"] == 2
 
 
+def test_what_is_called_by_way_of_a_table_counts_too() -> None:
+    reached: Counter[str] = Counter()
+    asked = Scenario(seed=2, turmoil=5 * SECOND, faults=(
+        Fault(at=5 * SECOND, kind="maintenance_on"),))
+    with ExitStack() as stack:
+        count_rules(stack, reached)
+        World(asked).run()
+    assert reached["rule requests._maintenance_on"] > 0
+
+
 def test_the_table_names_what_was_never_reached() -> None:
     reached = Counter(World(CRASH).run().reached)
     lines = table(reached, 1)
