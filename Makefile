@@ -8,7 +8,7 @@ READY := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PYTEST := $(BIN)/pytest --durations=5 -rs
 SEEDS ?= 1000
-FRESH ?= 40
+FRESH ?= 300
 HOURS ?= 0
 JOBS ?= 2
 SCENARIOS ?=
