@@ -196,7 +196,7 @@ def _wrong(present: Present) -> Iterator[str]:
              *((f"active.{name}", those) for name, those in present.active.items()),
              *((f"spec.groups, nodes of {group.name}", group.nodes)
                for group in present.spec.groups),
-             *((f"plan.groups.{name}", tuple(right.node for right in group.rights()))
+             *((f"plan.groups.{name}", tuple(right.node for right in group.rights))
                for name, group in present.plan.groups.items()),
              ("servers", tuple(host for host in present.servers if host))]
     yield from (f"`{key}` names {node}, which is not among `spec.nodes`"

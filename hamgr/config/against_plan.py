@@ -28,7 +28,7 @@ def still_vote(plan: Plan | None, new: Document) -> Iterator[str]:
 def still_own(plan: Plan | None, new: Document) -> Iterator[str]:
     """Say which nodes a document has no more, although they have a right in a group."""
     for name, group in (plan.groups.items() if plan is not None else ()):
-        for right in group.rights():
+        for right in group.rights:
             if right.node not in new.node:
                 yield (f"node.{right.node}: it has a right in {name}; put it in standby first "
                        f"(hamgr standby {right.node}), and stop hamgr there")

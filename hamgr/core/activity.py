@@ -10,7 +10,7 @@ from hamgr.core.effects import Effect, Fence, Report
 from hamgr.core.group import FENCE_RETRY, RELEASES_MAX, LocalGroup, Occasion, Phase
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
-from hamgr.core.records import GroupPlan, Right
+from hamgr.core.records import UNPLANNED, GroupPlan, Right
 from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
 from hamgr.core.seat import HOLDING, SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
@@ -30,12 +30,6 @@ class Doubts:
         """Fencing asked for: confirmed or not yet."""
         self.ask_again_at: Instant = NEVER
         self.wake: Instant = NEVER
-
-    def clear(self) -> None:
-        """Forget everything: the group is active, or no right is left to act on."""
-        self.since.clear()
-        self.fenced.clear()
-        self.ask_again_at = self.wake = NEVER
 
 
 class Activity:
@@ -90,7 +84,7 @@ class Activity:
         """Return who has rights in groups in which we have some (rule 12)."""
         plan = self._knowledge.plan
         return {right.node for group in (plan.groups.values() if plan is not None else ())
-                if own_rights(self._knowledge, group) for right in group.rights()}
+                if own_rights(self._knowledge, group) for right in group.rights}
 
     def take_news(self) -> bool:
         """Tell, once, whether something changed that others must know at once."""
@@ -195,7 +189,7 @@ class Activity:
 
     def _plan(self, name: GroupName) -> GroupPlan | None:
         plan = self._knowledge.plan
-        return plan.groups.get(name, GroupPlan()) if plan is not None else None
+        return plan.groups.get(name, UNPLANNED) if plan is not None else None
 
     def _decline(self) -> None:
         """Stand in for groups that our file does not give us, and a leader by its own file did.
@@ -255,12 +249,12 @@ class Activity:
         doubts = self._doubts[rights.name]
         if granted is None:
             if plan.heir is None or plan.heir not in own_rights(self._knowledge, plan):
-                doubts.clear()
+                self._doubts[rights.name] = Doubts()
             return []
         effects, waiting = self._resolve_doubts(rights, granted, doubts, now)
         if waiting:
             return effects
-        doubts.clear()
+        self._doubts[rights.name] = Doubts()
         self._knowledge.heard_epoch(rights.name, granted.right.epoch)
         self._news = True
         started = rights.local.start(granted.right.epoch, granted.occasion, granted.probe, now)

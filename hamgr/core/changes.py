@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.parts import VOTERS_MAX
-from hamgr.core.planner import Draft
-from hamgr.core.records import GroupPlan, Request, Right, Voters
+from hamgr.core.planner import LIVING, Draft
+from hamgr.core.records import GroupPlan, Request, Voters
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import Life, NodeName, SeatState
 
@@ -20,7 +20,6 @@ Answer = tuple[str, str]
 """("done" | "refused" | "" for not yet | FREEZE, what was done or what it waits for)."""
 FREEZE = "freeze"
 """Not yet, and no heir may stand meanwhile."""
-LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 
 
 def to_be_renewed(draft: Draft) -> NodeName:
@@ -41,14 +40,13 @@ def needed_and_scarred(draft: Draft) -> NodeName:
 
 def _owners(draft: Draft) -> Iterator[Heartbeat]:
     """Yield what the holders in their present rounds say of themselves."""
-    for group in draft.plan.groups.values():
-        holder = group.holder
-        if holder is None or group.maintenance.value != "off":
+    for node, life in dict.fromkeys((group.holder.node, group.holder.life)
+                                    for group in draft.plan.groups.values()
+                                    if group.holder and group.maintenance.value == "off"):
+        heartbeat, seen = draft.says(node), draft.knowledge.seats.get(node)
+        if heartbeat is None or seen is None or seen.seat.life != life:
             continue
-        heartbeat, seen = draft.says(holder.node), draft.knowledge.seats.get(holder.node)
-        if heartbeat is None or seen is None or seen.seat.life != holder.life:
-            continue
-        if heartbeat.life == holder.life and heartbeat.sound and not heartbeat.lapsed:
+        if heartbeat.life == life and heartbeat.sound and not heartbeat.lapsed:
             yield heartbeat
 
 
@@ -69,10 +67,12 @@ def renew_round(draft: Draft, node: NodeName) -> None:
     """
     seen, heartbeat = draft.knowledge.seats.get(node), draft.says(node)
     owned = {name: group for name, group in draft.plan.groups.items()
-             if any(right.node == node for right in group.rights())}
+             if any(right.node == node for right in group.rights)}
     if seen is None or seen.seat.state not in LIVING or node in draft.seats or (
             heartbeat is None or heartbeat.lapsed or not heartbeat.sound):
-        _stop_renewing(draft)
+        if draft.plan.renew:
+            draft.lines.append(f"{draft.plan.renew} needs no new round any more")
+            draft.plan = replace(draft.plan, renew="")
         return
     if any(group.heir is not None or group.leaving for group in owned.values()):
         return
@@ -82,12 +82,6 @@ def renew_round(draft: Draft, node: NodeName) -> None:
             draft.lines.append(f"{node} may claim in its round, to be given a new one")
         return
     _carry_over(draft, node, owned)
-
-
-def _stop_renewing(draft: Draft) -> None:
-    if draft.plan.renew:
-        draft.lines.append(f"{draft.plan.renew} needs no new round any more")
-        draft.plan = replace(draft.plan, renew="")
 
 
 def _carry_over(draft: Draft, node: NodeName, owned: dict[str, GroupPlan]) -> None:
@@ -101,13 +95,10 @@ def _carry_over(draft: Draft, node: NodeName, owned: dict[str, GroupPlan]) -> No
         draft.lines.append(f"{node} goes on in round {new.round}")
     for name, group in owned.items():
         holder = group.holder
-        changed = replace(group, holder=None if holder is None else _rename(holder, node, old, new))
-        draft.set_group(name, changed, f"{node} goes on in round {new.round}")
+        if holder is not None and (holder.node, holder.life) == (node, old):
+            holder = replace(holder, round=new.round)
+        draft.set_group(name, replace(group, holder=holder), f"{node} goes on in round {new.round}")
     draft.plan = replace(draft.plan, renew="")
-
-
-def _rename(right: Right, node: NodeName, old: Life, new: Life) -> Right:
-    return replace(right, round=new.round) if (right.node, right.life) == (node, old) else right
 
 
 def change_voters(draft: Draft, request: Request) -> Answer:
@@ -149,8 +140,7 @@ def _voters_fault(draft: Draft, coming: tuple[NodeName, ...]) -> str:
         return "a voter is named twice"
     if len({*coming, *names}) > VOTERS_MAX:
         return f"more than {VOTERS_MAX} voters, old and new: change fewer at once"
-    known = [node.name for node in draft.knowledge.spec.nodes]
-    unknown = [name for name in coming if name not in known]
+    unknown = [name for name in coming if draft.knowledge.spec.node(name) is None]
     if unknown or not coming:
         return f"there is no node {', '.join(unknown) or 'named'}"
     for name, group in draft.plan.groups.items():

@@ -72,14 +72,14 @@ class Engine:
             return []
         self._now = max(self._now, now)
         effects: list[fx.Effect] = []
-        calm = self._calm and now < self._wake_at and now < self._look_by
+        due, calm = now >= self._wake_at or now >= self._look_by, self._calm
         self._check_lease(now, effects)
         if isinstance(event, ev.HeartbeatReceived):
-            self._heard(event.heartbeat, event.ring, now, effects)
+            calm = not self._heard(event.heartbeat, event.ring, now, effects) or calm
         elif not isinstance(event, ev.Tick):
             self._changed = True
             self._take_in(event, now, effects)
-        decides = not calm or self._changed or self._say_now
+        decides = due or not calm or self._changed or self._say_now
         if decides:
             self.voice.reconsider()
             self._decide(now, effects)
@@ -210,13 +210,14 @@ class Engine:
             effects.insert(at, fx.SetDeadline(deadline=deadline, serial=self._next_serial()))
 
     def _heard(self, heartbeat: Heartbeat, ring: int, now: Instant,
-               effects: list[fx.Effect]) -> None:
+               effects: list[fx.Effect]) -> bool:
+        """Take in a heartbeat; False if it is not news, such as the same one on another ring."""
         knowledge, peer = self.knowledge, self.knowledge.liveness.peers.get(heartbeat.sender)
         if peer is None:
-            return
+            return False
         before, whole = peer.heartbeat, peer.hearing.is_whole
         if not knowledge.hear(heartbeat, ring, now):
-            return
+            return False
         assert peer.heartbeat is not None
         heartbeat = peer.heartbeat
         if before is None or before.incarnation != heartbeat.incarnation:
@@ -231,18 +232,18 @@ class Engine:
                     for one in heartbeat.accusations if one not in known]
         echo = heartbeat.echo
         if echo is not None and echo.credited and echo.sent <= now and (
-                self.seat.standing in HOLDING
-                and (echo.incarnation, echo.round) == self.seat.life):
+                self.seat.standing in HOLDING and echo[:2] == self.seat.life):
             self.seat.lease.credit(heartbeat.sender, echo.sent)
         # One in parts is answered once: when nothing of its wording is missing any more.
         if not heartbeat.answer and peer.hearing.is_whole and knowledge.votes:
             self._answer(heartbeat, now, effects)
+        return True
 
     def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
         """Have its echo back at its sender at once: with our own heartbeat, if that can go now."""
         knowledge, sender, lossless = self.knowledge, heartbeat.sender, self._next_extra == NEVER
-        if not wants_answer(heartbeat, knowledge.plan, knowledge.few_voters(now),
-                            self.node if lossless else ""):
+        if not wants_answer(heartbeat, knowledge.plan, self.node if lossless else "") and (
+                not knowledge.few_voters(now)):
             return
         if lossless and sets_beat(sender, knowledge.plan) and (
                 self._beat.follow(now, knowledge.timing.interval)):
@@ -280,7 +281,7 @@ class Engine:
             self.seat.lease.set_length(timing.lease, now)
         plan = self.knowledge.plan
         mine = isinstance(plan, Plan) and any(
-            right.node == self.node for group in plan.groups.values() for right in group.rights())
+            right.node == self.node for group in plan.groups.values() for right in group.rights)
         if mine:
             self._say_now = True
 
@@ -385,8 +386,7 @@ class Engine:
         if taken_over or now >= self._stop_by:
             self._ended = True
             effects += self.voice.heartbeats(self._receivers(), now)
-            effects.append(self._report(Reason.LEFT, why=self.stopping))
-            effects.append(fx.Exit())
+            effects += [self._report(Reason.LEFT, why=self.stopping), fx.Exit()]
 
     def _number(self) -> int:
         self._numbers += 1

@@ -7,14 +7,13 @@ from hamgr.core.types import NodeName
 ON_A_CLAIM = ("claimed", "settling")
 
 
-def wants_answer(heartbeat: Heartbeat, plan: Plan | None, few: bool, own: NodeName) -> bool:
+def wants_answer(heartbeat: Heartbeat, plan: Plan | None, own: NodeName) -> bool:
     """Tell whether a sender is answered at once: who has a right, or is about to need credits.
 
-    So short a lease rests on fresh credits (PROTOCOL: Times), everybody's where voters are `few`:
-    those of whom no further one can be lost. Else an heir needs none of its holder's (`own`; none
-    while heartbeats are lost): it has to go on without them, when that is silent.
+    So short a lease rests on fresh credits (PROTOCOL: Times). An heir needs none of its holder's
+    (`own`; none while heartbeats are lost): it has to go on without them, when that is silent.
     """
-    if few or heartbeat.seat in ON_A_CLAIM:
+    if heartbeat.seat in ON_A_CLAIM:
         return True
     for group in plan.groups.values() if plan is not None else ():
         holder, heir = (right and right.node for right in (group.holder, group.heir))

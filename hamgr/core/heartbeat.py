@@ -1,5 +1,6 @@
 """What one node tells another in one datagram (rule 1)."""
 
+from functools import cached_property
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
@@ -60,7 +61,7 @@ class Accusation(NamedTuple):
         return Life(self.incarnation, self.round)
 
 
-class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
+class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     """One heartbeat to one receiver. New fields go to the end, with a default."""
 
     cluster: str
@@ -117,4 +118,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True):
 
     def word(self, group: GroupName) -> GroupWord | None:
         """Return the sender's word on one group, if it says any."""
-        return next((word for word in self.groups if word.group == group), None)
+        return self._words.get(group)
+
+    @cached_property
+    def _words(self) -> dict[GroupName, GroupWord]:
+        return {word.group: word for word in self.groups}

@@ -67,7 +67,7 @@ class Knowledge:
         self._groups = {group.name for group in spec.groups}
         self.epochs: dict[GroupName, Epoch] = {}
         """The greatest epoch heard in use, by group; our own included."""
-        self.words: dict[tuple[NodeName, GroupName], tuple[int, GroupWord]] = {}
+        self.words: dict[GroupName, dict[NodeName, tuple[int, GroupWord]]] = {}
         """The newest word of a node on a group, with the incarnation that spoke."""
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
@@ -77,7 +77,7 @@ class Knowledge:
         self._groups |= {group.name for group in spec.groups}
         plan = self.plan.groups.values() if self.plan is not None else ()
         names = (*(node.name for node in spec.nodes), *self.voters.voting,
-                 *(right.node for group in plan for right in group.rights()))
+                 *(right.node for group in plan for right in group.rights))
         self.liveness.follow(dict.fromkeys(name for name in names if name != self.node), now)
 
     @property
@@ -213,7 +213,7 @@ class Knowledge:
         if self.votes and not voted:
             self.liveness.begin_voting(now)
         for group in record.groups.values():
-            for right in group.rights():
+            for right in group.rights:
                 self.liveness.learn(right.node, right.life, now)
         return news
 
@@ -249,7 +249,8 @@ class Knowledge:
             self.cluster_id = heartbeat.cluster
         for word in heartbeat.groups:
             if word.group in self._groups:
-                self.words[heartbeat.sender, word.group] = (heartbeat.incarnation, word)
+                spoken = (heartbeat.incarnation, word)
+                self.words.setdefault(word.group, {})[heartbeat.sender] = spoken
                 self.heard_epoch(word.group, word.epoch)
                 self._heard_done(heartbeat.sender, heartbeat.incarnation, word.group, word.done)
         for group, epoch in heartbeat.epochs:
@@ -266,7 +267,7 @@ class Knowledge:
 
     def _given(self, group: GroupName) -> Epoch:
         """Return an epoch beyond all that can have been given, two rebuilds ahead of our plan."""
-        top = self.plan.groups.get(group, rec.GroupPlan()).top_epoch if self.plan else NEVER
+        top = self.plan.groups.get(group, rec.UNPLANNED).top_epoch if self.plan else NEVER
         return top + 2 * rec.EPOCHS_SKIPPED
 
     def _heard_done(self, node: NodeName, incarnation: int, group: GroupName, done: Epoch) -> None:
@@ -276,7 +277,7 @@ class Knowledge:
 
     def word(self, right: rec.Right, group: GroupName) -> GroupWord | None:
         """Return the newest word of a right's own incarnation on a group."""
-        incarnation, word = self.words.get((right.node, group), (0, None))
+        incarnation, word = self.words.get(group, {}).get(right.node, (0, None))
         return word if word is not None and incarnation == right.incarnation else None
 
     def relays(self) -> tuple[Relay, ...]:
@@ -285,7 +286,7 @@ class Knowledge:
             return ()
         found = []
         for name, group in self.plan.groups.items():
-            for right in group.rights():
+            for right in group.rights:
                 incarnation, done = self.dones.get((right.node, name), (0, 0))
                 if right.node != self.node and incarnation == right.incarnation and (
                         done >= right.epoch):
@@ -294,8 +295,7 @@ class Knowledge:
 
     def used_by_another(self, group: GroupName, epoch: Epoch) -> bool:
         """Tell whether another node says that it is active under this epoch, or a later one."""
-        return any(name == group and word.epoch >= epoch
-                   for (_, name), (_, word) in self.words.items())
+        return any(word.epoch >= epoch for _, word in self.words.get(group, {}).values())
 
     def said_done(self, right: rec.Right, group: GroupName) -> bool:
         """Tell whether a right's own incarnation said `done` for it.

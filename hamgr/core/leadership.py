@@ -25,6 +25,8 @@ Own = Callable[[Instant], Heartbeat]
 
 HISTORY_KEPT = 200
 """Plan changes that the history in ZooKeeper keeps."""
+LINES_TOLD = 20
+"""Of a plan that changes more groups at once, all the lines are in the history alone."""
 REQUESTS_KEPT = 16
 """Answered requests that are kept for whoever asked."""
 
@@ -121,7 +123,7 @@ class Leadership:
         path = f"{rec.HISTORY}/{plan.revision}"
         effects: list[Effect] = [
             Report(reason=Reason.PLANNED,
-                   facts={"revision": plan.revision, "why": "; ".join(pending.lines)}),
+                   facts={"revision": plan.revision, "why": plan.why}),
             Write(write=self._number(), ops=(Op(kind="create", path=path, record=history),)),
         ]
         if plan.revision > HISTORY_KEPT:
@@ -240,8 +242,9 @@ class Leadership:
             return []
         if knowledge.plan is None:
             plan = rec.Plan(revision=1, by=knowledge.node, times=knowledge.spec.timing,
-                            voters=rec.Voters(number=1, names=knowledge.spec.voters))
-            return self._write_plan(plan, (), ("first plan",))
+                            voters=rec.Voters(number=1, names=knowledge.spec.voters),
+                            why="first plan")
+            return self._write_plan(plan, (), (plan.why,))
         draft = self._draft(own, now)
         self._wake = min(self._wake, draft.wake)
         return self._submit(draft)
@@ -278,7 +281,7 @@ class Leadership:
         voters_change = wishes.frozen or bool(draft.plan.voters.former)
         for spec in planned_groups(draft):
             group = draft.plan.groups.get(spec.name)
-            owned = group is not None and any(right.node == renewing for right in group.rights())
+            owned = group is not None and any(right.node == renewing for right in group.rights)
             entering = group is not None and group.maintenance.value == "entering"
             plan_group(draft, spec, wishes.moves.get(spec.name, ""),
                        voters_change or entering or bool(renewing and owned))
@@ -324,7 +327,7 @@ class Leadership:
                 return self._write("answer", tuple(answers))
             return self._prune_requests()
         plan = replace(draft.plan, revision=draft.plan.revision + 1, by=knowledge.node,
-                       why="; ".join(draft.lines))
+                       why=_told(draft.lines))
         return self._write_plan(plan, (*extra, *answers), tuple(draft.lines))
 
     def _prune_requests(self) -> list[Effect]:
@@ -343,13 +346,17 @@ class Leadership:
         """Rule 16: one transaction, under the leader record's and the plan's version."""
         knowledge = self._knowledge
         lead = Op(kind="check", path=rec.LEADER, version=knowledge.leader_version)
-        record: rec.Record = plan
         if knowledge.plan is None:
-            op = Op(kind="create", path=rec.PLAN, record=record)
+            op = Op(kind="create", path=rec.PLAN, record=plan)
         else:
-            op = Op(kind="set", path=rec.PLAN, version=knowledge.plan_version, record=record)
+            op = Op(kind="set", path=rec.PLAN, version=knowledge.plan_version, record=plan)
         return self._write("plan", (lead, op, *extra), lines)
 
     def _write(self, kind: str, ops: tuple[Op, ...], lines: tuple[str, ...] = ()) -> list[Effect]:
         self._pending = Pending(self._number(), kind, ops, lines)
         return [Write(write=self._pending.write, ops=ops)]
+
+
+def _told(lines: list[str]) -> str:
+    more = [f"and {len(lines) - LINES_TOLD} changes more"] if len(lines) > LINES_TOLD else []
+    return "; ".join((*lines[:LINES_TOLD], *more))

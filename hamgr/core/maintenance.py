@@ -56,12 +56,11 @@ def kept(rights: GroupRights, event: MaintenanceKept) -> list[Effect]:
     """The disk knows: go on."""
     if not rights.keeping:
         return []
-    rights.keeping = False
     local = rights.local
     if event.on and local.phase is not Phase.ACTIVE:
         # It stopped, or is stopping, while the disk was slow: there is nothing to leave in place.
-        rights.keeping = True
         return [KeepMaintenance(group=rights.name, epoch=0, on=False)]
+    rights.keeping = False
     if event.on:
         rights.maintained = local.epoch
         return [*local.loosen(), LoosenAddresses(group=rights.name),

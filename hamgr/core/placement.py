@@ -16,7 +16,7 @@ Says = Callable[[NodeName], Heartbeat | None]
 def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says,
               standby: Collection[NodeName]) -> str:
     """Say why a node cannot be given a group now, or nothing if it can."""
-    spec = next((one for one in knowledge.spec.nodes if one.name == node), None)
+    spec = knowledge.spec.node(node)
     if spec is None or node not in group.nodes:
         return "not among the group's nodes"
     if spec.witness:

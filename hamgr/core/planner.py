@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.placement import FAILED_LATELY, heir_weakness, unfitness
-from hamgr.core.records import GroupPlan, Plan, Request, Right, Seat
+from hamgr.core.records import UNPLANNED, GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
 
+LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 SETTLING_INTERVALS = 20
 """A group that never ran waits so long for what its file prefers, and for that file to be read."""
 
@@ -29,11 +30,13 @@ class Draft:
         self.acked_at: Instant = now
         """When every living node was first heard to have read the present plan."""
         self.now = now
-        self.plan: Plan = knowledge.plan
+        self.plan: Plan = replace(knowledge.plan, groups=dict(knowledge.plan.groups))
+        """Its groups are this draft's own until it is written."""
         self.checks: dict[NodeName, int] = {}
         """Seats that must still be at this version."""
         self.seats: dict[NodeName, tuple[Seat, int]] = {}
         """Seats that are written, with the version that must be there."""
+        self._living: set[NodeName] = set()  # who cannot be declared dead, by what is known now
         self.requests: dict[str, Request] = {}
         """Requests that are answered or made definite."""
         self.lines: list[str] = []
@@ -57,8 +60,7 @@ class Draft:
     def set_group(self, name: GroupName, group: GroupPlan, line: str) -> GroupPlan:
         """Put a changed group into the plan, with the line that says why."""
         self.lines.append(f"{name}: {line}")
-        changed = replace(group, why=line)
-        self.plan = replace(self.plan, groups={**self.plan.groups, name: changed})
+        self.plan.groups[name] = changed = replace(group, why=line)
         return changed
 
     def answer(self, request: Request, state: str, why: str) -> None:
@@ -101,10 +103,14 @@ class Draft:
         """Write a node's seat `dead` if its round is blocked; False if it cannot be relied on."""
         if node in self.seats:
             return self.seats[node][0].state is SeatState.DEAD
-        if node == self.knowledge.node:
-            return False
+        if node not in self._living and self._declare(node):
+            return True
+        self._living.add(node)
+        return False
+
+    def _declare(self, node: NodeName) -> bool:
         knowledge, seen = self.knowledge, self.knowledge.seats.get(node)
-        if seen is None or seen.seat.state not in (SeatState.CLAIMED, SeatState.MEMBER):
+        if node == knowledge.node or seen is None or seen.seat.state not in LIVING:
             return False
         # Only those count whose seats the transaction can check.
         accusers = [one for one in knowledge.blocked_for_plan(node, seen.seat.life, self.now)
@@ -143,7 +149,7 @@ def plan_group(draft: Draft, spec: GroupSpec, wanted: NodeName, frozen: bool) ->
     `wanted`: where the group shall move, or nothing. `frozen`: no heir may stand (rules 19, 22,
     23).
     """
-    group = draft.plan.groups.get(spec.name, GroupPlan())
+    group = draft.plan.groups.get(spec.name, UNPLANNED)
     if group.maintenance in (Maintenance.ON, Maintenance.ENDING):
         return
     group = _record_active(draft, spec, group)
@@ -164,7 +170,7 @@ def _record_active(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan
     for right in (group.heir, *group.leaving):
         if right is None or right.epoch <= above or not seen_active(draft, right, spec.name):
             continue
-        others = tuple(one for one in group.rights() if one != right)
+        others = tuple(one for one in group.rights if one != right)
         changed = replace(group, holder=right, heir=None, handover=False, leaving=others,
                           unverified=())
         group = draft.set_group(spec.name, changed, f"{right.node} is active under epoch "
@@ -257,7 +263,8 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
                    frozen: bool) -> None:
     holder, heir = group.holder, group.heir
     assert holder is not None
-    best = "" if frozen else best_heir(draft, spec, holder.node, wanted)
+    asked = heir is None or wanted  # a thousand groups need no thousand answers
+    best = best_heir(draft, spec, holder.node, wanted) if asked and not frozen else ""
     if heir is None:
         if best and not group.leaving and not draft.declare_dead(best):
             _name_heir(draft, spec, group, best)

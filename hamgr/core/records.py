@@ -4,6 +4,7 @@ A path is relative to the cluster's root: "" is the root itself, then "leader", 
 "seats/<node>", "config", "requests/<id>", "history/<plan revision>".
 """
 
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,7 +26,7 @@ EPOCHS_SKIPPED = 1 << 20
 """By a rebuild: more than any cluster can have given after the copy was made."""
 
 
-class Stored(Struct, frozen=True, kw_only=True):
+class Stored(Struct, frozen=True, kw_only=True, dict=True):
     """What every record has: the fields of other versions are kept in `extra`."""
 
     format: int = FORMAT
@@ -58,13 +59,13 @@ class Seat(Stored, frozen=True, kw_only=True):
     """Who wrote it: the node itself, or the leader that declared it dead or renewed its round."""
     why: str = ""
 
-    @property
+    @cached_property
     def life(self) -> Life:
         """The incarnation and round that this seat stands for."""
         return Life(self.incarnation, self.round)
 
 
-class Right(Struct, frozen=True, kw_only=True):
+class Right(Struct, frozen=True, kw_only=True, dict=True):
     """Leave to be active for a group, given to one node in one round under one epoch."""
 
     node: NodeName
@@ -72,13 +73,13 @@ class Right(Struct, frozen=True, kw_only=True):
     round: int
     epoch: Epoch
 
-    @property
+    @cached_property
     def life(self) -> Life:
         """The incarnation and round that this right names."""
         return Life(self.incarnation, self.round)
 
 
-class GroupPlan(Struct, frozen=True, kw_only=True):
+class GroupPlan(Struct, frozen=True, kw_only=True, dict=True):
     """What the plan says of one group."""
 
     holder: Right | None = None
@@ -95,13 +96,18 @@ class GroupPlan(Struct, frozen=True, kw_only=True):
     why: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
     def rights(self) -> tuple[Right, ...]:
         """Return every right that stands, the holder's first."""
         first = [right for right in (self.holder, self.heir) if right is not None]
         return (*first, *self.leaving)
 
 
-class Voters(Struct, frozen=True, kw_only=True):
+UNPLANNED = GroupPlan()
+"""What a plan that does not name a group says of it."""
+
+
+class Voters(Struct, frozen=True, kw_only=True, dict=True):
     """The numbered set of voters; around a change also the next and the former one (rule 23)."""
 
     number: int
@@ -111,7 +117,7 @@ class Voters(Struct, frozen=True, kw_only=True):
     coming: tuple[NodeName, ...] = ()
     """These credit already, and do not count yet."""
 
-    @property
+    @cached_property
     def voting(self) -> tuple[NodeName, ...]:
         """Return all who credit and accuse."""
         return (*self.names, *self.former, *self.coming)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hamgr.core.changes import FREEZE, change_times, change_voters, keep_voters
 from hamgr.core.planner import Draft, best_heir, seen_active, unfit
-from hamgr.core.records import GroupPlan, Request
+from hamgr.core.records import UNPLANNED, GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
 
 PATIENCE: Duration = 30 * SECOND
@@ -74,7 +74,7 @@ def _is_under_way(draft: Draft, request: Request) -> bool:
         return bool(draft.plan.voters.former)
     if request.kind == "standby":
         return request.node in draft.plan.standby
-    group = draft.plan.groups.get(request.group, GroupPlan())
+    group = draft.plan.groups.get(request.group, UNPLANNED)
     return request.kind == "switchover" and group.holder is not None and (
         group.handover or group.holder.node == request.node) and (
         not seen_active(draft, group.holder, request.group, up=True))
@@ -109,7 +109,7 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
     spec = draft.knowledge.spec.group(request.group)
     if spec is None:
         return draft.answer(request, "refused", f"there is no group {request.group!r}")
-    group = draft.plan.groups.get(spec.name, GroupPlan())
+    group = draft.plan.groups.get(spec.name, UNPLANNED)
     if group.holder is None:
         return draft.answer(request, "refused", f"{spec.name} has no holder to switch over from")
     if group.maintenance is not Maintenance.OFF and not group.handover:
@@ -136,7 +136,7 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
 
 
 def _standby(draft: Draft, request: Request, wishes: Wishes) -> None:
-    if request.node not in [node.name for node in draft.knowledge.spec.nodes]:
+    if draft.knowledge.spec.node(request.node) is None:
         return draft.answer(request, "refused", f"there is no node {request.node!r}")
     if request.node not in draft.plan.standby:
         draft.plan = replace(draft.plan, standby=(*draft.plan.standby, request.node))
@@ -167,7 +167,7 @@ def _tied(draft: Draft, name: GroupName, node: NodeName) -> str:
 
 
 def _resume(draft: Draft, request: Request, wishes: Wishes) -> None:
-    if request.node not in [node.name for node in draft.knowledge.spec.nodes]:
+    if draft.knowledge.spec.node(request.node) is None:
         return draft.answer(request, "refused", f"there is no node {request.node!r}")
     moves = []
     if request.node in draft.plan.standby:
@@ -218,7 +218,7 @@ def _maintenance_on(draft: Draft, request: Request, wishes: Wishes) -> None:
     waits = []
     for name in names:
         wishes.maintenance.add(name)
-        group = draft.plan.groups.get(name, GroupPlan())
+        group = draft.plan.groups.get(name, UNPLANNED)
         if group.maintenance is Maintenance.OFF:
             changed = replace(group, maintenance=Maintenance.ENTERING)
             group = draft.set_group(name, changed, "enters maintenance")
@@ -260,7 +260,7 @@ def _maintenance_off(draft: Draft, request: Request, wishes: Wishes) -> None:
     names = _groups_of(draft, request)
     waits = []
     for name in names:
-        group = draft.plan.groups.get(name, GroupPlan())
+        group = draft.plan.groups.get(name, UNPLANNED)
         if group.maintenance is Maintenance.ON:
             group = draft.set_group(name, replace(group, maintenance=Maintenance.ENDING),
                                     "leaves maintenance")
@@ -299,31 +299,19 @@ def end_maintenance(draft: Draft) -> None:
                             f"out of maintenance, {holder.node} guards it")
 
 
-def _voters(draft: Draft, request: Request, wishes: Wishes) -> None:
-    state, why = change_voters(draft, request)
+def _change(draft: Draft, request: Request, wishes: Wishes) -> None:
+    change = change_voters if request.kind == "voters" else change_times
+    state, why = change(draft, request)
     if state in ("done", "refused"):
         return draft.answer(request, state, why)
-    wishes.voters, wishes.frozen = True, state == FREEZE
+    if request.kind == "voters":
+        wishes.voters, wishes.frozen = True, state == FREEZE
     wishes.waits[request.id] = why
     return None
 
 
-def _times(draft: Draft, request: Request, wishes: Wishes) -> None:
-    state, why = change_times(draft, request)
-    if state:
-        draft.answer(request, state, why)
-    else:
-        wishes.waits[request.id] = why
-
-
-_HANDLERS = {
-    "switchover": _switchover,
-    "standby": _standby,
-    "resume": _resume,
-    "maintenance-on": _maintenance_on,
-    "maintenance-off": _maintenance_off,
-    "voters": _voters,
-    "times": _times,
-}
+_HANDLERS = {"switchover": _switchover, "standby": _standby, "resume": _resume,
+             "maintenance-on": _maintenance_on, "maintenance-off": _maintenance_off,
+             "voters": _change, "times": _change}
 _MATTER = {"standby": "drain", "resume": "drain", "maintenance-on": "maintenance",
            "maintenance-off": "maintenance"}

@@ -75,7 +75,7 @@ class GroupRights:
 
 def own_rights(knowledge: Knowledge, plan: GroupPlan) -> list[Right]:
     """Return the rights of this node's incarnation in a group."""
-    return [right for right in plan.rights() if right.node == knowledge.node
+    return [right for right in plan.rights if right.node == knowledge.node
             and right.incarnation == knowledge.incarnation]
 
 

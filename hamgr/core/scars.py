@@ -30,7 +30,8 @@ class Scars:
             return False
         self._since = min(self._since, now)
         detection = self._knowledge.timing.detection
-        before = self._before_us()
+        names, node = self._knowledge.voters.names, self._knowledge.node
+        before = names[:names.index(node)] if node in names else ()
         its_turn = now >= self._since + len(before) * detection or not any(
             self._is_scarred(name, now) for name in before)
         if now < self._not_before or self._knowledge.unsound() or not (
@@ -39,11 +40,6 @@ class Scars:
         self._since = NEVER
         self._not_before = now + PAUSE_DETECTIONS * detection
         return True
-
-    def _before_us(self) -> tuple[NodeName, ...]:
-        names = self._knowledge.voters.names
-        node = self._knowledge.node
-        return names[:names.index(node)] if node in names else ()
 
     def _is_scarred(self, node: NodeName, now: Instant) -> bool:
         """Tell whether a node that could heal itself, being heard and inactive, has a scar."""

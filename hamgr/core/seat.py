@@ -295,13 +295,10 @@ class SeatKeeper:
 
     def _claim(self, now: Instant) -> list[Effect]:
         seat = self.seat
-        round_ = 1
         if seat is not None and seat.incarnation == self._knowledge.incarnation:
-            round_ = seat.round + 1
-        round_ = max(round_, self.round + 1)
+            self.round = max(self.round, seat.round)
         # From here on nothing of an older round is held, whatever the answer (rule 5).
-        self.round = round_ - 1
-        return self._write("claim", SeatState.CLAIMED, round_, now)
+        return self._write("claim", SeatState.CLAIMED, self.round + 1, now)
 
     def _renew(self, now: Instant) -> list[Effect]:
         round_ = self.seat.round if self.seat is not None else self.round

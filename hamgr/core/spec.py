@@ -1,5 +1,7 @@
 """What the engine needs of the configuration: nodes, groups, services, in the core's own units."""
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from hamgr.core.timing import Timing
@@ -43,7 +45,7 @@ class GroupSpec(Struct, frozen=True, kw_only=True):
     """Rule 13: a fence device must confirm before another node takes over."""
 
 
-class ClusterSpec(Struct, frozen=True, kw_only=True):
+class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     """The whole configuration, as far as decisions depend on it."""
 
     name: str
@@ -58,4 +60,16 @@ class ClusterSpec(Struct, frozen=True, kw_only=True):
 
     def group(self, name: GroupName) -> GroupSpec | None:
         """Return the group of that name, if the configuration has one."""
-        return next((group for group in self.groups if group.name == name), None)
+        return self._groups.get(name)
+
+    def node(self, name: NodeName) -> NodeSpec | None:
+        """Return the node of that name, if the configuration has one."""
+        return self._nodes.get(name)
+
+    @cached_property
+    def _groups(self) -> dict[GroupName, GroupSpec]:
+        return {group.name: group for group in self.groups}
+
+    @cached_property
+    def _nodes(self) -> dict[NodeName, NodeSpec]:
+        return {node.name: node for node in self.nodes}

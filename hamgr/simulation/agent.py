@@ -24,18 +24,12 @@ from hamgr.core.events import (
 )
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import (
-    MICROSECOND,
-    MILLISECOND,
-    Duration,
-    GroupName,
-    Instant,
-    NodeName,
-)
+from hamgr.core.types import MICROSECOND, MILLISECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.addresses import AddressWork
 from hamgr.simulation.clock import Action
 from hamgr.simulation.disk import RETRY, DiskWork
 from hamgr.simulation.documents import Following, spec_of
+from hamgr.simulation.network import Datagram
 from hamgr.simulation.session import Session
 from hamgr.simulation.versions import NEWER, as_newer
 
@@ -46,6 +40,9 @@ LATE: Duration = 5 * MILLISECOND
 """From this lateness on the loop reports itself."""
 SOCKET_BUFFER = 200
 """Datagrams that the kernel keeps for a frozen process."""
+ACTIONS = frozenset({fx.ClaimAddresses, fx.WithdrawAddresses, fx.LoosenAddresses,
+                     fx.TightenAddresses, fx.RunService, fx.KeepMaintenance})
+"""Effects that touch what a group runs."""
 SPINS_MAX = 300
 """Ticks in a row that leave the engine's deadline in the past."""
 
@@ -118,22 +115,26 @@ class Agent:
         for action, args in mailbox:
             self.in_process(action, *args)
 
-    def receive(self, datagram: bytes, ring: int) -> None:
+    def receive(self, datagram: Datagram, ring: int) -> None:
         """A datagram lies in the socket."""
         if not self.frozen:
-            heartbeat = self._wire.decode(datagram, self.host.name)
-            assert isinstance(heartbeat, Heartbeat), f"dropped as {heartbeat}"
-            self.post(HeartbeatReceived(heartbeat=heartbeat, ring=ring))
+            self.post(HeartbeatReceived(heartbeat=self._read_datagram(datagram), ring=ring))
         elif self._datagrams < SOCKET_BUFFER:
             self._datagrams += 1
             self._mailbox.append((self.receive, (datagram, ring)))
 
     def unread(self) -> list[tuple[NodeName, int]]:
         """Return of whom, and which incarnation, heartbeats lie in the socket."""
-        found = [self._wire.decode(args[0], self.host.name)
+        found = [self._read_datagram(args[0])
                  for action, args in self._mailbox if action == self.receive]
-        return [(one.sender, one.incarnation) for one in found
-                if isinstance(one, Heartbeat) and not one.answer]
+        return [(one.sender, one.incarnation) for one in found if not one.answer]
+
+    def _read_datagram(self, datagram: Datagram) -> Heartbeat:
+        if isinstance(datagram, Heartbeat):
+            return datagram
+        heartbeat = self._wire.decode(datagram, self.host.name)
+        assert isinstance(heartbeat, Heartbeat), f"dropped as {heartbeat}"
+        return heartbeat
 
     def in_process(self, action: Action, *args: Any) -> None:
         """Run something that needs this process: now, when it is thawed, or never."""
@@ -159,15 +160,20 @@ class Agent:
         engine = self.engine
         if isinstance(event, RecordRead):
             self._following.read(event)
-        self._world.watch.seen(self.host, event)
+        watch, host = self._world.watch, self.host
+        watch.seen(host, event)
         for effect in engine.handle(event, now):
-            self._world.watch.does(self.host, effect)
-            self._executors[type(effect)](effect)
+            kind = type(effect)
+            if kind in ACTIONS:
+                watch.does(host, effect)
+            self._executors[kind](effect)
             if self.engine is not engine:
                 return
-        self._due = max(engine.deadline(), now)
-        spread = 20 if self._rng.random() < 0.002 else 0.3
-        self._timer.set(self._due, int(self._rng.random() * spread * 0.2 * MILLISECOND))
+        due = max(engine.deadline(), now)
+        if due != self._due or self._timer.instant != due:
+            spread = 20 if self._rng.random() < 0.002 else 0.3
+            self._timer.set(due, int(self._rng.random() * spread * 0.2 * MILLISECOND))
+            self._due = due
 
     def _tick_due(self) -> None:
         if self.able and self.engine is not None:
@@ -270,7 +276,8 @@ class Agent:
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)
-        datagram = self._wire.encode(effect.heartbeat, effect.to)
+        encodes = self._world.encodes
+        datagram = self._wire.encode(effect.heartbeat, effect.to) if encodes else effect.heartbeat
         self._world.network.send(self.host.name, effect.to, datagram)
 
     def _write(self, effect: fx.Write) -> None:

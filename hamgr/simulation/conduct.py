@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hamgr.core import effects as fx
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.records import LEADER, GroupPlan, Leader, Plan, Right, Seat, seat_path
+from hamgr.core.records import LEADER, UNPLANNED, GroupPlan, Leader, Plan, Right, Seat, seat_path
 from hamgr.core.types import (
     NO_LIFE,
     SECOND,
@@ -108,7 +108,7 @@ class Conduct:
         """A node is to be fenced: `lease_left` if it has one, by the world's count."""
         target = self._world.hosts[fence.node]
         planned = self._plan.groups.get(fence.group) if self._plan is not None else None
-        right = next((one for one in planned.rights() if one.epoch == fence.epoch), None) if (
+        right = next((one for one in planned.rights if one.epoch == fence.epoch), None) if (
             planned is not None) else None
         if lease_left and right is not None and _speaks_for(target, right):
             self._violate("fence", f"{host.name} fences {fence.node}, whose right for "
@@ -126,8 +126,8 @@ class Conduct:
         before, self._plan = self._plan, plan
         witnesses = [node.name for node in self._world.spec.nodes if node.witness]
         for name, group in plan.groups.items():
-            former = before.groups.get(name, GroupPlan()) if before is not None else GroupPlan()
-            for right in group.rights():
+            former = before.groups.get(name, UNPLANNED) if before is not None else GroupPlan()
+            for right in group.rights:
                 if right.epoch > former.top_epoch and right.node in (*plan.standby, *witnesses):
                     self._violate("misplaced", f"{name} is given to {right.node}, which is in "
                                                "standby, or a witness")

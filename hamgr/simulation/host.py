@@ -11,6 +11,7 @@ from hamgr.simulation.clock import Action, Clock
 from hamgr.simulation.devices import FenceDevice
 from hamgr.simulation.disk import Disk
 from hamgr.simulation.kernel import Kernel
+from hamgr.simulation.network import Datagram
 from hamgr.simulation.services import Services
 from hamgr.simulation.switch import Switch
 from hamgr.simulation.versions import KEY, THIS, NewerWire
@@ -224,7 +225,7 @@ class Host:
             self.agent.thaw()
         self.world.watch.recheck(self)
 
-    def receive(self, datagram: bytes, ring: int) -> None:
+    def receive(self, datagram: Datagram, ring: int) -> None:
         """A datagram reached the machine."""
         if self.agent is None or not self.powered:
             return

@@ -375,7 +375,7 @@ class Watch:
         for name, group in plan.groups.items():
             if group.maintenance.value != "off":
                 self._loose.add(name)
-            for right in group.rights():
+            for right in group.rights:
                 self._own_epoch(name, right.epoch, right.node, right.incarnation)
                 if right.epoch > group.top_epoch:
                     self.violate("plan", f"{name}: epoch {right.epoch} above the top epoch")

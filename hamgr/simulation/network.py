@@ -4,10 +4,13 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import MICROSECOND, MILLISECOND, Duration, NodeName
 from hamgr.simulation.clock import Scheduler
 
-Deliver = Callable[[NodeName, bytes, int], None]
+Datagram = bytes | Heartbeat
+"""What goes over the network; unencoded where coding is not what a run is about."""
+Deliver = Callable[[NodeName, Datagram, int], None]
 Link = tuple[int, NodeName, NodeName]
 
 DELAY_MIN = 100 * MICROSECOND
@@ -76,7 +79,7 @@ class Network:
         """Return the directions that are cut, in a fixed order."""
         return sorted(self._cuts)
 
-    def send(self, sender: NodeName, receiver: NodeName, datagram: bytes) -> None:
+    def send(self, sender: NodeName, receiver: NodeName, datagram: Datagram) -> None:
         """Send one datagram over every ring."""
         for ring in range(self.rings):
             if self._cuts and (ring, sender, receiver) in self._cuts:
@@ -90,7 +93,7 @@ class Network:
             else:
                 self._scheduler.after(delay, self._deliver, receiver, datagram, ring)
 
-    def _storm(self, sender: NodeName, receiver: NodeName, datagram: bytes, ring: int,
+    def _storm(self, sender: NodeName, receiver: NodeName, datagram: Datagram, ring: int,
                delay: Duration) -> None:
         copies = 1
         for weather in self._weathers:

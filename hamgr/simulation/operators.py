@@ -45,11 +45,11 @@ def drain(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) ->
 
 
 def change_voters(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> "Undo":
-    """Take a node out of the voters, and have all for voters again later (rule 23)."""
-    names = tuple(node.name for node in turmoil.world.spec.nodes)
-    fewer = tuple(name for name in names if name != target)
-    if len(fewer) > 1:
-        turmoil.ask(Request(id="", kind="voters", voters=fewer))
+    """Ask for fewer voters, or for a worker as one; later for the first ones again (rule 23)."""
+    names = turmoil.world.spec.voters
+    others = _without(names, target) if target in names else (*names[1:], target)
+    if len(others) > 1:
+        turmoil.ask(Request(id="", kind="voters", voters=others))
 
     def back() -> None:
         turmoil.ask(Request(id="", kind="voters", voters=names))

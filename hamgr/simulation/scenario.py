@@ -34,6 +34,8 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = "calm"
     """Which generator or incident made it."""
     nodes: int = 3
+    voters: int = 0
+    """So many of the nodes, from the first on, vote; 0: all."""
     witnesses: int = 0
     """So many of the nodes, from the end, run no groups."""
     rings: int = 1
@@ -71,7 +73,8 @@ def cluster_spec(scenario: Scenario) -> ClusterSpec:
     """Return the configuration that a scenario's engines run with."""
     names = tuple(f"n{number}" for number in range(1, scenario.nodes + 1))
     first_witness = scenario.nodes - scenario.witnesses
-    nodes = tuple(NodeSpec(name=name, witness=index >= first_witness)
+    nodes = tuple(NodeSpec(name=name, witness=index >= first_witness,
+                           voter=index < (scenario.voters or scenario.nodes))
                   for index, name in enumerate(names))
     groups = tuple(group_of_kind(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
                    for number, kind in enumerate(scenario.groups, 1))

@@ -15,6 +15,7 @@ from hamgr.core.records import (
     LEADER,
     PLAN,
     ROOT,
+    UNPLANNED,
     GroupPlan,
     Leader,
     Plan,
@@ -94,7 +95,7 @@ def wait(world: Calm, is_so: Callable[[], bool], at_most: Duration) -> None:
 
 def _joining(present: Present) -> list[NodeName]:
     """Return who takes part: who is up, and who is down and has a right all the same."""
-    named = [right.node for group in present.plan.groups.values() for right in group.rights()]
+    named = [right.node for group in present.plan.groups.values() for right in group.rights]
     return [node.name for node in present.spec.nodes if node.name in (*present.up, *named)]
 
 
@@ -214,8 +215,8 @@ def _differences(world: Calm) -> Iterator[str]:
             yield (f"{name} is {'up' if name in present.up else 'down'} live, and {standing} in "
                    "the simulation")
     for spec in present.spec.groups:
-        yield from _differing(world, spec.name, present.plan.groups.get(spec.name, GroupPlan()),
-                              plan.groups.get(spec.name, GroupPlan()))
+        yield from _differing(world, spec.name, present.plan.groups.get(spec.name, UNPLANNED),
+                              plan.groups.get(spec.name, UNPLANNED))
     if {*plan.standby} != {*present.plan.standby}:
         yield (f"in standby are {_names(present.plan.standby)} live, and {_names(plan.standby)} in "
                "the simulation")

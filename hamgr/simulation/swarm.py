@@ -20,6 +20,9 @@ NUMBERED = ("partition", "ring_down", "switchover", "maintenance_on", "maintenan
             "configure")
 GRAVER = ("isolate", "deaf", "mute", "crash")
 
+WIDE = 0.02
+"""Chance of more than seven nodes, most of whom do not vote, and do not hear each other."""
+
 MENU: dict[str, float] = {
     **dict.fromkeys((
         "crash", "kill_agent", "stop_agent", "stall", "stall_agent", "stall_switch", "pause",
@@ -78,11 +81,13 @@ def incident_scenario(incident: Incident, name: str, base: Scenario,
 
 
 def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Scenario:
+    wide = random.Random(f"{seed}/wide").random() < WIDE and not nodes
     nodes = nodes or rng.choices((2, 3, 4, 5), (1, 6, 1, 2))[0]
     kinds = rng.choices(("address", "service", "fenced"), (5, 4, 1), k=rng.choice((1, 1, 2, 3)))
     return Scenario(
-        seed=seed, nodes=nodes, rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
-        witnesses=1 if nodes > 2 and rng.random() < 0.15 else 0,
+        seed=seed, nodes=8 + seed % 2 if wide else nodes, voters=3 + 2 * (seed % 3) if wide else 0,
+        rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
+        witnesses=1 if nodes > 2 and rng.random() < 0.15 and not wide else 0,
         ensemble_inside=rng.random() < 0.6, drift_ppm=rng.choice((0, 100, 80_000)),
         turmoil=turmoil, stay_dead=rng.choice((0, 1, 1)),
         narrow=random.Random(f"{seed}/narrow").random() < 0.08)

@@ -9,7 +9,7 @@ from hamgr.core.events import Event, HeartbeatReceived, WriteAnswered
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Seat, seat_path
 from hamgr.core.timing import Timing
-from hamgr.core.types import NO_LIFE, Duration, Instant, Life, NodeName, Outcome, SeatState
+from hamgr.core.types import NO_LIFE, Duration, Instant, NodeName, Outcome, SeatState
 
 
 class LeaseTwin:
@@ -61,8 +61,7 @@ class LeaseTwin:
         """The node was handed an event."""
         if isinstance(event, HeartbeatReceived):
             echo = event.heartbeat.echo
-            if echo is not None and echo.credited and (
-                    Life(echo.incarnation, echo.round) == self._life):
+            if echo is not None and echo.credited and echo[:2] == self._life:
                 sender = event.heartbeat.sender
                 length = next(length for since, length in reversed(self._leases)
                               if since <= echo.sent)

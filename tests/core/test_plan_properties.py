@@ -74,7 +74,7 @@ def said(dice: Random, node: str, seat: Seat, plan: Plan) -> Heartbeat:
     life = dice.choice((seat.life, seat.life, seat.life, Life(2, 3), Life(1, 1)))
     words = []
     for name in GROUPS:
-        own = [0, 0, *(right.epoch for right in plan.groups[name].rights() if right.node == node)]
+        own = [0, 0, *(right.epoch for right in plan.groups[name].rights if right.node == node)]
         words.append(GroupWord(name, dice.choice(own), dice.choice(own),
                                *(dice.choice((True, True, False)) for _ in range(3))))
     accused = dice.sample(NODES, dice.randint(0, 2))
@@ -233,8 +233,8 @@ def check_group(planning: Planning, name: str, old: GroupPlan, new: GroupPlan,
                 ops: tuple[Op, ...]) -> None:
     """Rules 17, 18, 19: what became of every right, and who may have got a new one."""
     known = planning.known
-    before, after = ({right.epoch: right for right in group.rights()} for group in (old, new))
-    assert len(after) == len(new.rights()), "an epoch is given once"
+    before, after = ({right.epoch: right for right in group.rights} for group in (old, new))
+    assert len(after) == len(new.rights), "an epoch is given once"
     assert new.top_epoch >= old.top_epoch and all(epoch <= new.top_epoch for epoch in after)
     assert (new.holder is not None) or new.heir is None
     for epoch, right in after.items():
@@ -265,7 +265,7 @@ def check_group(planning: Planning, name: str, old: GroupPlan, new: GroupPlan,
 
 def check_succession(planning: Planning, name: str, old: GroupPlan, new: GroupPlan) -> None:
     """Rule 18: who follows whom among those that had a right already."""
-    left = {right.epoch for right in new.rights()}
+    left = {right.epoch for right in new.rights}
     if old.holder is not None and new.holder is not None:
         inherits = old.heir is not None and new.holder.epoch == old.heir.epoch
         if new.holder.epoch != old.holder.epoch and old.holder.epoch in left:
