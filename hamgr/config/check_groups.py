@@ -1,8 +1,16 @@
 """What the groups of a document must fulfil: nodes, choices, services, and addresses that move."""
 
+from hamgr.coding import encode
 from hamgr.config.faults import Findings, Path, nearest
 from hamgr.config.schema import Document, Group, Monitor, Service, Vip
 from hamgr.config.values import Address, Interface
+from hamgr.core.parts import VOTERS_MAX
+from hamgr.core.records import GroupPlan, Plan, Right, Voters
+from hamgr.core.timing import Timing
+
+PLAN_BYTES_MAX = 1_000_000
+"""ZooKeeper refuses requests of more than 1,048,575 bytes (jute.maxbuffer), and drops whoever sends
+them; the difference is for what else a transaction checks and writes."""
 
 _CHOICES: dict[str, dict[str, str]] = {
     "mode": {
@@ -50,6 +58,29 @@ def check_groups(document: Document, findings: Findings) -> None:
         if not group.vips and not group.service and not findings.spoiled(path):
             findings.fault(path, "has neither vips nor a service, so there is nothing to move; "
                            'write vips = ["10.0.0.100/24"], or [[group.NAME.service]]')
+    _plan_size(document, findings)
+
+
+def _plan_size(document: Document, findings: Findings) -> None:
+    size = plan_bytes(document)
+    if size > PLAN_BYTES_MAX:
+        fit = len(document.group) * PLAN_BYTES_MAX // size
+        findings.fault(("group",), f"{len(document.group)} groups: their plan may come to {size:,} "
+                       f"bytes, and ZooKeeper takes {PLAN_BYTES_MAX:,} at once; use {fit} groups "
+                       "at most, shorter names, or a second cluster")
+
+
+def plan_bytes(document: Document) -> int:
+    """Return how long the plan record of such a cluster may become, after a loss of nodes."""
+    names = [*document.node, ""]
+    longest = max(names, key=len)
+    right = Right(node=longest, incarnation=2 ** 31, round=2 ** 31, epoch=2 ** 40)
+    why = f"heir {longest} is withdrawn: its own conditions for the group fail"
+    worst = {name: GroupPlan(holder=right, heir=right, leaving=(right,), unverified=(right,),
+                             top_epoch=right.epoch, why=why) for name in document.group}
+    voters = Voters(number=2 ** 31, names=(longest,) * VOTERS_MAX)
+    return len(encode(Plan(revision=2 ** 31, by=longest, voters=voters, times=Timing(),
+                           groups=worst, standby=tuple(document.node))))
 
 
 def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> None:

@@ -60,7 +60,8 @@ class Leadership:
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
         self._renewed_at: Instant | None = None
-        self._cut_off_since: Instant = NEVER
+        self._cut_off: tuple[NodeName, Instant] = ("", NEVER)
+        """A leader that lacks ZooKeeper, and since when it says so."""
         self._needed_since: Instant = NEVER
         self._not_before: Instant = 0
         self._quorum_heard_at: Instant = knowledge.started
@@ -179,18 +180,18 @@ class Leadership:
         if not knowledge.liveness.is_heard(leader.node, now) and (
                 knowledge.blocked_for_plan(leader.node, seen.seat.life, now)):
             return f"{leader.node} is blocked"
-        return self._cut_off(leader.node, now)
+        return self._lacks_zookeeper(leader.node, now)
 
-    def _cut_off(self, leader: NodeName, now: Instant) -> str:
+    def _lacks_zookeeper(self, leader: NodeName, now: Instant) -> str:
         """Rule 15: say that the leader, by its own word, lacks ZooKeeper for `detection`."""
         knowledge = self._knowledge
-        peer = knowledge.liveness.peers.get(leader)
-        said = peer.heartbeat if peer is not None else None
+        said = knowledge.liveness.says(leader, now)  # one that is silent may have changed its mind
         if said is None or said.sound:
-            self._cut_off_since = NEVER
+            self._cut_off = ("", NEVER)
             return ""
-        self._cut_off_since = min(self._cut_off_since, now)
-        due = self._cut_off_since + knowledge.timing.detection
+        if self._cut_off[0] != leader:
+            self._cut_off = (leader, now)
+        due = self._cut_off[1] + knowledge.timing.detection
         self._wake = min(self._wake, due)
         return f"{leader} cannot use ZooKeeper" if now >= due else ""
 
