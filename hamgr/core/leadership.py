@@ -18,7 +18,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.core.reasons import Reason
 from hamgr.core.requests import end_maintenance, gather
-from hamgr.core.types import NEVER, Duration, Instant, NodeName, Outcome, SeatState
+from hamgr.core.types import NEVER, Duration, Instant, Life, NodeName, Outcome, SeatState
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""
@@ -165,20 +165,20 @@ class Leadership:
         """Say why the leader record may be taken, or nothing (rule 15)."""
         knowledge = self._knowledge
         leader = knowledge.leader
-        if leader is None:
-            return "there was none"
-        if not leader.node:
-            return "the record was vacant"
+        if leader is None or not leader.node:
+            return "there was none" if leader is None else "the record was vacant"
         seen = knowledge.seats.get(leader.node)
         if seen is None:
-            return f"{leader.node} has no seat"
-        if seen.seat.state in (SeatState.DEAD, SeatState.LEFT):
+            missing = rec.seat_path(leader.node) in knowledge.versions
+            return f"{leader.node} has no seat" if missing else ""
+        life = max(seen.seat.life, Life(leader.incarnation, 0))  # a seat of before it led is old
+        if seen.seat.life == life and seen.seat.state in (SeatState.DEAD, SeatState.LEFT):
             return f"the seat of {leader.node} says {seen.seat.state.value}"
-        if seen.seat.incarnation != leader.incarnation:
+        if life.incarnation != leader.incarnation:
             return f"{leader.node} has begun another life"
         # Where few voters are left, the dead ones alone may block anybody: hear for oneself too.
         if not knowledge.liveness.is_heard(leader.node, now) and (
-                knowledge.blocked_for_plan(leader.node, seen.seat.life, now)):
+                knowledge.blocked_for_plan(leader.node, life, now)):
             return f"{leader.node} is blocked"
         return self._lacks_zookeeper(leader.node, now)
 
