@@ -45,7 +45,8 @@ class Conduct:
         self._leader: Leader | None = None
         self._accused_by: dict[NodeName, dict[NodeName, Life]] = {}
         """Whom each node has accused, and up to which life."""
-        self._accused_at: dict[tuple[NodeName, NodeName], Instant] = {}
+        self._lives: dict[NodeName, tuple[Life, Life, Instant]] = {}
+        """Of each seat: its life, the one before, and when that ended."""
         self._unsound_at: dict[NodeName, Instant] = {}
         self._loose: dict[tuple[NodeName, GroupName], bool] = {}
         """Where a node has disarmed for maintenance."""
@@ -86,7 +87,6 @@ class Conduct:
             for one in heartbeat.accusations:
                 if one.life > accused.get(one.node, NO_LIFE):
                     accused[one.node] = one.life
-                    self._accused_at[host.name, one.node] = self._world.now
                     if (one.node, one.incarnation) in host.agent.unread():
                         self._violate("hasty", f"{host.name} accuses {one.node}, "
                                                "of which a heartbeat lies unread")
@@ -121,6 +121,11 @@ class Conduct:
                 self._take_plan(stored.record)
             elif path == LEADER and isinstance(stored.record, Leader):
                 self._take_leader(stored.record)
+            elif isinstance(stored.record, Seat):
+                node, life = path.partition("/")[2], stored.record.life
+                before = self._lives.get(node, (NO_LIFE, NO_LIFE, 0))[0]
+                if life != before:
+                    self._lives[node] = life, before, self._world.now
 
     def _take_plan(self, plan: Plan) -> None:
         before, self._plan = self._plan, plan
@@ -154,10 +159,10 @@ class Conduct:
         return len(against) >= len(voters) - len(voters) // 2
 
     def _accuses(self, voter: NodeName, node: NodeName, life: Life) -> bool:
-        """Tell whether a voter accuses a life, or did one that ended as a write was on its way."""
-        accused = self._accused_by.get(voter, {}).get(node, NO_LIFE)
-        at = self._accused_at.get((voter, node), -KNOWN_AFTER)
-        return accused >= life or self._world.now - at < KNOWN_AFTER
+        """Tell whether a voter accuses a life, or one that ended as a write was on its way."""
+        _, before, ended_at = self._lives.get(node, (life, life, 0))
+        lately = before if self._world.now - ended_at < KNOWN_AFTER else life
+        return self._accused_by.get(voter, {}).get(node, NO_LIFE) >= min(lately, life)
 
     def _is_gone(self, node: NodeName) -> bool:
         """Tell whether a voter counts as an accuser without a word, or may have forgotten one."""

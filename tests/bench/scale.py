@@ -5,6 +5,7 @@ and prints a table: what is counted is one second of a calm cluster. `python -m 
 groups` prints what engines take to plan and take over when a node of many groups is lost.
 """
 
+import math
 import sys
 import time
 from collections import Counter
@@ -150,14 +151,18 @@ def measure_groups(nodes: int, groups: int) -> tuple[float, float, int]:
 
 
 def main(sizes: tuple[int, ...] = SIZES) -> None:
-    """Print the table."""
+    """Print the table, and a plot of the heartbeats with a mark for each doubling."""
     say = sys.stdout.write
+    plot: dict[str, list[str]] = {"worker": [], "voter": []}
     say("| nodes | one | heartbeats sent/s | received/s | KiB/s | engine, ms of CPU/s |\n")
     say("| --- | --- | --- | --- | --- | --- |\n")
     for nodes in sizes:
         for kind, sent, received, kib, cpu in measure(nodes):
             say(f"| {nodes} | {kind} | {sent:.0f} | {received:.0f} | {kib:.0f} | {cpu:.1f} |\n")
+            marks = "#" * round(math.log2(sent))
+            plot[kind].append(f"{kind:6} {nodes:5} {marks:14} {sent:.0f}")
             sys.stdout.flush()
+    say("\n" + "\n".join((*plot["worker"], *plot["voter"])) + "\n")
 
 
 def tell_groups() -> None:
