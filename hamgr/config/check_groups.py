@@ -1,6 +1,7 @@
 """What the groups of a document must fulfil: nodes, choices, services, and addresses that move."""
 
-from hamgr.coding import encode
+import msgspec
+
 from hamgr.config.faults import Findings, Path, nearest
 from hamgr.config.schema import Document, Group, Monitor, Service, Vip
 from hamgr.config.values import Address, Interface
@@ -79,7 +80,7 @@ def plan_bytes(document: Document) -> int:
     worst = {name: GroupPlan(holder=right, heir=right, leaving=(right,), unverified=(right,),
                              top_epoch=right.epoch, why=why) for name in document.group}
     voters = Voters(number=2 ** 31, names=(longest,) * VOTERS_MAX)
-    return len(encode(Plan(revision=2 ** 31, by=longest, voters=voters, times=Timing(),
+    return len(msgspec.json.encode(Plan(revision=2 ** 31, by=longest, voters=voters, times=Timing(),
                            groups=worst, standby=tuple(document.node))))
 
 

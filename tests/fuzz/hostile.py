@@ -74,7 +74,8 @@ class Receiver:
         """Look at what is left when the script is over."""
         known = self.knowledge
         assert known.epochs.keys() <= GROUPS and known.liveness.peers.keys() <= {*NODES}
-        for node, group in (*known.words, *known.dones):
+        said = [(node, group) for group, words in known.words.items() for node in words]
+        for node, group in (*said, *known.dones):
             assert node in NODES and group in GROUPS
         for peer in known.liveness.peers.values():
             hearing = peer.hearing
