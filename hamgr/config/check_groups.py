@@ -80,8 +80,9 @@ def plan_bytes(document: Document) -> int:
     worst = {name: GroupPlan(holder=right, heir=right, leaving=(right,), unverified=(right,),
                              top_epoch=right.epoch, why=why) for name in document.group}
     voters = Voters(number=2 ** 31, names=(longest,) * VOTERS_MAX)
-    return len(msgspec.json.encode(Plan(revision=2 ** 31, by=longest, voters=voters, times=Timing(),
-                           groups=worst, standby=tuple(document.node))))
+    plan = Plan(revision=2 ** 31, by=longest, voters=voters, times=Timing(), groups=worst,
+                standby=tuple(document.node))
+    return len(msgspec.json.encode(plan))
 
 
 def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> None:
