@@ -242,8 +242,8 @@ class Engine:
     def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
         """Have its echo back at its sender at once: with our own heartbeat, if that can go now."""
         knowledge, sender, lossless = self.knowledge, heartbeat.sender, self._next_extra == NEVER
-        if not wants_answer(heartbeat, knowledge.plan, knowledge.electorate,
-                            self.node if lossless else ""):
+        if not wants_answer(heartbeat, knowledge.plan, self.node if lossless else "") and (
+                not knowledge.few_voters(now)):
             return
         if lossless and sets_beat(sender, knowledge.plan) and (
                 self._beat.follow(now, knowledge.timing.interval)):

@@ -1,6 +1,5 @@
 """What a heartbeat asks of its receiver, beside what it says: an answer, a decision."""
 
-from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Plan
 from hamgr.core.types import NodeName
@@ -8,17 +7,13 @@ from hamgr.core.types import NodeName
 ON_A_CLAIM = ("claimed", "settling")
 
 
-def wants_answer(heartbeat: Heartbeat, plan: Plan | None, electorate: Electorate,
-                 own: NodeName) -> bool:
+def wants_answer(heartbeat: Heartbeat, plan: Plan | None, own: NodeName) -> bool:
     """Tell whether a sender is answered at once: who has a right, or is about to need credits.
 
-    So short a lease rests on fresh credits (PROTOCOL: Times), everybody's if it can spare none. An
-    heir needs none of its holder's (`own`; none while heartbeats are lost): it has to go on without
-    them, when that is silent.
+    So short a lease rests on fresh credits (PROTOCOL: Times). An heir needs none of its holder's
+    (`own`; none while heartbeats are lost): it has to go on without them, when that is silent.
     """
-    backers = (heartbeat.sender, *heartbeat.credits)
-    spare = sum(name in backers for name in electorate.names) - electorate.majority
-    if heartbeat.seat in ON_A_CLAIM or spare <= 0:
+    if heartbeat.seat in ON_A_CLAIM:
         return True
     for group in plan.groups.values() if plan is not None else ():
         holder, heir = (right and right.node for right in (group.holder, group.heir))

@@ -85,6 +85,11 @@ class Knowledge:
         """Tell whether this node is a voter."""
         return self.node in self.voters.voting
 
+    def few_voters(self, now: Instant) -> bool:
+        """Tell whether no voter more may be lost of those that are heard."""
+        heard = sum(self.liveness.is_heard(name, now) for name in self.voters.names)
+        return heard <= self.electorate.majority
+
     def unsound(self) -> str:
         """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
         if not self.connected:

@@ -24,7 +24,6 @@ from tests.core.cluster import HEARTBEAT_TAKES, Cluster
 SIZES = (3, 7, 16, 100, 1000)
 GROUPS = ((3, 100), (3, 1000), (7, 1000))
 """(nodes, groups)."""
-GROUPS_MAX = 31
 WIRE = Wire("scale", [b"k" * 32])
 JOINING = 6 * SECOND
 MEASURED = SECOND
@@ -74,14 +73,11 @@ class Counted(Cluster):
 
 
 def spec_of(nodes: int) -> ClusterSpec:
-    """Return a cluster of seven voters at most, with a group for every three workers (or nodes).
-
-    Beyond a hundred nodes there are no more groups, so that nothing but the nodes grows.
-    """
+    """Return a cluster of seven voters at most, with a group for every three workers (or nodes)."""
     names = [f"node-{number:04}" for number in range(nodes)]
     workers = names[VOTERS_MAX:] or names
     groups = tuple(GroupSpec(name=f"group-{at // 3:03}", nodes=tuple(workers[at:at + 3]))
-                   for at in range(0, min(len(workers) - 1, 3 * GROUPS_MAX), 3))
+                   for at in range(0, len(workers) - 1, 3))
     return ClusterSpec(
         name="scale", groups=groups,
         nodes=tuple(NodeSpec(name=name, voter=at < VOTERS_MAX) for at, name in enumerate(names)))
