@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hamgr.core import effects as fx
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.records import LEADER, UNPLANNED, GroupPlan, Leader, Plan, Right, Seat, seat_path
+from hamgr.core.records import LEADER, UNPLANNED, Leader, Plan, Right, Seat, seat_path
 from hamgr.core.types import (
     NO_LIFE,
     SECOND,
@@ -131,7 +131,7 @@ class Conduct:
         before, self._plan = self._plan, plan
         witnesses = [node.name for node in self._world.spec.nodes if node.witness]
         for name, group in plan.groups.items():
-            former = before.groups.get(name, UNPLANNED) if before is not None else GroupPlan()
+            former = before.groups.get(name, UNPLANNED) if before is not None else UNPLANNED
             for right in group.rights:
                 if right.epoch > former.top_epoch and right.node in (*plan.standby, *witnesses):
                     self._violate("misplaced", f"{name} is given to {right.node}, which is in "
