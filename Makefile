@@ -51,7 +51,7 @@ sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
 	@$(BIN)/python -m hamgr.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
 soak: $(READY) ## HOURS=0 simulated clusters without end, going on where the last soak ended (build/soak.json)
-	@$(BIN)/python -m hamgr.simulation soak --jobs $(JOBS) --hours $(HOURS) --seconds 18
+	@$(BIN)/python -m hamgr.simulation soak --jobs $(JOBS) --hours $(HOURS) --seconds 16
 
 fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--target engine --keep"
 	@$(BIN)/python -m tests.fuzz --datagrams $(DATAGRAMS) $(FUZZ)

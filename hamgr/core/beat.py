@@ -1,6 +1,10 @@
-"""When this node's own heartbeats are due: once an interval, and with the holder's."""
+"""When heartbeats are due: once an interval, with the holder's, and at once as an answer."""
 
-from hamgr.core.types import Duration, Instant
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.records import Plan
+from hamgr.core.types import Duration, Instant, NodeName
+
+ON_A_CLAIM = ("claimed", "settling")
 
 
 class Beat:
@@ -34,3 +38,24 @@ class Beat:
         late = now - self.next
         self.next += interval * (1 + late // interval) + self._patience
         self._last, self._patience = now, 0
+
+
+def wants_answer(heartbeat: Heartbeat, plan: Plan | None, own: NodeName) -> bool:
+    """Tell whether a sender is answered at once: who has a right, or is about to need credits.
+
+    So short a lease rests on fresh credits (PROTOCOL: Times). An heir needs none of its holder's
+    (`own`; none while heartbeats are lost): it has to go on without them, when that is silent.
+    """
+    if heartbeat.seat in ON_A_CLAIM:
+        return True
+    for group in plan.groups.values() if plan is not None else ():
+        holder, heir = (right and right.node for right in (group.holder, group.heir))
+        if holder == heartbeat.sender or (heir == heartbeat.sender and holder != own):
+            return True
+    return False
+
+
+def sets_beat(node: NodeName, plan: Plan | None) -> bool:
+    """Tell whether we beat with a node: the first by name of those that hold a group."""
+    holders = [group.holder.node for group in plan.groups.values() if group.holder] if plan else []
+    return node == min(holders, default="")

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from hamgr.core import effects as fx
 from hamgr.core import events as ev
 from hamgr.core.activity import Activity
-from hamgr.core.beat import Beat
-from hamgr.core.hearing import essence, sets_beat, wants_answer
+from hamgr.core.beat import Beat, sets_beat, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.leadership import Leadership
@@ -75,7 +74,9 @@ class Engine:
         due, calm = now >= self._wake_at or now >= self._look_by, self._calm
         self._check_lease(now, effects)
         if isinstance(event, ev.HeartbeatReceived):
-            calm = not self._heard(event.heartbeat, event.ring, now, effects) or calm
+            if not (self._heard(event.heartbeat, event.ring, now, effects) or effects) and (
+                    now < self.deadline()):
+                return effects
         elif not isinstance(event, ev.Tick):
             self._changed = True
             self._take_in(event, now, effects)
@@ -83,7 +84,7 @@ class Engine:
         if decides:
             self.voice.reconsider()
             self._decide(now, effects)
-            self._calm, self._look_by = self._is_calm(), now + self.knowledge.timing.detection
+            self._calm, self._look_by = self._is_calm(), now + self.knowledge.liveness.patience()
         if not self._ended:
             self._speak(now, effects)
         if decides or self._wake_at <= self._beat.next:  # by now it may be due later
@@ -110,10 +111,10 @@ class Engine:
         """Tell whether nothing is decided by a heartbeat that says nothing new, or an own one.
 
         Most are such: what they bring, a credit and an echo, is taken in all the same, and puts
-        off what is due; that is looked at when it was, and once in a detection.
+        off what is due; that is looked at when it was, and now and then.
         """
         return (self.seat.standing is Standing.MEMBER and not self.stopping
-                and not self.knowledge.liveness.is_troubled() and self.activity.is_calm())
+                and self.activity.is_calm())
 
     def _check_lease(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 4: past the deadline the round is over, before anything received is looked at."""
@@ -216,6 +217,7 @@ class Engine:
         if peer is None:
             return False
         before, whole = peer.heartbeat, peer.hearing.is_whole
+        doubtful = knowledge.liveness.is_doubtful(peer, now)
         if not knowledge.hear(heartbeat, ring, now):
             return False
         assert peer.heartbeat is not None
@@ -223,9 +225,8 @@ class Engine:
         if before is None or before.incarnation != heartbeat.incarnation:
             report = self._report(Reason.HEARD, peer=peer.node, incarnation=heartbeat.incarnation)
             effects.append(report)
-        if before is None or whole != peer.hearing.is_whole or (
-                essence(before) != essence(heartbeat)):
-            self._changed = True
+        self._changed |= doubtful or before is None or whole != peer.hearing.is_whole or (
+            before.essence != heartbeat.essence)
         known = before.accusations if before is not None else ()
         effects += [self._report(Reason.ACCUSED_BY, peer=peer.node, accused=one.node,
                                  incarnation=one.incarnation, round=one.round)
@@ -242,8 +243,8 @@ class Engine:
     def _answer(self, heartbeat: Heartbeat, now: Instant, effects: list[fx.Effect]) -> None:
         """Have its echo back at its sender at once: with our own heartbeat, if that can go now."""
         knowledge, sender, lossless = self.knowledge, heartbeat.sender, self._next_extra == NEVER
-        if not wants_answer(heartbeat, knowledge.plan, self.node if lossless else "") and (
-                not knowledge.few_voters(now)):
+        if not (wants_answer(heartbeat, knowledge.plan, self.node if lossless else "")
+                or knowledge.can_spare_none(heartbeat, now)):
             return
         if lossless and sets_beat(sender, knowledge.plan) and (
                 self._beat.follow(now, knowledge.timing.interval)):
@@ -280,10 +281,8 @@ class Engine:
         if timing.lease != self.seat.lease.length:
             self.seat.lease.set_length(timing.lease, now)
         plan = self.knowledge.plan
-        mine = isinstance(plan, Plan) and any(
+        self._say_now |= isinstance(plan, Plan) and any(
             right.node == self.node for group in plan.groups.values() for right in group.rights)
-        if mine:
-            self._say_now = True
 
     def _keep_facts(self, effects: list[fx.Effect]) -> None:
         knowledge = self.knowledge

@@ -116,6 +116,13 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
         """The incarnation and round that the sender speaks for."""
         return Life(self.incarnation, self.round) if self.incarnation else NO_LIFE
 
+    @cached_property
+    def essence(self) -> tuple[object, ...]:
+        """What of it a decision may rest on, beside its time and its echo."""
+        return (self.incarnation, self.round, self.lapsed, self.seat, self.revision, self.voters,
+                self.groups, self.accusations, self.relays, self.scars, self.credits, self.epochs,
+                self.sound, self.leaving)
+
     def word(self, group: GroupName) -> GroupWord | None:
         """Return the sender's word on one group, if it says any."""
         return self._words.get(group)

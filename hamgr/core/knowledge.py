@@ -85,10 +85,14 @@ class Knowledge:
         """Tell whether this node is a voter."""
         return self.node in self.voters.voting
 
-    def few_voters(self, now: Instant) -> bool:
-        """Tell whether no voter more may be lost of those that are heard."""
-        heard = sum(self.liveness.is_heard(name, now) for name in self.voters.names)
-        return heard <= self.electorate.majority
+    def can_spare_none(self, peer: Heartbeat, now: Instant) -> bool:
+        """Tell whether a peer needs every voter that we hear, or by its word each that credits it.
+
+        Both: of one that falls silent we know before its credits run out.
+        """
+        names, backers = self.electorate.names, (peer.sender, *peer.credits)
+        heard = sum(self.liveness.is_heard(name, now) for name in names)
+        return min(heard, sum(name in backers for name in names)) <= self.electorate.majority
 
     def unsound(self) -> str:
         """Say why ZooKeeper's data cannot be built on, or nothing if it can (rule 25)."""
@@ -271,9 +275,7 @@ class Knowledge:
         return top + 2 * rec.EPOCHS_SKIPPED
 
     def _heard_done(self, node: NodeName, incarnation: int, group: GroupName, done: Epoch) -> None:
-        known = self.dones.get((node, group), (0, 0))
-        if (incarnation, done) > known:
-            self.dones[node, group] = (incarnation, done)
+        self.dones[node, group] = max(self.dones.get((node, group), (0, 0)), (incarnation, done))
 
     def word(self, right: rec.Right, group: GroupName) -> GroupWord | None:
         """Return the newest word of a right's own incarnation on a group."""
@@ -282,10 +284,8 @@ class Knowledge:
 
     def relays(self) -> tuple[Relay, ...]:
         """Return the `done` of others that the plan waits for (rule 12)."""
-        if self.plan is None:
-            return ()
         found = []
-        for name, group in self.plan.groups.items():
+        for name, group in self.plan.groups.items() if self.plan is not None else ():
             for right in group.rights:
                 incarnation, done = self.dones.get((right.node, name), (0, 0))
                 if right.node != self.node and incarnation == right.incarnation and (

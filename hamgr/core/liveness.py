@@ -171,9 +171,15 @@ class Liveness:
         return tuple(Accusation(peer.node, *peer.accused)
                      for peer in self.peers.values() if peer.is_accused)
 
-    def is_troubled(self) -> bool:
-        """Tell whether anybody stands accused by us, or by a peer."""
-        return bool(self._accusing) or any(peer.is_accused for peer in self.peers.values())
+    def patience(self) -> Duration:
+        """Return how often to look, without news: more, if anybody is accused by us or a peer."""
+        troubled = bool(self._accusing) or any(peer.is_accused for peer in self.peers.values())
+        return self.timing.interval if troubled else self.timing.detection
+
+    def is_doubtful(self, peer: Peer, now: Instant) -> bool:
+        """Tell whether a peer's word counts for nothing just now, so that hearing it is news."""
+        return not self.is_heard(peer.node, now) or (
+            bool(peer.accusations) and not self.is_fresh(peer, now))
 
     def is_heard(self, node: NodeName, now: Instant) -> bool:
         """Tell whether a peer was heard within its detection; oneself always is."""
@@ -189,8 +195,7 @@ class Liveness:
 
     def heard(self, now: Instant) -> list[Heartbeat]:
         """Return the newest words of all peers that are heard."""
-        words = (self.says(name, now) for name in self.peers)
-        return [word for word in words if word is not None]
+        return [word for name in self.peers if (word := self.says(name, now)) is not None]
 
     def misses(self, peer: Peer, now: Instant) -> bool:
         """Tell whether heartbeats of a peer were missed lately, on all rings."""

@@ -55,9 +55,8 @@ class Voice:
         if (heartbeat is None or heartbeat.lapsed or heartbeat.round == 0
                 or not peer.hearing.is_whole):
             return False
-        if not self._knowledge.votes or peer.accused >= heartbeat.life:
-            return False
-        if not self._seat.holds(now) or not self.is_warm(now):
+        if not self._knowledge.votes or peer.accused >= heartbeat.life or (
+                not self._seat.holds(now) or not self.is_warm(now)):
             return False
         return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
                    for word in heartbeat.groups)
@@ -106,8 +105,8 @@ class Voice:
             leaving=self.leaving)
 
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
-        spoken = (self._word(rights, now) for rights in self._groups.values())
-        return tuple(word for word in spoken if word is not None)
+        return tuple(word for rights in self._groups.values()
+                     if (word := self._word(rights, now)) is not None)
 
     def _word(self, rights: GroupRights, now: Instant) -> GroupWord | None:
         local = rights.local

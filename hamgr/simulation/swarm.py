@@ -23,6 +23,9 @@ GRAVER = ("isolate", "deaf", "mute", "crash")
 WIDE = 0.02
 """Chance of more than seven nodes, most of whom do not vote, and do not hear each other."""
 
+QUICK = 0.08
+"""Chance of the shortest interval that is tuned for: leases of 50 ms, five times the events."""
+
 MENU: dict[str, float] = {
     **dict.fromkeys((
         "crash", "kill_agent", "stop_agent", "stall", "stall_agent", "stall_switch", "pause",
@@ -90,7 +93,8 @@ def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Sc
         witnesses=1 if nodes > 2 and rng.random() < 0.15 and not wide else 0,
         ensemble_inside=rng.random() < 0.6, drift_ppm=rng.choice((0, 100, 80_000)),
         turmoil=turmoil, stay_dead=rng.choice((0, 1, 1)),
-        narrow=random.Random(f"{seed}/narrow").random() < 0.08)
+        narrow=random.Random(f"{seed}/narrow").random() < 0.08,
+        interval=(20 if random.Random(f"{seed}/quick").random() < QUICK else 100) * MILLISECOND)
 
 
 def _swarm(base: Scenario, rng: random.Random) -> list[Fault]:

@@ -63,8 +63,10 @@ class LeaseTwin:
             echo = event.heartbeat.echo
             if echo is not None and echo.credited and echo[:2] == self._life:
                 sender = event.heartbeat.sender
-                length = next(length for since, length in reversed(self._leases)
-                              if since <= echo.sent)
+                since, length = self._leases[-1]
+                if echo.sent < since:
+                    length = next(length for since, length in reversed(self._leases)
+                                  if since <= echo.sent)
                 self._credits[sender] = max(self._credits.get(sender, 0), echo.sent + length)
         elif isinstance(event, WriteAnswered):
             sent, claims = self._renewals.pop(event.write, (0, False))
