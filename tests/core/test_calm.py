@@ -1,11 +1,14 @@
-"""A leader in calm looks less often: what it has to do in time is done in time all the same."""
+"""A node in calm looks less often: what it has to do in time is done in time all the same."""
 
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from hamgr.core import effects as fx
 from hamgr.core.engine import Engine
+from hamgr.core.events import HeartbeatReceived
+from hamgr.core.heartbeat import Accusation
 from hamgr.core.records import LEADER, PLAN, Leader, Request
 from hamgr.core.types import MILLISECOND, SECOND, Instant, Outcome
 from tests.core.cluster import ANSWER_TAKES, SPEC, Cluster, settled
@@ -66,3 +69,52 @@ def test_a_leader_that_lapses_keeps_the_record_for_a_detection(phase: int) -> No
 
     soonest = TIMING.lease - TIMING.interval + TIMING.detection
     assert all(at - since[0] >= soonest for at in times_written(LEADER, cut_off, phase))
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[Instant]:
+    """When n1 decided anything."""
+    found: list[Instant] = []
+    decide = Engine._decide
+
+    def counted(engine: Engine, now: Instant, effects: list[fx.Effect]) -> None:
+        if engine.node == "n1":
+            found.append(now)
+        decide(engine, now, effects)
+
+    monkeypatch.setattr(Engine, "_decide", counted)
+    return found
+
+
+def test_a_dead_member_costs_one_decision_an_interval(decided: list[Instant]) -> None:
+    """However many heartbeats come: those of n2, and its answers."""
+    cluster = settled(Cluster(SPEC))
+    cluster.crash("n3")
+    cluster.advance(5 * SECOND)
+    decided.clear()
+    cluster.advance(2 * SECOND)
+    intervals = 2 * SECOND // TIMING.interval
+    assert intervals // 2 < len(decided) <= intervals + 2
+
+
+def test_an_accuser_that_hears_us_again_is_news_though_it_says_what_it_said(
+        decided: list[Instant]) -> None:
+    """Rule 9: its accusation counts for nothing while its echo is old."""
+    cluster = settled(Cluster(SPEC))
+    cluster.advance(5 * SECOND)
+    engine, now = cluster.engines["n1"], cluster.now
+    said = engine.knowledge.liveness.peers["n3"].heartbeat
+    assert said is not None and said.echo is not None
+    echo = said.echo
+
+    def decides(number: int, echoed: Instant) -> bool:
+        decided.clear()
+        engine.handle(HeartbeatReceived(heartbeat=replace(
+            said, sequence=said.sequence + number, accusations=(Accusation("n2", 1, 1),),
+            echo=echo._replace(sent=echoed))), now)
+        return bool(decided)
+
+    old = now - TIMING.detection - MILLISECOND
+    assert decides(1, old)
+    assert decides(2, now)
+    assert not decides(3, now)
