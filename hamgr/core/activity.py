@@ -229,8 +229,7 @@ class Activity:
             return []
         rights.give_up(local.epoch)
         heir = plan.heir.node if plan is not None and plan.heir is not None else ""
-        occasion = Occasion(why or release, planned, self._knowledge.node, heir)
-        effects = local.stop(occasion, now)
+        effects = local.stop(Occasion(why or release, planned, self._knowledge.node, heir), now)
         if release:
             rights.releases = [now, *rights.releases][:RELEASES_MAX]
             rights.unfit_until = max(rights.unfit_until, local.fit_again_at())

@@ -46,13 +46,11 @@ def wants_answer(heartbeat: Heartbeat, plan: Plan | None, own: NodeName) -> bool
     So short a lease rests on fresh credits (PROTOCOL: Times). An heir needs none of its holder's
     (`own`; none while heartbeats are lost): it has to go on without them, when that is silent.
     """
-    if heartbeat.seat in ON_A_CLAIM:
-        return True
-    for group in plan.groups.values() if plan is not None else ():
-        holder, heir = (right and right.node for right in (group.holder, group.heir))
-        if holder == heartbeat.sender or (heir == heartbeat.sender and holder != own):
-            return True
-    return False
+    pairs = ((one.holder and one.holder.node, one.heir and one.heir.node)
+             for one in (plan.groups.values() if plan is not None else ()))
+    return heartbeat.seat in ON_A_CLAIM or any(
+        holder == heartbeat.sender or (heir == heartbeat.sender and holder != own)
+        for holder, heir in pairs)
 
 
 def sets_beat(node: NodeName, plan: Plan | None) -> bool:

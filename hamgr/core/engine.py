@@ -324,8 +324,7 @@ class Engine:
         self.knowledge.connected = connected
         self.seat.disconnected()
         self.leadership.disconnected()
-        reason = Reason.ZOOKEEPER_UP if connected else Reason.ZOOKEEPER_DOWN
-        effects.append(self._report(reason))
+        effects.append(self._report(Reason.ZOOKEEPER_UP if connected else Reason.ZOOKEEPER_DOWN))
 
     def _accuse(self, now: Instant, effects: list[fx.Effect]) -> None:
         """Rule 8: accuse the silent, and tell everyone at once."""
@@ -381,8 +380,7 @@ class Engine:
         if seat.standing is not Standing.LEFT:
             seat.leave(self.stopping)
             self._say_now = True
-        taken_over = seat.has_left and not self.activity.awaited(now)
-        if taken_over or now >= self._stop_by:
+        if now >= self._stop_by or (seat.has_left and not self.activity.awaited(now)):
             self._ended = True
             effects += self.voice.heartbeats(self._receivers(), now)
             effects += [self._report(Reason.LEFT, why=self.stopping), fx.Exit()]

@@ -110,6 +110,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     """The sender has lately missed heartbeats of the receiver."""
     leaving: bool = False
     """It stops in order, and credits for as long as somebody needs it (rule 21)."""
+    told: bool = True
+    """The epochs are all there: who does not vote is spared them."""
 
     @property
     def life(self) -> Life:

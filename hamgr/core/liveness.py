@@ -128,8 +128,7 @@ class Liveness:
         """Use other times (rule 24): nobody is accused earlier than the longer detection allows."""
         longer = timing.detection - self.timing.detection
         self.timing = timing
-        if longer > 0:
-            self.forgive(longer)
+        self.forgive(max(0, longer))
 
     def learn(self, node: NodeName, life: Life, now: Instant) -> None:
         """Take in a life that a seat or the plan shows.
@@ -143,8 +142,9 @@ class Liveness:
             peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
 
     def begin_voting(self, now: Instant) -> None:
-        """Wait a whole detection before accusing anybody, as after a start (rule 8)."""
+        """Accuse nobody for a detection, and learn the epochs, as after a start (rules 2, 8)."""
         for peer in self.peers.values():
+            peer.hearing.was_told = False
             peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
 
     def forgive(self, lateness: Duration) -> None:

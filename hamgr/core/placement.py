@@ -67,5 +67,4 @@ def outlives(heartbeat: Heartbeat, holder: NodeName, knowledge: Knowledge, says:
     alive = [voter for voter in electorate.names if voter != holder and says(voter) is not None]
     if len(alive) < electorate.majority:
         return True
-    backers = {*heartbeat.credits, heartbeat.sender} - {holder}
-    return electorate.is_majority(backers)
+    return electorate.is_majority({*heartbeat.credits, heartbeat.sender} - {holder})

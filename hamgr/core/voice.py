@@ -24,9 +24,11 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
-        self._speech = Speech(self._names())
+        self._speech, self._briefly = Speech(self._names()), Speech(self._names())
         self._said: list[Heartbeat] = []
         """What the next heartbeats say; empty: to be composed anew."""
+        self._brief = self._said
+        """The same for who does not vote, and will not credit anybody: without epochs."""
         self._digest = digest
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
@@ -35,6 +37,7 @@ class Voice:
         """Speak of, and make room for, what is known to be configured now."""
         self._digest = digest
         self._speech.configure(self._names())
+        self._briefly.configure(self._names())
 
     def _names(self) -> tuple[NodeName, ...]:
         return (self._knowledge.node, *self._knowledge.liveness.peers)
@@ -45,9 +48,8 @@ class Voice:
         if now - knowledge.started < knowledge.timing.voter_warmup:
             return False
         peers, own = knowledge.liveness.peers, knowledge.node
-        learned = [name for name in knowledge.voters.names if name == own
-                   or name in peers and peers[name].hearing.was_whole]
-        return len(learned) >= knowledge.electorate.majority
+        return knowledge.electorate.is_majority([own, *(
+            name for name, peer in peers.items() if peer.hearing.was_told)])
 
     def credits(self, peer: Peer, now: Instant) -> bool:
         """Tell whether the newest heartbeat of a peer is credited (rule 2)."""
@@ -73,7 +75,9 @@ class Voice:
         """
         held = self._seat.lease.creditors(now)
         if not self._said or self._said[0].credits != held:
-            self._said = self._speech.split(self.own(now))
+            own = self.own(now)
+            self._said = self._speech.split(own)
+            self._brief = self._briefly.split(replace(own, epochs=(), told=False))
         liveness, sent = self._knowledge.liveness, []
         for node in to:
             peer = liveness.peers[node]
@@ -81,7 +85,7 @@ class Voice:
             echo, misses = peer.echo, liveness.misses(peer, now)
             if echo is not None:
                 echo = Echo(echo.incarnation, echo.round, echo.sent, self.credits(peer, now))
-            for part in self._said:
+            for part in self._said if node in self._knowledge.voters.voting else self._brief:
                 sent.append(SendHeartbeat(to=node, heartbeat=replace(
                     part, sequence=sequence, sent=now, echo=echo, answer=answer, misses=misses)))
                 if answer:
@@ -102,7 +106,7 @@ class Voice:
             relays=knowledge.relays() if knowledge.votes else (),
             credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
             version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
-            leaving=self.leaving)
+            leaving=self.leaving, told=knowledge.votes)
 
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         return tuple(word for rights in self._groups.values()
@@ -122,12 +126,13 @@ class Voice:
                          local.phase is Phase.ACTIVE, failed)
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
-        """Epochs in use, for a voter that has just started: it has forgotten them (rule 2).
+        """Epochs in use, by a voter for one that has just started: it has forgotten them (rule 2).
 
         Those under which we are active ourselves stand in our words.
         """
         groups = self._groups
-        return tuple((name, epoch) for name, epoch in self._knowledge.epochs.items()
+        epochs = self._knowledge.epochs.items() if self._knowledge.votes else ()
+        return tuple((name, epoch) for name, epoch in epochs
                      if name not in groups or groups[name].local.epoch != epoch)
 
     def scars(self, now: Instant) -> tuple[NodeName, ...]:

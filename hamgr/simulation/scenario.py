@@ -52,7 +52,7 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """From the start of the agents to the first fault."""
     turmoil: Duration = 14 * SECOND
     """How long faults may strike; what is not over then is mended."""
-    peace: Duration = 25 * SECOND
+    peace: Duration = 35 * SECOND
     """How long the cluster is watched afterwards, at most: see peace.SETTLED."""
     stay_dead: int = 0
     """So many crashed machines stay dead in peace (fewer, if voters would lack a majority)."""

@@ -122,5 +122,7 @@ class Services:
             self._states[key] = PROMOTED
         elif effect.action == "demote" and ok:
             self._states[key] = STOPPED
+        elif effect.action == "monitor" and ok and not self.promoted(*key):
+            ok, why = False, "not running"
         self._changed(effect.group)
         answer(effect, ok, why)

@@ -36,6 +36,7 @@ class Switch:
         self._cut_off = cut_off
         self._timer = clock.timer(self._due)
         self._inbox: list[tuple[Instant, Callable[[], None]]] = []
+        self._taken_by: Instant = 0
 
     @property
     def able(self) -> bool:
@@ -44,8 +45,9 @@ class Switch:
 
     def set_deadline(self, deadline: Instant, confirmed: Callable[[], None]) -> None:
         """Take a deadline over; it is in force a little later, which `confirmed` says."""
-        delay = int(self._rng.random() * PIPE_DELAY)
-        self._scheduler.after(delay, self._take, deadline, confirmed)
+        arrives = self._scheduler.now + int(self._rng.random() * PIPE_DELAY)
+        self._taken_by = max(self._taken_by, arrives)  # no deadline overtakes another
+        self._scheduler.at(self._taken_by, self._take, deadline, confirmed)
 
     def arm(self, group: GroupName) -> None:
         """Guard a group from now on: cut off at once, if the deadline has passed."""
