@@ -1,5 +1,7 @@
 """What outlives what: an address its process, a switch its agent, a disk its machine."""
 
+from msgspec.structs import replace
+
 from hamgr.core.effects import BeginNewLife, KeepFacts, KeepMaintenance, WithdrawAddresses
 from hamgr.core.events import (
     AddressesClaimed,
@@ -204,6 +206,30 @@ def test_the_switch_confirms_what_it_holds() -> None:
     agent = world.hosts["n1"].agent
     assert agent is not None
     assert agent.engine.of(DeadlineSet) == [DeadlineSet(serial=1)]
+
+
+def test_no_deadline_overtakes_another_on_its_way_to_the_switch() -> None:
+    """Else a switch may go by the lease that was, and cut its owner off (seed 3338)."""
+    world = world_of_stubs()
+    host = world.hosts["n1"]
+    assert host.switch is not None
+    deadlines = [host.clock.now() + number * SECOND for number in range(1, 50)]
+    for deadline in deadlines:
+        host.switch.set_deadline(deadline, lambda: None)
+    world.scheduler.run_until(world.now + MILLISECOND)
+    assert host.switch.deadline == deadlines[-1]
+
+
+def test_a_monitor_finds_that_a_service_was_killed() -> None:
+    world = world_of_stubs(groups=("service",))
+    host = world.hosts["n1"]
+    assert host.agent is not None
+    for run, (action, ok) in enumerate((("promote", True), ("monitor", True), ("monitor", False))):
+        if not ok:
+            host.services.kill("g1")
+        tell(world, "n1", replace(promote(run), action=action))
+        world.scheduler.run_until(world.now + SECOND)
+        assert host.agent.engine.of(ServiceAnswered)[-1].ok == ok
 
 
 def test_answers_for_a_former_life_are_not_given_to_the_next() -> None:
