@@ -33,8 +33,9 @@ class Server:
     """One server of an ensemble. It has the usual ports, on an address of its own."""
 
     def __init__(self, number: int, folder: Path, addresses: list[str], tick_ms: int,
-                 secure: bool = False, lines: Sequence[str] = ()) -> None:
+                 secure: bool = False, lines: Sequence[str] = (), namespace: str = "") -> None:
         self.address = addresses[number]
+        self._inside = ["ip", "netns", "exec", namespace] if namespace else []
         self.secrets = folder if secure else None
         """Where certificates and password are, if it wants any."""
         self._folder = folder / str(number)
@@ -69,8 +70,8 @@ class Server:
         options = secured.options(self.secrets) if self.secrets is not None else []
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*JAVA, *options, "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-                 str(self._config)],
+                [*self._inside, *JAVA, *options,
+                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def signal(self, number: signal.Signals) -> None:
@@ -122,21 +123,24 @@ class Server:
 
 @contextlib.contextmanager
 def ensemble(count: int = 1, tick_ms: int = 500, *, secure: bool = False,
-             lines: Sequence[str] = ()) -> Iterator[list[Server]]:
+             lines: Sequence[str] = (),
+             machines: Sequence[tuple[str, str]] = ()) -> Iterator[list[Server]]:
     """Run servers for a while; nothing of them is left afterwards, whatever happens.
 
-    secure: with TLS and SASL alone. lines: further ones of zoo.cfg.
+    secure: with TLS and SASL alone. lines: further ones of zoo.cfg. machines: for each server its
+    address and its network namespace, where they shall have their own.
     """
     net = f"127.{random.randrange(1, 255)}.{random.randrange(256)}"
     first = random.randrange(1, 250 - count)
-    addresses = [f"{net}.{first + n}" for n in range(count)]
+    places = machines or [(f"{net}.{first + n}", "") for n in range(count)]
+    addresses = [address for address, _ in places]
     folder = Path(tempfile.mkdtemp(prefix=f"hamgr-test-zookeeper-{os.getpid()}-"))
     if secure:
         # What servers on loopback addresses say to each other comes from 127.0.0.1.
         secured.prepare(folder, {str(number): [address, "127.0.0.1"]
                                  for number, address in enumerate(addresses)})
-    servers = [Server(number, folder, addresses, tick_ms, secure, lines)
-               for number in range(count)]
+    servers = [Server(number, folder, addresses, tick_ms, secure, lines, namespace)
+               for number, (_, namespace) in enumerate(places)]
     try:
         for server in servers:
             server.start()

@@ -18,6 +18,8 @@ class Client:
                  timeout: Duration = SESSION_TIMEOUT) -> None:
         self.told: list[Event] = []
         self.to_server = self.to_client = True
+        self.cut_from: list[Server] = []
+        """Servers that it cannot reach."""
         self._numbers = 0
         self.session = Session(
             scheduler, random.Random(f"{seed}/{name}"), ensemble, name, nodes, self._is_open,
@@ -25,7 +27,7 @@ class Client:
         self.session.start()
 
     def _is_open(self, server: Server, to_server: bool) -> bool:
-        return server.up and (self.to_server if to_server else self.to_client)
+        return server.up and server not in self.cut_from and (self.to_server if to_server else self.to_client)
 
     def cut(self, is_cut: bool = True) -> None:
         """Let nothing through, or everything again."""

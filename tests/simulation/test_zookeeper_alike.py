@@ -3,8 +3,10 @@
 import asyncio
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -16,9 +18,10 @@ from hamgr.simulation.clock import Scheduler
 from hamgr.simulation.session import State
 from hamgr.simulation.zookeeper import Commit, Ensemble, Server
 from tests.coordinator import DONE, Node, announced, create, lead, nodes
+from tests.netns import Segment
 from tests.simulation.alike import Different, Story, run_all
 from tests.simulation.client import Client
-from tests.simulation.sides import kept_away
+from tests.simulation.sides import changes, kept_away
 from tests.zookeeper import Server as RealServer
 from tests.zookeeper import ensemble as real_ensemble
 
@@ -234,6 +237,93 @@ def test_a_server_without_its_majority_reads_on_until_a_write_holds_it_up(
         servers: list[RealServer]) -> None:
     """What was asked behind the write waits with it, and is done if the majority is soon back."""
     assert asyncio.run(cut_off(servers)) == cut_off_in_model() == ([0], [], DONE)
+
+
+class Seen(NamedTuple):
+    """What a client of a server saw that was cut off while the others wrote."""
+
+    meanwhile: list[int]
+    """Versions that it read, when it asked after the others had written."""
+    given_up: list[bool]
+    """Connected or not, until the server had given its clients up."""
+    then: list[int]
+    """Versions, when all was well again."""
+
+
+def cut_from_the_writers_in_model(long: bool) -> Seen:
+    """Return it of the model; `long`: the cut lasts until the server gives up."""
+    alone = Alone(0, 10 * SECOND)
+    client, ensemble = alone.client, alone.ensemble
+    client.write(create("leader", Leader(term=1)))
+    alone.until(lambda: bool(answers(client.told)))
+    mine = next(server for server in ensemble.servers if server.followers)
+    ensemble.leader = next(server for server in ensemble.servers if server is not mine)
+    client.cut_from = [server for server in ensemble.servers if server is not mine]
+    mine.isolated += 1
+    ensemble.reconsider()
+    assert ensemble.transact(ensemble.leader, "n2", (lead(2, 0),))[0] is DONE
+    mark = len(client.told)
+    client.session.read(("leader",))
+    alone.until(lambda: bool(reads(client.told[mark:])))
+    meanwhile = client.told[mark:]
+    if long:
+        alone.until(lambda: changes(client.told[mark:]) == [False])
+    given_up = changes(client.told[mark:])
+    mark = len(client.told)
+    mine.isolated -= 1
+    ensemble.reconsider()
+    alone.until(lambda: 1 in reads(client.told[mark:]))
+    return Seen(reads(meanwhile), given_up, list(dict.fromkeys(reads(client.told[mark:]))))
+
+
+async def cut_from_the_writers(servers: list[RealServer], namespaces: list[str],
+                               long: bool) -> Seen:
+    """Return it of a real one: nftables drop what goes between it and the others."""
+    following = next(server for server in servers if server.mode() == "follower")
+    inside = namespaces[servers.index(following)]
+    others = [server for server in servers if server is not following]
+    async with nodes([following], "n1", cluster="one") as (n1,), (
+            nodes(others, "n2", cluster="one")) as (n2,):
+        await n1.write(create("leader", Leader(term=1)))
+        await n1.read("leader", version=0)
+        nft(inside, "add table ip cut", *(
+            f"add chain ip cut {way} {{ type filter hook {way} priority 0; }}"
+            for way in ("input", "output")), *(
+            f"add rule ip cut {way} ip {end} {server.address} drop" for server in others
+            for way, end in (("input", "saddr"), ("output", "daddr"))))
+        assert (await n2.write(lead(2, 0))).outcome is DONE
+        mark = len(n1.told)
+        n1.zk.read(("leader",))
+        await n1.read("leader", version=0, since=mark)
+        meanwhile = n1.told[mark:]
+        if long:
+            await n1.change(up=False, since=mark)
+        given_up = changes(n1.told[mark:])
+        mark = len(n1.told)
+        nft(inside, "delete table ip cut")
+        await n1.read("leader", version=1, since=mark)
+        return Seen(reads(meanwhile), given_up, list(dict.fromkeys(reads(n1.told[mark:]))))
+
+
+def nft(namespace: str, *commands: str) -> None:
+    subprocess.run(["ip", "netns", "exec", namespace, "nft", "; ".join(commands)], check=True)
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_server_that_is_cut_from_those_who_write_shows_what_was_until_it_gives_up(
+        long: bool) -> None:
+    """Its client reads the old record, hears nothing of the new one, and sees it after the cut."""
+    def real(places: list[tuple[str, str]]) -> Seen:
+        with real_ensemble(3, machines=places) as servers:
+            return asyncio.run(cut_from_the_writers(
+                servers, [namespace for _, namespace in places], long))
+
+    names = ("z1", "z2", "z3")
+    with Segment(*names, "client") as lan:
+        places = [(lan.address(name), lan.namespace(name)) for name in names]
+        seen = lan.call("client", real, places)
+    assert seen == cut_from_the_writers_in_model(long)
+    assert seen == Seen([0], [False] if long else [], [1])
 
 
 def answers(told: list[Event]) -> list[Outcome]:
