@@ -27,7 +27,8 @@ class Client:
         self.session.start()
 
     def _is_open(self, server: Server, to_server: bool) -> bool:
-        return server.up and server not in self.cut_from and (self.to_server if to_server else self.to_client)
+        is_open = self.to_server if to_server else self.to_client
+        return is_open and server.up and server not in self.cut_from
 
     def cut(self, is_cut: bool = True) -> None:
         """Let nothing through, or everything again."""
