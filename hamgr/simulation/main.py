@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.what == "mistakes":
         from hamgr.simulation.mistakes import report_mistakes
         return report_mistakes(_say, parsed.only)
-    options = Options(parsed.nodes, parsed.seconds, parsed.incident, parsed.reach)
+    options = Options(parsed.nodes, parsed.seconds, parsed.incident, parsed.reach,
+                      reach_every=4 if parsed.fresh else 1)
     if parsed.what == "soak":
         try:
             return soak(parsed.state, options, hours=parsed.hours, seeds=parsed.seeds or 0,
@@ -108,7 +109,7 @@ def _many(parsed: argparse.Namespace, options: Options) -> int:
             _say(found_line(verdict, options))
         progress.step(totals)
     if parsed.reach:
-        for line in table(Counter(totals.reached), totals.seeds):
+        for line in table(Counter(totals.reached), totals.seeds, options.reach_every):
             _say(line)
         _say("")
     _say(totals.summary(progress.took_s))

@@ -23,7 +23,7 @@ GRAVER = ("isolate", "deaf", "mute", "crash")
 WIDE = 0.02
 """Chance of more than seven nodes, most of whom do not vote, and do not hear each other."""
 
-QUICK = 0.08
+QUICK = 0.04
 """Chance of the shortest interval that is tuned for: leases of 50 ms, five times the events."""
 
 MENU: dict[str, float] = {
