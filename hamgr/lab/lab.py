@@ -15,11 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from hamgr.core.types import Instant
-from hamgr.lab import document, network, probe, settled, sweep, watch, zookeeper
+from hamgr.lab import document, foreground, network, probe, settled, sweep, watch, zookeeper
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.hooked import HookRun, hook_runs
 from hamgr.lab.node import AGENT, EXEC, Node
@@ -111,10 +111,7 @@ class Lab:
 
     def exec(self, host: str, argv: Sequence[str]) -> int:
         """Run a command on a node or on the client, on this terminal; return its exit status."""
-        with subprocess.Popen(self._joined(host, argv), env=self._environment(host)) as command:
-            while True:
-                with suppress(KeyboardInterrupt):  # the command has it too: that one may end
-                    return command.wait()
+        return foreground.run(self._joined(host, argv), self._environment(host))
 
     def output(self, host: str, argv: Sequence[str]) -> str:
         """Return what a command prints on a node or the client. Raises LabError if it fails."""

@@ -120,6 +120,17 @@ def test_a_command_of_the_lab_decides_itself_what_an_interrupt_means(lab: Lab) -
         assert process.wait(20) == 7
 
 
+def test_a_command_that_ends_as_the_interrupt_comes_has_its_exit_status_kept(lab: Lab) -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})  # on one core the command is gone before the lab runs
+    try:
+        with interrupts():
+            found = {lab.exec("n1", ["sh", "-c", "kill -INT $PPID; exit 7"]) for _ in range(50)}
+    finally:
+        os.sched_setaffinity(0, before)
+    assert found == {7}
+
+
 def test_a_crash_takes_links_processes_and_addresses_and_a_boot_brings_the_disk_back(
         lab: Lab) -> None:
     lab.output("n2", ["ip", "address", "add", f"{VIP}/24", "dev", "ring1"])
