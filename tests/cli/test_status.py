@@ -225,7 +225,7 @@ WORD = GroupWord("crm", 8, 0, True, True)
      "apply changes it"),
     (cluster.status(spec=replace(cluster.SPEC, timing=times_for(20 * MILLISECOND))), FROM_N1,
      "degraded",
-     "by the configuration the times are interval 20 ms, lease 50 ms, detection 70 ms, claim "
+     "by the configuration the times are interval 20 ms, lease 45 ms, detection 65 ms, claim "
      "2000 ms, by the plan interval 100 ms, lease 280 ms, detection 350 ms, claim 2000 ms, and the "
      "plan counts: hamgr config apply changes it"),
     (other(groups=(group(fit=False, unfit_why="eth0 has no carrier"),)), FROM_N1, "degraded",

@@ -68,8 +68,8 @@ def test_no_difference_whatever_the_spelling() -> None:
 @pytest.mark.parametrize(("new", "found"), (
     (FILE.replace(".100/24", ".99/24"), [("group.crm.vips", ["10.0.0.100/24"], ["10.0.0.99/24"])]),
     (FILE + '[heartbeat]\ninterval = "50ms"\n', [
-        ("heartbeat.interval", "100ms", "50ms"), ("heartbeat.lease", "280ms", "137.5ms"),
-        ("heartbeat.detection", "350ms", "175ms")]),
+        ("heartbeat.interval", "100ms", "50ms"), ("heartbeat.lease", "280ms", "135ms"),
+        ("heartbeat.detection", "350ms", "172ms")]),
     (FILE.replace("/bin/check", "/bin/look"), [
         ("group.crm.service.db.monitor.command", "/bin/check", "/bin/look")]),
 ))
@@ -112,7 +112,7 @@ def test_services_are_compared_by_name_and_their_order_too() -> None:
                  "the voters become n1, n2, n3, n4, now n1, n2, n3; no group has an heir for a "
                  "moment (rule 23)"]),
     (FILE + '[heartbeat]\ninterval = "50ms"\n',
-     ["the times become interval 50 ms, lease 137.5 ms, detection 175 ms, now interval 100 "
+     ["the times become interval 50 ms, lease 135 ms, detection 172 ms, now interval 100 "
       "ms, lease 280 ms, detection 350 ms: the lease first, and once all have read that and the "
       "old one has passed, detection (rule 24)"]),
     (FILE.replace('zookeeper = ["10.0.0.11"]', 'zookeeper = ["10.0.0.12"]'),

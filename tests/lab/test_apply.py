@@ -152,7 +152,7 @@ def test_what_is_said_to_move_moves_just_there_and_waits_for_no_lease(scene: Sce
 
 def test_times_shrink_and_grow_under_a_client(scene: Scene) -> None:
     lab, owner, since = scene.lab, scene.client.served_by, time.monotonic_ns()
-    for interval, lease, detection in ((50, 137.5, 175), (100, 280, 350)):
+    for interval, lease, detection in ((50, 135, 172), (100, 280, 350)):
         said = done(lab, base(lab).replace('"100ms"', f'"{interval}ms"'))
         assert f"the times become interval {interval} ms" in said
         times = plan(lab)["times"]
