@@ -96,8 +96,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     plan: Plan | None
     seats: dict[NodeName, Seat]
     voters: tuple[NodeName, ...]
-    warm: bool
-    """A voter that may credit (rule 2)."""
     lateness: Duration
     peers: tuple[PeerView, ...]
     groups: tuple[GroupView, ...]
@@ -115,7 +113,7 @@ def snapshot(engine: Engine, now: Instant) -> Snapshot:
         zookeeper=not knowledge.unsound(), zookeeper_why=knowledge.unsound(),
         leader=knowledge.leader, leading=engine.leadership.leads, plan=knowledge.plan,
         seats={node: seen.seat for node, seen in knowledge.seats.items()},
-        voters=knowledge.voters.names, warm=voice.is_warm(now), lateness=voice.lateness,
+        voters=knowledge.voters.names, lateness=voice.lateness,
         peers=tuple(_peer(peer, knowledge, seat, voice, now)
                     for peer in knowledge.liveness.peers.values()),
         groups=tuple(_group(rights, knowledge, now) for rights in engine.activity.groups.values()),

@@ -93,7 +93,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     credits: tuple[NodeName, ...] = ()
     """Voters whose credits the sender holds and which have not run out."""
     epochs: tuple[tuple[GroupName, Number], ...] = ()
-    """The greatest epoch heard in use, for voters that restarted (rule 2)."""
+    """The greatest epoch heard in use, for voters (rule 2)."""
     config: str = ""
     """Digest of the configuration in use."""
     version: str = ""
@@ -110,8 +110,6 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     """The sender has lately missed heartbeats of the receiver."""
     leaving: bool = False
     """It stops in order, and credits for as long as somebody needs it (rule 21)."""
-    told: bool = True
-    """The epochs are all there: who does not vote is spared them."""
 
     @property
     def life(self) -> Life:

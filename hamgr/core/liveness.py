@@ -21,7 +21,7 @@ class Peer:
     """One other node: the newest that was heard of it, and what is held against it."""
 
     __slots__ = ("accusations", "accused", "echo", "heard_at", "hearing", "heartbeat", "known",
-                 "missed_at", "node", "rings", "suspect_at")
+                 "met_at", "missed_at", "node", "rings", "suspect_at")
 
     def __init__(self, node: NodeName, suspect_at: Instant) -> None:
         self.node = node
@@ -31,6 +31,8 @@ class Peer:
         self.echo: Echo | None = None
         """Of the newest but answers: what is credited is what silence counts from."""
         self.heard_at: Instant | None = None
+        self.met_at: Instant = 0
+        """When its present incarnation was first heard by us as a voter."""
         self.missed_at: Instant | None = None
         """When a gap in its numbers was last seen."""
         self.rings: dict[int, Instant] = {}
@@ -97,6 +99,8 @@ class Liveness:
         if last is not None and last.incarnation == heartbeat.incarnation and (
                 heartbeat.sequence > last.sequence + 1):
             peer.missed_at = now
+        if last is None or last.incarnation != heartbeat.incarnation:
+            peer.met_at = now
         peer.heartbeat = peer.hearing.put_together(heartbeat)
         if heartbeat.accusations or peer.accusations:
             peer.accusations = {one.node: one.life for one in heartbeat.accusations}
@@ -142,9 +146,9 @@ class Liveness:
             peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
 
     def begin_voting(self, now: Instant) -> None:
-        """Accuse nobody for a detection, and learn the epochs, as after a start (rules 2, 8)."""
+        """Neither accuse nor credit anybody at once, as after a start (rules 2, 8)."""
         for peer in self.peers.values():
-            peer.hearing.was_told = False
+            peer.met_at = now
             peer.suspect_at = max(peer.suspect_at, now + self.timing.detection)
 
     def forgive(self, lateness: Duration) -> None:
@@ -180,6 +184,15 @@ class Liveness:
         """Tell whether a peer's word counts for nothing just now, so that hearing it is news."""
         return not self.is_heard(peer.node, now) or (
             bool(peer.accusations) and not self.is_fresh(peer, now))
+
+    def knows(self, peer: Peer, now: Instant) -> bool:
+        """Tell whether a voter has heard this incarnation for long enough to credit it (rule 2).
+
+        It may have accused it in a former life, and forgotten that.
+        """
+        heartbeat = peer.heartbeat
+        return heartbeat is not None and (
+            now - peer.met_at >= self._detection(heartbeat) * 22 // 10)
 
     def is_heard(self, node: NodeName, now: Instant) -> bool:
         """Tell whether a peer was heard within its detection; oneself always is."""

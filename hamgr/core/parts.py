@@ -33,10 +33,10 @@ Said = GroupWord | Relay | tuple[GroupName, Epoch]
 
 
 class Speech:
-    """Splits what one node says, and numbers its wordings."""
+    """Splits what one node says, and numbers its wordings: evenly, or oddly."""
 
-    def __init__(self, nodes: Iterable[NodeName]) -> None:
-        self._wording = 0
+    def __init__(self, nodes: Iterable[NodeName], odd: bool = False) -> None:
+        self._wording = int(odd)
         self._shares: list[list[Said]] = []
         """Dealt once a wording: parts of two deals would leave gaps."""
         self.configure(nodes)
@@ -53,7 +53,7 @@ class Speech:
         said = (body.groups, body.epochs, body.relays)
         if said != self._said:
             self._said = said
-            self._wording += 1
+            self._wording += 2
             self._shares = list(_deal((*body.groups, *body.epochs, *body.relays), self._room))
         return [_part(body, share, number, len(self._shares), self._wording)
                 for number, share in enumerate(self._shares)]
@@ -62,18 +62,16 @@ class Speech:
 class Hearing:
     """Puts together what one peer says in parts."""
 
-    __slots__ = ("_before", "_key", "_pieces", "is_whole", "was_told")
+    __slots__ = ("_before", "_key", "_pieces", "is_whole")
 
     def __init__(self) -> None:
-        self._key = (0, 0, 0, False)
+        self._key = (0, 0, 0)
         self._pieces: dict[int, tuple[GroupWord, ...]] = {}
         """The words of this wording's parts."""
         self._before: tuple[GroupWord, ...] = ()
         """What it said last that was heard as a whole."""
         self.is_whole = False
         """All parts of its present wording were heard."""
-        self.was_told = False
-        """So it was for some wording of its present incarnation that had its epochs."""
 
     def lacks(self, part: Heartbeat) -> bool:
         """Tell whether this part of its wording was not heard yet."""
@@ -85,16 +83,14 @@ class Hearing:
         The part belongs to the newest heartbeat heard (rule 3).
         """
         if part.incarnation != self._key[0]:
-            self._before, self.was_told = (), False
+            self._before = ()
         if self._key != _key(part):
             self._key, self._pieces = _key(part), {}
         if part.parts == 1:
             self._before, self.is_whole = part.groups, True
-            self.was_told |= part.told
             return part
         self._pieces[part.part] = part.groups
         self.is_whole = len(self._pieces) == part.parts
-        self.was_told |= self.is_whole and part.told
         words = tuple(word for words in self._pieces.values() for word in words)
         if self.is_whole:
             self._before = words
@@ -120,8 +116,8 @@ def frame_bytes(nodes: Iterable[NodeName]) -> int:
     return len(_ENCODER.encode(worst)) + _ADDRESS_BYTES
 
 
-def _key(part: Heartbeat) -> tuple[int, int, int, bool]:
-    return part.incarnation, part.wording, part.parts, part.told
+def _key(part: Heartbeat) -> tuple[int, int, int]:
+    return part.incarnation, part.wording, part.parts
 
 
 def _deal(said: Iterable[Said], room: int) -> Iterable[list[Said]]:

@@ -34,11 +34,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         return self.claim // 4
 
     @property
-    def voter_warmup(self) -> Duration:
-        """A voter that restarted has forgotten whom it accused: it credits nobody yet (rule 2)."""
-        return self.detection * 22 // 10
-
-    @property
     def comfortable(self) -> Duration:
         """Lease that must be left through ten intervals before a claim is given up (rule 7)."""
         return self.lease * 3 // 10

@@ -24,7 +24,7 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
-        self._speech, self._briefly = Speech(self._names()), Speech(self._names())
+        self._speech, self._briefly = Speech(self._names()), Speech(self._names(), odd=True)
         self._said: list[Heartbeat] = []
         """What the next heartbeats say; empty: to be composed anew."""
         self._brief = self._said
@@ -42,25 +42,17 @@ class Voice:
     def _names(self) -> tuple[NodeName, ...]:
         return (self._knowledge.node, *self._knowledge.liveness.peers)
 
-    def is_warm(self, now: Instant) -> bool:
-        """Tell whether a voter has run long enough, and learned from a majority (rule 2)."""
-        knowledge = self._knowledge
-        if now - knowledge.started < knowledge.timing.voter_warmup:
-            return False
-        peers, own = knowledge.liveness.peers, knowledge.node
-        return knowledge.electorate.is_majority([own, *(
-            name for name, peer in peers.items() if peer.hearing.was_told)])
-
     def credits(self, peer: Peer, now: Instant) -> bool:
         """Tell whether the newest heartbeat of a peer is credited (rule 2)."""
         heartbeat = peer.heartbeat
         if (heartbeat is None or heartbeat.lapsed or heartbeat.round == 0
                 or not peer.hearing.is_whole):
             return False
-        if not self._knowledge.votes or peer.accused >= heartbeat.life or (
-                not self._seat.holds(now) or not self.is_warm(now)):
+        knowledge = self._knowledge
+        if not knowledge.votes or peer.accused >= heartbeat.life or (
+                not self._seat.holds(now) or not knowledge.liveness.knows(peer, now)):
             return False
-        return all(word.epoch == 0 or word.epoch >= self._knowledge.epochs.get(word.group, 0)
+        return all(word.epoch == 0 or word.epoch >= knowledge.epochs.get(word.group, 0)
                    for word in heartbeat.groups)
 
     def reconsider(self) -> None:
@@ -77,7 +69,7 @@ class Voice:
         if not self._said or self._said[0].credits != held:
             own = self.own(now)
             self._said = self._speech.split(own)
-            self._brief = self._briefly.split(replace(own, epochs=(), told=False))
+            self._brief = self._briefly.split(replace(own, epochs=()))
         liveness, sent = self._knowledge.liveness, []
         for node in to:
             peer = liveness.peers[node]
@@ -106,7 +98,7 @@ class Voice:
             relays=knowledge.relays() if knowledge.votes else (),
             credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
             version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
-            leaving=self.leaving, told=knowledge.votes)
+            leaving=self.leaving)
 
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         return tuple(word for rights in self._groups.values()

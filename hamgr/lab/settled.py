@@ -31,9 +31,9 @@ def _of_node(name: str, snapshot: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: not connected to ZooKeeper: {snapshot['zookeeper_why']}"
     if snapshot["lease"] != "member":
         yield f"{name}: lives on no credits, but is {snapshot['lease']}"
-    if not snapshot["warm"]:
-        yield f"{name}: has not been running long enough to credit others"
     for peer in snapshot["peers"]:
+        if name in snapshot["voters"] and not peer["credited"]:
+            yield f"{name}: does not credit {peer['node']}"
         if peer["accused_by"]:
             yield f"{name}: {peer['node']} is accused by {', '.join(peer['accused_by'])}"
 

@@ -103,6 +103,10 @@ def _pause(jump: bool) -> Strike:
     return strike
 
 
+def _wake(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    _host(turmoil, target).wake()
+
+
 def _switch_crash(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
     host = _host(turmoil, target)
     if host.switch is None or not host.switch.alive:
@@ -323,7 +327,7 @@ KINDS: dict[str, Strike] = {
     "stop_agent": _stop_agent,
     "stall": _stall(agent=True, switch=True), "stall_agent": _stall(agent=True, switch=False),
     "stall_switch": _stall(agent=False, switch=True), "pause": _pause(jump=False),
-    "pause_jump": _pause(jump=True),
+    "pause_jump": _pause(jump=True), "wake": _wake,
     "switch_crash": _switch_crash,
     "cut": _cut, "cut_both": _cut_both, "isolate": _around(inbound=True, outbound=True),
     "deaf": _around(inbound=True, outbound=False), "mute": _around(inbound=False, outbound=True),

@@ -146,6 +146,13 @@ INCIDENTS: dict[str, Incident] = {
     "heir-claims-as-owner-dies": Incident((
         CAST, Step(5, "cut", HEIR, VOTER, 430), Step(440, "zk_slow", "", "", 1200, 0.8),
         Step(800, "isolate", OWNER, "", 1800), Step(900, "zk_cut", HEIR, "", 600))),
+    # (w, bb) The owner wakes as the voter is back, which has forgotten that it accused it.
+    "owner-wakes-to-the-forgetful": Incident((
+        CAST, Step(5, "standby", VOTER), Step(900, "pause", OWNER, "", 7000),
+        Step(950, "cut_both", OWNER, HEIR, 8000), Step(950, "zk_cut", OWNER, "", 8000),
+        Step(2100, "zk_cut", VOTER, "", 1500), Step(2200, "cut_both", VOTER, HEIR, 6000),
+        Step(2205, "kill_agent", VOTER), Step(2300, "wake", OWNER, when="claimed @voter"),
+        Step(9000, "resume", VOTER)), nodes_max=3, inside=False),
     # (x) A node that slept accuses everybody when it wakes.
     "sleeper-accuses": Incident((
         CAST, Step(5, "stall", VOTER, "", 900), Step(1500, "stall", HEIR, "", 900),

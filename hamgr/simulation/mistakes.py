@@ -80,6 +80,8 @@ SAFETY: dict[str, Mistake] = {
                  ("owner-paused",)),
     "aa": Mistake("an heir that has claimed acts on its old round", planted.acts_on_its_old_round,
                   ("heir-claims-as-owner-dies",), seeds=200),
+    "bb": Mistake("a restarted voter credits whom it has just met",
+                  planted.credits_whom_it_just_met, ("owner-wakes-to-the-forgetful",)),
     "credit": Mistake("a lease dated from the credit's arrival",
                       planted.credits_from_their_arrival),
     "epoch": Mistake("an epoch given twice", planted.epochs_given_twice, seeds=5),

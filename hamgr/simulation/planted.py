@@ -106,7 +106,23 @@ def accusations_withdrawn(stack: ExitStack) -> None:
 
 def restarted_voter_credits(stack: ExitStack) -> None:
     """(j) Rule 2."""
-    put(stack, voice.Voice, "is_warm", lambda self, now: True)
+    put(stack, Liveness, "knows", lambda self, peer, now: True)
+
+
+def credits_whom_it_just_met(stack: ExitStack) -> None:
+    """(bb) Rule 2: counted from the voter's own start."""
+    init, right = Liveness.__init__, Liveness.hear
+
+    def begin(self: Any, node: Any, incarnation: int, peers: Any, timing: Any, now: int) -> None:
+        init(self, node, incarnation, peers, timing, now)
+        self.begun = now
+
+    def hear(self: Any, heartbeat: Any, ring: int, now: int) -> bool:
+        is_news = right(self, heartbeat, ring, now)
+        self.peers[heartbeat.sender].met_at = self.begun
+        return is_news
+    put(stack, Liveness, "__init__", begin)
+    put(stack, Liveness, "hear", hear)
 
 
 def stale_accusations(stack: ExitStack) -> None:

@@ -22,7 +22,8 @@ class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """0: it lasts until peace."""
     when: str = ""
     """Wait from `at` for a write of this record ("plan", "leader") or of a seat in this state
-    ("claimed", "member", "dead", "left"), and strike in the same instant."""
+    ("claimed", "member", "dead", "left"; "claimed @voter": of that one's), and strike in the same
+    instant."""
     amount: float = 0.0
     """What the kind makes of it: a probability, parts per million, or 1 for the graver variant."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from hamgr.core.effects import Op
-from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Seat
+from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Seat, seat_path
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, Maintenance, NodeName, Outcome
 from hamgr.simulation.faults import KINDS, RESTART, Undo
 from hamgr.simulation.scenario import Fault
@@ -118,9 +118,17 @@ class Turmoil:
 
     def committed(self, commit: Commit) -> None:
         """A transaction was written: faults that wait for such a one strike."""
-        for fault in [fault for fault in self._waiting if _awaited(fault, commit)]:
+        for fault in [fault for fault in self._waiting if self._awaited(fault, commit)]:
             self._waiting.remove(fault)
             self.world.scheduler.after(0, self._strike, fault)
+
+    def _awaited(self, fault: Fault, commit: Commit) -> bool:
+        state, _, part = fault.when.partition(" ")
+        seat = seat_path(self.find(part)) if part else ""
+        return any(path == fault.when
+                   or (isinstance(stored.record, Seat) and stored.record.state.value == state
+                       and seat in ("", path))
+                   for path, stored in commit.changed)
 
     def _begin(self, fault: Fault) -> None:
         if fault.when:
@@ -192,9 +200,3 @@ def _told(fault: Fault, target: NodeName, peer: NodeName) -> str:
              f"for {fault.duration / MILLISECOND:.0f} ms" if fault.duration else "",
              f"({fault.amount:g})" if fault.amount else ""]
     return "FAULT " + " ".join(word for word in words if word)
-
-
-def _awaited(fault: Fault, commit: Commit) -> bool:
-    return any(path == fault.when
-               or (isinstance(stored.record, Seat) and stored.record.state.value == fault.when)
-               for path, stored in commit.changed)

@@ -55,7 +55,7 @@ def snapshot(**changes: Any) -> Snapshot:
         cluster="crm", cluster_id="5f3a", node="n2", incarnation=2, round=1, lease="member",
         lease_left=250 * MILLISECOND, zookeeper=True, zookeeper_why="",
         leader=Leader(term=3, node="n1", incarnation=4), leading=False, plan=plan(),
-        seats={"n1": seat(), "n2": seat(), "n3": seat()}, voters=("n1", "n2", "n3"), warm=True,
+        seats={"n1": seat(), "n2": seat(), "n3": seat()}, voters=("n1", "n2", "n3"),
         lateness=0, peers=(peer("n1"), peer("n3")), groups=(group(),), requests=(),
         stopping=False)
     return replace(view, **changes)

@@ -11,7 +11,6 @@ from hamgr.core.engine import Engine
 from hamgr.core.events import ConfigurationApplied, HeartbeatReceived
 from hamgr.core.heartbeat import GroupWord, Heartbeat
 from hamgr.core.parts import BODY_MAX, ROOM_MIN, Hearing, Speech, frame_bytes
-from hamgr.core.records import Request
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.types import MILLISECOND, SECOND
 from hamgr.snapshot import snapshot
@@ -29,17 +28,12 @@ class Listening(Cluster):
         self.said: list[tuple[str, Heartbeat]] = []
         self.lost_part: tuple[str, str, int] | None = None
         """Sender, receiver and number of the part that does not arrive."""
-        self.kept_in_the_dark = ""
-        """A node that is spared the epochs, as by senders that do not know yet that it votes."""
 
     def _carry_out(self, node: str, engine: Engine, effect: Effect) -> None:
         if isinstance(effect, SendHeartbeat):
             self.said.append((effect.to, effect.heartbeat))
             if self.lost_part == (node, effect.to, effect.heartbeat.part):
                 return
-            if effect.to == self.kept_in_the_dark:
-                heartbeat = replace(effect.heartbeat, epochs=(), told=False)
-                effect = replace(effect, heartbeat=heartbeat)
         super()._carry_out(node, engine, effect)
 
 
@@ -94,30 +88,14 @@ def test_in_every_interval_every_voter_tells_every_other_all(
         assert told == set(GROUPS[:groups]), f"{receiver} is not told all by {sender}"
 
 
-def test_who_has_no_vote_neither_tells_epochs_nor_is_told_and_it_is_known() -> None:
+def test_who_has_no_vote_neither_tells_epochs_nor_is_told() -> None:
     cluster = _cluster(4, 24, 2, 3)
     cluster.said.clear()
     cluster.advance(200 * MILLISECOND)
     to_it = [heartbeat for to, heartbeat in cluster.said if to == NODES[3]]
     of_it = [heartbeat for _, heartbeat in cluster.said if heartbeat.sender == NODES[3]]
     assert to_it and of_it
-    assert not any(heartbeat.told or heartbeat.epochs for heartbeat in (*to_it, *of_it))
-
-
-def test_who_comes_to_vote_credits_when_a_majority_has_told_it_the_epochs() -> None:
-    """Rule 2: also one that voted before, and was spared them since."""
-    cluster = _cluster(4, 4, 2, 4)
-    owner, late = NODES[0], NODES[3]
-    assert _credits(cluster, late, owner)
-    for number, (voters, dark) in enumerate(((NODES[:3], ""), (NODES[:4], late))):
-        cluster.kept_in_the_dark = dark
-        cluster.ask(Request(id=f"r{number}", kind="voters", voters=voters))
-        cluster.advance(2 * SECOND)
-    assert cluster.engines[late].knowledge.votes
-    assert not _credits(cluster, late, owner)
-    cluster.kept_in_the_dark = ""
-    cluster.advance(200 * MILLISECOND)
-    assert _credits(cluster, late, owner)
+    assert not any(heartbeat.epochs for heartbeat in (*to_it, *of_it))
 
 
 def test_a_voter_credits_nobody_of_whom_it_never_heard_a_part() -> None:

@@ -133,7 +133,7 @@ class Peers:
                 return script.pick(NAMES)
             case "seat":
                 return script.pick(SEATS)
-            case "answer" | "lapsed" | "sound" | "misses" | "leaving" | "told":
+            case "answer" | "lapsed" | "sound" | "misses" | "leaving":
                 return bool(script.byte() & 1)
             case "echo":
                 return None if script.byte() & 1 else Echo(

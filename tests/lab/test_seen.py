@@ -114,7 +114,7 @@ def test_netlink_messages_are_read(address: str) -> None:
 def snapshot(*, switch: bool = True, **changes: object) -> dict[str, object]:
     group = {"holder": {"node": "n1"}, "heir": {"node": "n2"}, "leaving": [], "handover": False}
     whole: dict[str, object] = {
-        "zookeeper": True, "zookeeper_why": "", "lease": "member", "warm": True, "peers": [],
+        "zookeeper": True, "zookeeper_why": "", "lease": "member", "voters": ["n1"], "peers": [],
         "plan": {"revision": 3, "groups": {"app": group | dict(changes.pop("app", {}))}},
         "groups": [{"name": "app", "phase": "active"}]}
     return {"process": {"why": "", "switch_alive": switch}, "snapshot": whole | changes}
@@ -127,7 +127,12 @@ def snapshot(*, switch: bool = True, **changes: object) -> dict[str, object]:
     ({"n1": snapshot(lease="claimed")}, "n1: lives on no credits, but is claimed"),
     ({"n1": snapshot(zookeeper=False, zookeeper_why="refused")},
      "n1: not connected to ZooKeeper: refused"),
-    ({"n1": snapshot(peers=[{"node": "n3", "accused_by": ["n2"]}])}, "n1: n3 is accused by n2"),
+    ({"n1": snapshot(peers=[{"node": "n3", "credited": True, "accused_by": ["n2"]}])},
+     "n1: n3 is accused by n2"),
+    ({"n1": snapshot(peers=[{"node": "n3", "credited": False, "accused_by": []}])},
+     "n1: does not credit n3"),
+    ({"n1": snapshot(voters=["n3"], peers=[{"node": "n3", "credited": False,
+                                            "accused_by": []}])}, ""),
     ({"n1": snapshot(app={"heir": None})}, "n1: app has no heir"),
     ({"n1": snapshot(app={"holder": None})}, "n1: app has no holder"),
     ({"n1": snapshot(app={"leaving": [{}]})}, "n1: app is on its way"),
