@@ -36,7 +36,7 @@ demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (
 test: $(TESTS) ## the tests that fit continuous integration
 	@$(PYTEST) -n 2 --dist loadfile -m "not lab and not slow"
 	@$(BIN)/python -m hamgr.simulation --fresh --seeds $(FRESH) --jobs 2 --reach
-	@$(PYTEST) -n 2 --dist loadfile -m "lab and not slow"
+	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
 	@$(PYTEST)
@@ -57,7 +57,7 @@ fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--tar
 	@$(BIN)/python -m tests.fuzz --datagrams $(DATAGRAMS) $(FUZZ)
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
-	@$(PYTEST) -n 2 --dist loadfile -m "lab and not slow"
+	@$(PYTEST) -m "lab and not slow"
 
 bench: $(TESTS) ## hamgr beside keepalived: SCENARIOS=node_crash,isolate RUNS=5 for a part (root)
 	@$(BIN)/python -m tests.bench --scenarios "$(SCENARIOS)" --runs $(RUNS) $(BENCH)

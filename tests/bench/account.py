@@ -1,6 +1,6 @@
 """From everything that was seen of one fault to the figures of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hamgr.core.types import MILLISECOND, Instant
@@ -14,9 +14,11 @@ from tests.bench.figures import (
     down_ms,
     outage_ms,
     silences,
+    still_ms,
     takeovers,
     two_owners_ms,
 )
+from tests.bench.pulse import Standstill
 from tests.bench.settings import Setting
 
 Recorders = dict[str, list[dict[str, Any]]]
@@ -37,12 +39,14 @@ class Observed(NamedTuple):
     recorders: Recorders
     heartbeats_per_s: float | None
     busy_percent: float
+    still: Sequence[Standstill] = ()
+    """When the machine itself stood still."""
 
 
 def account(setting: Setting, scenario: str, number: int, observed: Observed) -> Run:
     """Return the figures of a run."""
     course, seen = observed.course, observed.seen
-    found = silences(seen.in_time, course.fault, course.end)
+    found = silences(seen.in_time, course.fault, course.end, observed.still)
     gap = _passing(seen, course)
     passed = gap and passage(gap, observed.tenures[VIP], observed.recorders,
                              (course.fault, "fault"))
@@ -54,7 +58,8 @@ def account(setting: Setting, scenario: str, number: int, observed: Observed) ->
         takeovers=takeovers(observed.tenures[VIP], course.fault),
         phases=_phases(gap, passed, observed.tenures[VIP]) if gap and passed else {},
         timeline=tuple(lines(passed)) if passed and observed.recorders else (),
-        heartbeats_per_s=observed.heartbeats_per_s, busy_percent=observed.busy_percent)
+        heartbeats_per_s=observed.heartbeats_per_s, busy_percent=observed.busy_percent,
+        still_ms=still_ms(found))
 
 
 def _passing(seen: Record, course: Course) -> Gap | None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from hamgr.core.types import MILLISECOND, Duration, Instant
 from hamgr.lab.probe import SHORTEST_GAP, Acknowledged
 from hamgr.lab.watch import Tenure, shared
+from tests.bench.pulse import Standstill, still_between
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -40,6 +41,8 @@ class Run(Struct, frozen=True, kw_only=True):
     the outage, unless the machine stood still for longer."""
     heartbeats_per_s: float | None = None
     """Heartbeats that a node sent in a second of the fault, on average; where they are counted."""
+    still_ms: float = 0.0
+    """How long the machine itself stood still in silences of more than 10 ms: not counted above."""
     busy_percent: float
     """Of all processors, by whatever ran on this machine from the fault to the end."""
     timeline: tuple[str, ...] = ()
@@ -102,19 +105,24 @@ class Results(Struct, kw_only=True):
 
 
 class Silence(NamedTuple):
-    """The client had no reply between two instants."""
+    """The client had no reply between two instants.
+
+    The time in which the machine stood still is not counted: nobody could have replied.
+    """
 
     start: Instant
     end: Instant
+    still: Sequence[Standstill] = ()
 
     @property
     def length(self) -> Duration:
         """Its length."""
-        return self.end - self.start
+        return self.after(self.start)
 
     def after(self, instant: Instant) -> Duration:
         """Return the length of the part that lies after an instant."""
-        return max(0, self.end - max(self.start, instant))
+        start = max(self.start, instant)
+        return max(0, self.end - start - still_between(self.still, start, self.end))
 
 
 class Course(NamedTuple):
@@ -125,10 +133,18 @@ class Course(NamedTuple):
     end: Instant
 
 
-def silences(replies: Sequence[Acknowledged], since: Instant, end: Instant) -> list[Silence]:
+def silences(replies: Sequence[Acknowledged], since: Instant, end: Instant,
+             still: Sequence[Standstill] = ()) -> list[Silence]:
     """Return what lay between replies and ended after an instant; the last one may go on to end."""
     times = [reply.at for reply in replies] + [end]
-    return [Silence(one, two) for one, two in pairwise(times) if two > since]
+    return [Silence(one, two, [span for span in still if span.end > one and span.start < two])
+            for one, two in pairwise(times) if two > since]
+
+
+def still_ms(found: Collection[Silence]) -> float:
+    """Return what was not counted of all silences that a client would have noticed."""
+    return _ms(sum(one.end - one.start - one.length for one in found
+                   if one.end - one.start > SHORTEST_GAP))
 
 
 def outage_ms(found: Collection[Silence], course: Course) -> float:

@@ -10,6 +10,7 @@ from tests.bench.busy import Busy
 from tests.bench.contender import Contender
 from tests.bench.figures import Course, Run
 from tests.bench.frames import Counted
+from tests.bench.pulse import Pulse
 from tests.bench.scenarios import Cause, Scenario, Stage
 
 _SERVED_WITHIN_S = 20.0
@@ -22,10 +23,14 @@ def perform(contender: Contender, scenario: Scenario, number: int) -> Run:
     """Do one run and leave the system mended. Raises LabError when something does not come."""
     contender.wait_ready()
     scenario.prepare(contender)
-    with contender.lab.watch() as eyes, contender.lab.probe() as client:
+    with contender.lab.watch() as eyes, contender.lab.probe() as client, (
+            Pulse(contender.lab.directory)) as pulse:
         stage = Stage(contender, client, eyes, client.wait_served(_SERVED_WITHIN_S))
+        pulse.wait_beating()
         _come_between_heartbeats(stage, number)
-        return account(contender.setting, scenario.name, number, _observe(stage, scenario))
+        observed = _observe(stage, scenario)
+        return account(contender.setting, scenario.name, number,
+                       observed._replace(still=pulse.finish()))
 
 
 def _observe(stage: Stage, scenario: Scenario) -> Observed:

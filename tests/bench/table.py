@@ -31,9 +31,10 @@ COMPARISONS = (
                (HAMGR, 100), (SECOND_RING, 100)),
 )
 _HEAD = ("scenario", "system", "runs", "outage min", "median", "max", "ratio",
-         "down", "after heal", "two owners", "takeovers", "busy")
-_LEGEND = ("(times in ms; down, after heal, takeovers: median; two owners: the worst; busy: all of "
-           "this machine, whoever kept it so)")
+         "down", "after heal", "two owners", "takeovers", "still", "busy")
+_LEGEND = ("(times in ms; down, after heal, takeovers: median; two owners: the worst; still: how "
+           "long the machine itself stood still, in the worst run, not counted; busy: all of this "
+           "machine, whoever kept it so)")
 _COSTS = ("system", "interval", "CPU %", "others", "PSS MiB", "RSS", "locked", "heartbeats/s",
           "mean", "all packets/s", "ZooKeeper writes", "in s", "busy")
 
@@ -94,6 +95,7 @@ def _side(name: str, runs: list[Run], ratio: float | None) -> Iterator[tuple[str
            f"{median(run.healed_down_ms for run in runs):.0f}",
            f"{max(run.two_owners_ms for run in runs):.0f}",
            f"{median(run.takeovers for run in runs):g}",
+           f"{max(run.still_ms for run in runs):.0f}",
            f"{median(run.busy_percent for run in runs):.0f} %")
     unserved = sum(not run.served for run in runs)
     if unserved:

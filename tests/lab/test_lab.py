@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -307,16 +307,23 @@ def start(*words: str) -> subprocess.Popen[bytes]:
                             stdout=subprocess.DEVNULL)
 
 
+@contextmanager
+def killed(process: subprocess.Popen[bytes], name: str) -> Iterator[list[Owner]]:
+    """Kill a command, and have what of its lab runs on: no lab elsewhere sweeps that meanwhile."""
+    with sweep.registry():
+        process.kill()
+        process.wait()
+        yield inhabitants(name)
+
+
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
 def test_nothing_is_left_after_lab_up_was_killed(moment: str) -> None:
     name = name_of("killed")
     process = start("up", "--name", name)
     try:
         wait(lambda: MOMENTS[moment](name))
-        process.kill()
-        process.wait()
-        assert traces(name), "killed too early to show anything"
-        left = inhabitants(name)
+        with killed(process, name) as left:
+            assert traces(name), "killed too early to show anything"
         done = subprocess.run([sys.executable, "-m", "hamgr", "lab", "down", "--name", name],
                               check=False, capture_output=True)
         assert done.returncode == 0, done.stderr
@@ -332,18 +339,18 @@ def test_nothing_is_left_after_lab_up_was_killed(moment: str) -> None:
 def test_the_next_lab_sweeps_what_a_killed_command_left_of_a_whole_one() -> None:
     """The demonstration: agents, switches, ZooKeeper, a client that writes, an eye on addresses."""
     process, following = start("demo"), name_of("next")
-    killed = f"demo{process.pid}"
+    name = f"demo{process.pid}"
     try:
-        wait(lambda: Cgroup.of_lab(killed).below(CLIENT, EXEC).populated)
+        wait(lambda: Cgroup.of_lab(name).below(CLIENT, EXEC).populated)
+        with killed(process, name) as left:
+            parts = {kind: sum(kind in word for one in left for word in command_line(one))
+                     for kind in ("agent", "deadman", "QuorumPeerMain", "responder")}
     finally:
         process.kill()
         process.wait()
-    left = inhabitants(killed)
-    parts = {kind: sum(kind in word for one in left for word in command_line(one))
-             for kind in ("agent", "deadman", "QuorumPeerMain", "responder")}
     assert set(parts.values()) == {3}, parts
     with Lab.raised(LabSpec(name=following, zookeeper=False, agents=False)):
-        assert traces(killed) == {}
+        assert traces(name) == {}
         assert [one for one in left if one.alive] == []
         assert traces(following)["namespaces"] != []
     assert traces(following) == {}
