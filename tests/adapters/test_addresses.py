@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -99,6 +100,35 @@ def test_what_something_else_removes_is_put_back(lan, vip):
     lan.ip("a", "address flush dev eth0")
     a.event("AddressesDisturbed", what="removed")
     assert lan.has("a", vip[0])
+
+
+SERVER = """import socket, time
+server = socket.create_server(('::', 5000), family=socket.AF_INET6, dualstack_ipv6=True)
+print('listens', flush=True)
+accepted = [server.accept() for _ in range(3)]
+print('connected', flush=True)
+time.sleep(60)
+"""
+CLIENT = """import socket
+try:
+    socket.create_connection(('%s', 5000)).recv(1)
+except ConnectionResetError:
+    raise SystemExit(7)
+"""
+
+
+def test_clients_of_either_family_are_reset_as_the_address_goes_and_nobody_else(lan):
+    a = VipHost(lan, "a", g=[V4, V6])
+    a.claim()
+    server = lan.start("a", "python3", "-c", SERVER, stdout=subprocess.PIPE)
+    assert server.stdout.readline() == b"listens\n"
+    served = [lan.start("client", "python3", "-c", CLIENT % address)
+              for address in (V4[0], V6[0], lan.address("a"))]
+    assert server.stdout.readline() == b"connected\n"
+    a.withdraw()
+    assert [client.wait(10) for client in served[:2]] == [7, 7]
+    assert served[2].poll() is None
+    server.kill()
 
 
 def test_a_withdrawal_is_not_taken_for_a_removal_by_others(lan):

@@ -205,13 +205,14 @@ class Addresses:
                     asyncio.get_running_loop().call_later(wait, self._ask, claimed))
 
     def withdraw(self, group: GroupName, epoch: Epoch) -> None:
-        """Remove, cut local sockets, verify; AddressesWithdrawn follows."""
+        """Remove, verify, cut local sockets; AddressesWithdrawn follows, and others wait for it."""
         withdrawn = self._groups[group]
         if withdrawn.state is State.PROBING:
             self._post(AddressesClaimed(group=group, epoch=withdrawn.epoch, ok=False,
                                         why="withdrawn while the wire was asked"))
         self._let_go(withdrawn, State.IDLE)
-        fault = self._kernel.remove(withdrawn.vips, reset=self._may_hold())
+        fault = self._kernel.take_off(withdrawn.vips, reset=self._may_hold())
+        asyncio.get_running_loop().call_soon(self._kernel.cut, withdrawn.vips)
         self._post(AddressesWithdrawn(group=group, epoch=epoch, ok=not fault, why=fault))
 
     def loosen(self, group: GroupName) -> None:

@@ -116,16 +116,19 @@ class Kernel:
         reset: send the clients resets first, while the address is still there to send them from.
         Returns why it is not certain that none is left, or "".
         """
+        fault = self.take_off(vips, reset=reset)
+        self.cut(vips)
+        return fault
+
+    def take_off(self, vips: Sequence[Vip], *, reset: bool) -> str:
+        """Do as remove does, but leave to `cut` what came between the resets and the removal."""
         try:
             if reset:
-                self._cut(vips)
+                self.cut(vips)
             self._netlink.apply(self.removals(vips))
-            fault = self._remove_present(vips)
-            # Those that came between the reset and the removal; nobody hears of them.
-            self._cut(vips)
+            return self._remove_present(vips)
         except OSError as error:
             return f"netlink: {error}"
-        return fault
 
     def _remove_present(self, vips: Sequence[Vip]) -> str:
         # What is left after the ready-made messages was put there by somebody else, elsewhere or
@@ -162,7 +165,8 @@ class Kernel:
     def _is_right(vip: Vip, found: Sequence[Found]) -> bool:
         return any(one.right and one.address == vip.address for one in found)
 
-    def _cut(self, vips: Sequence[Vip]) -> None:
+    def cut(self, vips: Sequence[Vip]) -> None:
+        """Cut the local TCP sockets of VIPs; their clients hear of it while the address is here."""
         try:
             cut = self._cutter.cut([vip.packed for vip in vips])
         except OSError as error:
