@@ -34,7 +34,7 @@ demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (
 	@$(BIN)/hamgr lab demo --json build/demo.json
 
 test: $(TESTS) ## the tests that fit continuous integration
-	@$(PYTEST) -n 2 --dist loadfile -m "not lab and not slow"
+	@$(PYTEST) -n 3 --dist loadfile -m "not lab and not slow"
 	@$(BIN)/python -m hamgr.simulation --fresh --seeds $(FRESH) --jobs 2 --reach
 	@$(PYTEST) -m "lab and not slow"
 
