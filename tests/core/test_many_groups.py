@@ -157,6 +157,20 @@ def test_parts_of_one_wording_are_put_together_and_of_two_are_not_mixed_up() -> 
     assert hearing.is_whole == (len(later) == 2)
 
 
+def test_rule_2_what_is_said_with_epochs_and_without_is_not_taken_for_one_wording() -> None:
+    """Who comes to vote hears the one after the other, of the same sender and in as many parts."""
+    body = replace(_cluster(3, 1).said[-1][1], echo=None, sequence=0,
+                   groups=tuple(GroupWord(name, 1, 0, True, True) for name in GROUPS))
+    with_epochs, without = Speech(NODES[:3]), Speech(NODES[:3], odd=True)
+    for _ in range(3):
+        body = replace(body, groups=body.groups[::-1])
+        hearing, brief, whole = Hearing(), without.split(body), with_epochs.split(body)
+        assert len(brief) == len(whole) > 1
+        for part in (*brief[:-1], whole[-1]):
+            hearing.put_together(part)
+        assert not hearing.is_whole
+
+
 def test_no_frame_is_longer_than_the_configuration_was_checked_for() -> None:
     """The frame is what a heartbeat says beside its words on groups."""
     cluster = _cluster(7, 2)

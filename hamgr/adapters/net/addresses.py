@@ -205,15 +205,15 @@ class Addresses:
                     asyncio.get_running_loop().call_later(wait, self._ask, claimed))
 
     def withdraw(self, group: GroupName, epoch: Epoch) -> None:
-        """Remove, verify, cut local sockets; AddressesWithdrawn follows, and others wait for it."""
+        """Remove, verify, post AddressesWithdrawn; then, as an heir waits, cut sockets left."""
         withdrawn = self._groups[group]
         if withdrawn.state is State.PROBING:
             self._post(AddressesClaimed(group=group, epoch=withdrawn.epoch, ok=False,
                                         why="withdrawn while the wire was asked"))
         self._let_go(withdrawn, State.IDLE)
         fault = self._kernel.take_off(withdrawn.vips, reset=self._may_hold())
-        asyncio.get_running_loop().call_soon(self._kernel.cut, withdrawn.vips)
         self._post(AddressesWithdrawn(group=group, epoch=epoch, ok=not fault, why=fault))
+        asyncio.get_running_loop().call_soon(self._kernel.cut, withdrawn.vips)
 
     def loosen(self, group: GroupName) -> None:
         """Make the lifetimes of what is there unlimited, and leave it alone.
