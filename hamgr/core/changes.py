@@ -22,11 +22,11 @@ FREEZE = "freeze"
 """Not yet, and no heir may stand meanwhile."""
 
 
-def to_be_renewed(draft: Draft) -> NodeName:
-    """Return an active node that shall claim in its round now, or nothing (rules 19, 21)."""
-    return draft.plan.renew or next(
-        (owner.sender for owner in _owners(draft)
-         if owner.scars or any(one.leaving for one in _needed(draft, owner))), "")
+def to_be_renewed(draft: Draft) -> list[NodeName]:
+    """Return the active nodes that shall claim in their rounds, one after the other (19, 21)."""
+    return [draft.plan.renew] if draft.plan.renew else [
+        owner.sender for owner in _owners(draft)
+        if owner.scars or any(one.leaving for one in _needed(draft, owner))]
 
 
 def needed_and_scarred(draft: Draft) -> NodeName:

@@ -5,8 +5,8 @@ version. So whoever has reason to may take it, politely.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from hamgr.core import changes
@@ -31,7 +31,7 @@ REQUESTS_KEPT = 16
 """Answered requests that are kept for whoever asked."""
 
 
-class Pending(Struct, frozen=True):
+class Pending(NamedTuple):
     """A transaction of ours that is not answered yet."""
 
     write: int
@@ -59,7 +59,8 @@ class Leadership:
         self._request_since: dict[str, Instant] = {}
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
-        self._renewed_at: Instant | None = None
+        self._renewed_at: dict[str, Instant] = {}
+        """When the round of each seat was renewed by us last."""
         self._cut_off: tuple[NodeName, Instant] = ("", NEVER)
         """A leader that lacks ZooKeeper, and since when it says so."""
         self._needed_since: Instant = NEVER
@@ -105,9 +106,8 @@ class Leadership:
             if op.record is not None:
                 self._knowledge.take(op.path, op.record, version, now)
         if pending.kind == "plan":
-            if any(isinstance(op.record, rec.Seat) and op.record.state is SeatState.CLAIMED
-                   for op in pending.ops):
-                self._renewed_at = now
+            self._renewed_at |= {op.path: now for op in pending.ops if isinstance(
+                op.record, rec.Seat) and op.record.state is SeatState.CLAIMED}
             return self._planned(pending)
         leader = self._knowledge.leader
         if pending.kind == "take" and leader is not None:
@@ -292,15 +292,14 @@ class Leadership:
         return draft
 
     def _renewing(self, draft: Draft, now: Instant) -> NodeName:
-        """Return the node whose round is being renewed; at most one in ten `detection`."""
+        """Return the node whose round is being renewed; each at most once in ten `detection`."""
         pause = 10 * self._knowledge.timing.detection
-        node = changes.to_be_renewed(draft) or self._needed(draft, pause)
-        if not node or node == draft.plan.renew:
-            return node
-        if self._renewed_at is not None and now - self._renewed_at < pause:
-            draft.wake_at(self._renewed_at + pause)
-            return ""
-        return node
+        for node in changes.to_be_renewed(draft) or [self._needed(draft, pause)]:
+            due = self._renewed_at.get(rec.seat_path(node), now - pause) + pause
+            if now >= due or node == draft.plan.renew:
+                return node
+            draft.wake_at(due)
+        return ""
 
     def _needed(self, draft: Draft, pause: Duration) -> NodeName:
         """Return a scarred voter that has been needed for so long: mostly it heals before."""
