@@ -51,6 +51,8 @@ class Conduct:
         self._loose: dict[tuple[NodeName, GroupName], bool] = {}
         """Where a node has disarmed for maintenance."""
         self._rebooted: dict[NodeName, None] = {}
+        self._taken_fairly: dict[tuple[NodeName, int], None] = {}
+        """Who asked for the lead, in which term, when its leader had lost it."""
 
     def reborn(self, host: "Host") -> None:
         """A new engine begins on a host: what was left in place for maintenance must still be."""
@@ -90,6 +92,19 @@ class Conduct:
                     if (one.node, one.incarnation) in host.agent.unread():
                         self._violate("hasty", f"{host.name} accuses {one.node}, "
                                                "of which a heartbeat lies unread")
+
+    def write_sent(self, host: "Host", write: fx.Write) -> None:
+        """An engine sent a transaction, which may be long on its way.
+
+        It is looked at when the engine has said all that it has to say in this instant.
+        """
+        for op in write.ops:
+            if isinstance(op.record, Leader):
+                self._world.scheduler.after(0, self._take_sent, host.name, op.record.term)
+
+    def _take_sent(self, node: NodeName, term: int) -> None:
+        if self._leader is not None and self._lost_it(self._leader):
+            self._taken_fairly[node, term] = None
 
     def does(self, host: "Host", effect: fx.Effect) -> None:
         """An engine wants something done."""
@@ -133,14 +148,16 @@ class Conduct:
         for name, group in plan.groups.items():
             former = before.groups.get(name, UNPLANNED) if before is not None else UNPLANNED
             for right in group.rights:
-                if right.epoch > former.top_epoch and right.node in (*plan.standby, *witnesses):
+                if right.epoch > former.top_epoch and (
+                        right.node in plan.standby or right.node in witnesses):
                     self._violate("misplaced", f"{name} is given to {right.node}, which is in "
                                                "standby, or a witness")
 
     def _take_leader(self, leader: Leader) -> None:
         before, self._leader = self._leader, leader
         if before is not None and before.node and leader.node not in ("", before.node) and (
-                not self._lost_it(before)):
+                (leader.node, leader.term) not in self._taken_fairly
+                and not self._lost_it(before)):
             self._violate("usurped", f"{leader.node} takes the lead from {before.node}, "
                                      "which has not lost it")
 
@@ -165,10 +182,15 @@ class Conduct:
         return self._accused_by.get(voter, {}).get(node, NO_LIFE) >= min(lately, life)
 
     def _is_gone(self, node: NodeName) -> bool:
-        """Tell whether a voter counts as an accuser without a word, or may have forgotten one."""
+        """Tell whether a voter counts as an accuser without a word, or may have forgotten one.
+
+        That its seat says something else by now may not have been read yet.
+        """
         seat = self._world.ensemble.tree.get(seat_path(node), MISSING).record
         agent = self._world.hosts[node].agent
-        young = agent is None or self._world.now - agent.born < 2 * KNOWN_AFTER
+        life, before, ended_at = self._lives.get(node, (NO_LIFE, NO_LIFE, 0))
+        again = ended_at if life.incarnation != before.incarnation else 0
+        young = agent is None or self._world.now - max(agent.born, again) < 2 * KNOWN_AFTER
         return young or not isinstance(seat, Seat) or seat.state in (
             SeatState.DEAD, SeatState.LEFT)
 

@@ -134,6 +134,7 @@ class Watch:
     def write_sent(self, host: "Host", write: Write) -> None:
         """An engine sent a transaction."""
         self._twins[host.name].write_sent(write, host.clock.now())
+        self.conduct.write_sent(host, write)
 
     def seen(self, host: "Host", event: Event) -> None:
         """An engine is about to be handed an event."""

@@ -100,9 +100,11 @@ class Peace:
 
     def _scars(self) -> list[str]:
         """Return who stands accused by a voter that hears it (rule 19)."""
-        detection = self._world.spec.timing.detection
+        detection, plan = self._world.spec.timing.detection, self._world.turmoil.plan()
+        voting = plan.voters.voting if plan is not None else ()
         return [f"{snapshot.node} hears {peer.node} and accuses it"
-                for snapshot in self._snapshots() for peer in snapshot.peers
+                for snapshot in self._snapshots() if snapshot.node in voting
+                for peer in snapshot.peers
                 if peer.accused and peer.heard_ago is not None and peer.heard_ago < detection]
 
     def _snapshots(self) -> list[Snapshot]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hamgr.core.types import (
     MILLISECOND,
+    NEVER,
     SECOND,
     Duration,
     GroupName,
@@ -46,7 +47,8 @@ class Wellness:
         self._at_work: dict[int, tuple[NodeName, ...]] = {}
         self._hurt_at: dict[NodeName, Instant] = dict.fromkeys(world.hosts, 0)
         self._asked_at: Instant = -WELL * 10
-        self._well_since: Instant | None = None
+        self._well_since: Instant = NEVER
+        """Since when a majority has been well, and ZooKeeper with it; NEVER: it is not."""
         self._dark_since: dict[GroupName, Instant] = {}
         self._owners: dict[GroupName, NodeName] = {}
 
@@ -71,24 +73,22 @@ class Wellness:
         self._hurt(self._at_work.pop(number, ()))
 
     def watch(self) -> None:
-        """Look now and then at what must be served, until peace."""
+        """Look now and then who is well, and until peace at what must be served."""
         world = self._world
-        if world.watch.peace is not None:
-            return
         world.scheduler.after(LOOK, self.watch)
         well = self._well(0)
-        calm = self._is_majority(well) and world.ensemble.leader is not None and (
-            world.now - self._asked_at > WELL)
-        if not calm:
-            self._well_since = None
+        if not self._is_majority(well) or world.ensemble.leader is None:
+            self._well_since = NEVER
             return
-        if self._well_since is None:
-            self._well_since = world.now
+        self._well_since = min(self._well_since, world.now)
+        if world.watch.peace is not None or world.now - self._asked_at <= WELL:
+            return
         for group in [spec.name for spec in world.spec.groups]:
             if not self._must_be_served(group, well):
                 self._dark_since.pop(group, None)
                 continue
-            since = max(self._dark_since.setdefault(group, world.now), self._well_since)
+            since = max(self._dark_since.setdefault(group, world.now), self._well_since,
+                        self._asked_at + WELL)
             if world.now - since > SERVED_WITHIN:
                 world.watch.violate("dark", f"{group} is served by nobody, though "
                                             f"{', '.join(well)} have long been well")
@@ -101,7 +101,9 @@ class Wellness:
         if before in ("", node) or world.now - self._asked_at < 6 * WELL:
             return
         well = self._well(WELL)
-        if before in well and self._is_majority(well) and world.ensemble.leader is not None:
+        # A group that was lost for want of a majority or of ZooKeeper starts anew within that time.
+        if before in well and self._is_majority(well) and (
+                world.now - self._well_since > SERVED_WITHIN):
             self.unneeded += 1
             world.note("", f"UNNEEDED failover of {group} from {before}")
 
