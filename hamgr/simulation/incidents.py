@@ -144,8 +144,9 @@ INCIDENTS: dict[str, Incident] = {
         Step(3600, "crash", OWNER, "", 2000))),
     # (aa) The heir has sent a claim, is not answered, and sees the owner die.
     "heir-claims-as-owner-dies": Incident((
-        CAST, Step(5, "cut", HEIR, VOTER, 430), Step(440, "zk_slow", "", "", 1200, 0.8),
-        Step(800, "isolate", OWNER, "", 1800), Step(900, "zk_cut", HEIR, "", 600))),
+        CAST, Step(5, "cut", HEIR, VOTER, 430), Step(100, "zk_slow", HEIR, "", 1500, 0.3),
+        Step(850, "isolate", OWNER, "", 1800), Step(900, "zk_cut", HEIR, "", 1500)),
+        inside=False),
     # (w, bb) The owner wakes as the voter is back, which has forgotten that it accused it.
     "owner-wakes-to-the-forgetful": Incident((
         CAST, Step(5, "standby", VOTER), Step(900, "pause", OWNER, "", 7000),
