@@ -6,9 +6,12 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 TESTS := .venv/.ready-for-tests
+COMPILED := build/compiled/.ready
 PYTEST := $(BIN)/pytest --durations=5 -rs
+SIMULATE := PYTHONPATH=build/compiled $(BIN)/python -P -m hamgr.simulation
 SEEDS ?= 1000
-FRESH ?= 300
+FRESH ?= 225
+COUNTED ?= 75
 HOURS ?= 0
 JOBS ?= 2
 SCENARIOS ?=
@@ -29,13 +32,17 @@ $(TESTS): $(READY)
 	@.ci/setup --tests
 	@touch $@
 
+$(COMPILED): $(READY) tests/compiled.py $(wildcard hamgr/*.py hamgr/core/*.py hamgr/simulation/*.py)
+	@$(BIN)/python -m tests.compiled
+
 demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (build/demo.json)
 	@mkdir -p build
 	@$(BIN)/hamgr lab demo --json build/demo.json
 
-test: $(TESTS) ## the tests that fit continuous integration
+test: $(TESTS) $(COMPILED) ## the tests that fit continuous integration
 	@$(PYTEST) -n 3 --dist loadfile -m "not lab and not slow"
-	@$(BIN)/python -m hamgr.simulation --fresh --seeds $(FRESH) --jobs 2 --reach
+	@$(SIMULATE) --fresh --seeds $(FRESH) --jobs $(JOBS)
+	@$(BIN)/python -m hamgr.simulation --fresh --first $(FRESH) --seeds $(COUNTED) --jobs $(JOBS) --reach
 	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
@@ -47,11 +54,11 @@ check: $(READY) ## ruff, mypy, import contracts, the limits of the house
 	@$(BIN)/lint-imports
 	@$(PYTEST) -q tests/test_tidy.py
 
-sim: $(READY) ## SEEDS=1000 simulated clusters with random faults
-	@$(BIN)/python -m hamgr.simulation --seeds $(SEEDS) --jobs $(JOBS)
+sim: $(COMPILED) ## SEEDS=1000 simulated clusters with random faults
+	@$(SIMULATE) --seeds $(SEEDS) --jobs $(JOBS)
 
-soak: $(READY) ## HOURS=0 simulated clusters without end, going on where the last soak ended (build/soak.json)
-	@$(BIN)/python -m hamgr.simulation soak --jobs $(JOBS) --hours $(HOURS) --seconds 16
+soak: $(COMPILED) ## HOURS=0 simulated clusters without end, going on where the last soak ended (build/soak.json)
+	@$(SIMULATE) soak --jobs $(JOBS) --hours $(HOURS) --seconds 16
 
 fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--target engine --keep"
 	@$(BIN)/python -m tests.fuzz --datagrams $(DATAGRAMS) $(FUZZ)

@@ -115,7 +115,7 @@ class Knowledge:
             return ""
         if self.root is None:
             return "the cluster's root record is missing"
-        if self.cluster_id not in (self.root.cluster_id, *self.root.follows):
+        if self.cluster_id != self.root.cluster_id and self.cluster_id not in self.root.follows:
             return f"it carries cluster id {self.root.cluster_id}, ours is {self.cluster_id}"
         return ""
 

@@ -4,7 +4,7 @@ A right is used under its epoch. `given_up` remembers rights that this node will
 `done` is what it says aloud once stopping is verified. Both only grow.
 """
 
-from msgspec import Struct
+from typing import NamedTuple
 
 from hamgr.core.group import RELEASE_WINDOW, RELEASES_MAX, LocalGroup, Occasion
 from hamgr.core.knowledge import Knowledge
@@ -13,7 +13,7 @@ from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.types import Epoch, GroupName, Instant, Maintenance
 
 
-class Grant(Struct, frozen=True):
+class Grant(NamedTuple):
     """A right that may be used now."""
 
     right: Right

@@ -10,8 +10,7 @@ the version that ZooKeeper gave to the seat.
 
 from collections.abc import Callable
 from enum import Enum
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from hamgr.core.effects import Effect, Op, Read, SetDeadline, Write
 from hamgr.core.knowledge import Knowledge
@@ -40,7 +39,7 @@ class Standing(str, Enum):
 HOLDING = (Standing.CLAIMED, Standing.SETTLING, Standing.MEMBER)
 
 
-class Pending(Struct, frozen=True):
+class Pending(NamedTuple):
     """A write of the seat that is not answered yet."""
 
     write: int
@@ -228,7 +227,8 @@ class SeatKeeper:
             # before the claim was given up does not bring it back.
             self.standing, self._confirming = Standing.CLAIMED, 0
             self.lease.claim_until(good_until)
-        elif pending.seat.round != self.round or self.standing not in (*HOLDING, Standing.LEFT):
+        elif pending.seat.round != self.round or (
+                self.standing not in HOLDING and self.standing is not Standing.LEFT):
             return
         elif pending.kind == "reclaim" and self.standing is Standing.MEMBER:
             self.standing = Standing.CLAIMED

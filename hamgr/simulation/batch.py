@@ -35,8 +35,6 @@ class Options(Struct, frozen=True):
     """Play this one only."""
     reach: bool = False
     """Count the calls of what keeps the rules: a fifth slower."""
-    reach_every: int = 1
-    """Count them in one of so many runs."""
 
     def arguments(self) -> str:
         """Return what the command line needs to draw the same scenario again."""
@@ -124,7 +122,7 @@ def verdict_of(work: tuple[int, Options]) -> Verdict:
     """Run one seed."""
     seed, options = work
     world = World(scenario_of(seed, options))
-    if not options.reach or seed % options.reach_every:
+    if not options.reach:
         return world.run()
     reached: Counter[str] = Counter()
     with ExitStack() as stack:

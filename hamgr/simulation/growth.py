@@ -99,11 +99,11 @@ def _in_engine(host: "Host", plan: Plan | None) -> Iterator[str]:
             yield f"{path} has {size} entries"
 
 
-def _sizes(thing: Any, path: str, seen: dict[int, None]) -> Iterator[tuple[str, int]]:
+def _sizes(thing: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, int]]:
     """Yield every collection that can be reached from a thing of the core, with its size."""
     if id(thing) in seen:
         return
-    seen[id(thing)] = None
+    seen[id(thing)] = thing  # and so no other thing gets its number
     if isinstance(thing, dict | list | tuple | set):
         yield path, len(thing)
         for inner in thing.values() if isinstance(thing, dict) else thing:
@@ -116,4 +116,6 @@ def _sizes(thing: Any, path: str, seen: dict[int, None]) -> Iterator[tuple[str, 
 def _fields(thing: Any) -> tuple[str, ...]:
     if isinstance(thing, Struct):
         return thing.__struct_fields__
-    return (*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ()))
+    kind = type(thing)  # compiled by mypyc, a class has neither a dict nor slots
+    return (*getattr(thing, "__dict__", ()), *getattr(kind, "__slots__", ()),
+            *getattr(kind, "__mypyc_attrs__", ()))

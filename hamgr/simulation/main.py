@@ -27,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.what == "mistakes":
         from hamgr.simulation.mistakes import report_mistakes
         return report_mistakes(_say, parsed.only)
-    options = Options(parsed.nodes, parsed.seconds, parsed.incident, parsed.reach,
-                      reach_every=4 if parsed.fresh else 1)
+    options = Options(parsed.nodes, parsed.seconds, parsed.incident, parsed.reach)
     if parsed.what == "soak":
         try:
             return soak(parsed.state, options, hours=parsed.hours, seeds=parsed.seeds or 0,
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run scenarios; see that planted mistakes are found; run and go on another day")
     add("--seeds", type=int, help="how many seeds to run (100; a soak: as many as fit)")
     add("--first", type=int, default=0, help="the first of them")
-    add("--fresh", action="store_true", help="begin with the seed of the day: other ones each day")
+    add("--fresh", action="store_true", help="count from the seed of the day: other ones each day")
     add("--seed", type=int, help="run this one seed and tell its story")
     add("--scenario", metavar="FILE", help="run the scenario in this JSON file")
     add("--nodes", type=int, default=0, help="nodes (0: as drawn)")
@@ -99,9 +98,10 @@ def _tell(scenario: Scenario, parsed: argparse.Namespace) -> int:
 
 def _many(parsed: argparse.Namespace, options: Options) -> int:
     seeds = 100 if parsed.seeds is None else parsed.seeds
-    first = int(time.time()) // DAY_S * SEEDS_A_DAY if parsed.fresh else parsed.first
-    _say(f"simulation: {seeds} seeds from {first}"
-         + (", the seed of the day" if parsed.fresh else ""))
+    first, day = parsed.first, int(time.time()) // DAY_S * SEEDS_A_DAY
+    of_the_day = f" of the day, which begins with {day}" if parsed.fresh else ""
+    first += day if parsed.fresh else 0
+    _say(f"simulation: {seeds} seeds from {first}{of_the_day}")
     totals, progress = Totals(), Progress(seeds, _say)
     for verdict in verdicts(range(first, first + seeds), options, parsed.jobs):
         totals.add(verdict)
@@ -109,7 +109,7 @@ def _many(parsed: argparse.Namespace, options: Options) -> int:
             _say(found_line(verdict, options))
         progress.step(totals)
     if parsed.reach:
-        for line in table(Counter(totals.reached), totals.seeds, options.reach_every):
+        for line in table(Counter(totals.reached), totals.seeds):
             _say(line)
         _say("")
     _say(totals.summary(progress.took_s))

@@ -168,7 +168,7 @@ def claim_dated_from_answer(stack: ExitStack) -> None:
 
     def answered(self: Any, write: int, outcome: Outcome, versions: Any, now: int) -> bool:
         if self._pending is not None and self._pending.write == write:
-            self._pending = replace(self._pending, sent=now)
+            self._pending = self._pending._replace(sent=now)
         return right(self, write, outcome, versions, now)
     put(stack, seat.SeatKeeper, "answered", answered)
 

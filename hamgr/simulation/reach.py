@@ -74,11 +74,8 @@ def count_rules(stack: ExitStack, reached: Counter[str]) -> None:
         _count(stack, reached, place, modules)
 
 
-def table(reached: Counter[str], runs: int, counted: int = 1) -> list[str]:
-    """Return what was reached, and above all what was not, as lines.
-
-    `counted`: calls were counted in one of so many runs.
-    """
+def table(reached: Counter[str], runs: int) -> list[str]:
+    """Return what was reached, and above all what was not, as lines."""
     lines = [f"reached in {runs} runs:"]
     for title, prefix, names in (("kinds of faults", "fault", sorted(KINDS)),
                                  ("incidents", "incident", sorted(INCIDENTS)),
@@ -89,8 +86,7 @@ def table(reached: Counter[str], runs: int, counted: int = 1) -> list[str]:
         never = [name for name, count in counts.items() if not count]
         lines += [f"  never: {', '.join(never)}"] if never else []
     if any(key.startswith("rule ") for key in reached):
-        where = f", in one run of {counted}" if counted > 1 else ""
-        lines += ["", f"rules: calls of the functions that quote them{where}"]
+        lines += ["", "rules: calls of the functions that quote them"]
         lines += [_rule(reached, rule, kept) for rule, kept in places().items() if kept]
     return lines
 
