@@ -12,7 +12,7 @@ from hamgr.config.faults import Findings, Path
 from hamgr.config.password import SHORT, read_password
 from hamgr.config.private import CREDENTIAL, KeyFileError, read_private
 from hamgr.config.schema import Document
-from hamgr.config.tls import KEY_REMEDY, bare_context, expires, present, trusting
+from hamgr.config.tls import KEY_REMEDY, bare_context, expiries, present, trusting
 
 FILES = ("ca_file", "cert_file", "key_file", "password_file")
 PAIRS = (("cert_file", "key_file"), ("key_file", "cert_file"),
@@ -55,7 +55,7 @@ def check_files(document: Document, findings: Findings) -> None:
     if ca_file is not None and _usable(findings, "ca_file", lambda: trusting(ca_file)):
         _valid_by(findings, "ca_file", ca_file)
     if cert_file is not None and key_file is not None:
-        if _usable(findings, "cert_file", lambda: expires(cert_file)):
+        if _usable(findings, "cert_file", lambda: expiries(cert_file)):
             _valid_by(findings, "cert_file", cert_file)
             _usable(findings, "key_file", lambda: present(bare_context(), cert_file, key_file))
         else:
@@ -80,13 +80,23 @@ def _usable(findings: Findings, name: str, read: Callable[[], object]) -> bool:
 
 
 def _valid_by(findings: Findings, name: str, file: str) -> None:
-    """Warn of a certificate that is, or will be, no longer accepted: the agent starts with it."""
-    end = expires(file)
-    left = end - datetime.now(UTC)
-    if left < EXPIRES_SOON:
-        when = "expired on" if left < timedelta() else f"expires in {left.days} days, on"
-        findings.warn(_at(name), f"{file}: {when} {end:%Y-%m-%d %H:%M} UTC, and no server "
-                      "is reached with it then; renew it (it is read again at each connection)")
+    """Warn of certificates that are, or will be, no longer accepted: the agent starts with them.
+
+    Several in ca_file are one that comes and one that goes; what follows one's own in cert_file
+    are those of who signed it.
+    """
+    ends = expiries(file)
+    for number, end in enumerate(ends, 1):
+        left = end - datetime.now(UTC)
+        if left < EXPIRES_SOON:
+            several = len(ends) > 1
+            which = f"certificate {number} of {len(ends)} " if several else ""
+            signed = " whose certificate it signed" if name == "ca_file" else ""
+            or_else = ", or take it out if another one stands for it" if several else ""
+            when = "expired on" if left < timedelta() else f"expires in {left.days} days, on"
+            findings.warn(_at(name), f"{file}: {which}{when} {end:%Y-%m-%d %H:%M} UTC, and no "
+                          f"server{signed} is reached with it then; renew it{or_else} (it is read "
+                          "again at each connection)")
 
 
 def _at(name: str) -> Path:

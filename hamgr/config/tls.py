@@ -1,5 +1,6 @@
 """The files for TLS with ZooKeeper: who signs the servers' certificates, and this node's own."""
 
+import re
 import ssl
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ from hamgr.config.private import KeyFileError, located, read_private
 KEY_REMEDY = ("openssl makes one without a passphrase (openssl genpkey -algorithm EC -pkeyopt "
               "ec_paramgen_curve:P-256), readable by root only")
 _PEM = "write a certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xa0, 0x17
 
 
@@ -42,7 +44,7 @@ def trusting(ca_file: str) -> ssl.SSLContext:
 
 def present(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
     """Have a context show this node's certificate. Raises KeyFileError."""
-    expires(cert_file)
+    expiries(cert_file)
     read_private(key_file, KEY_REMEDY)
     try:
         # A passphrase would be asked for at the terminal; an empty one fits no key that has one.
@@ -55,13 +57,13 @@ def present(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
                            f"{KEY_REMEDY}") from None
 
 
-def expires(cert_file: str) -> datetime:
-    """Return until when the first certificate of a file is valid. Raises KeyFileError."""
+def expiries(cert_file: str) -> list[datetime]:
+    """Return until when each certificate of a file is valid: one at least. Raises KeyFileError."""
     try:
-        text = located(cert_file).read_text("ascii")
-        begin = text.index("-----BEGIN CERTIFICATE-----")
-        end = text.index("-----END CERTIFICATE-----")
-        return _not_after(ssl.PEM_cert_to_DER_cert(text[begin:end] + "-----END CERTIFICATE-----"))
+        found = _CERTIFICATE.findall(located(cert_file).read_text("ascii"))
+        if not found:
+            raise ValueError("no certificate")
+        return [_not_after(ssl.PEM_cert_to_DER_cert(one)) for one in found]
     except OSError as error:
         raise KeyFileError(f"{cert_file}: cannot be read: {error.strerror}; copy a certificate "
                            "that the servers accept to this node") from None

@@ -188,6 +188,17 @@ def test_a_certificate_that_has_expired_or_will_soon_is_a_warning(folder: Path) 
         (7, False), (8, True)]
 
 
+def test_of_several_certificates_that_are_trusted_each_is_looked_at(folder: Path) -> None:
+    expired(folder, "former")
+    both = (folder / "ca.pem").read_text() + (folder / "former.pem").read_text()
+    (folder / "both.pem").write_text(both)
+    found, (coming, going, _own) = looked_at(folder, ca_file="both.pem")
+    assert found == []
+    assert "both.pem: certificate 1 of 2 expires in 6 days, on 20" in coming.text
+    assert "both.pem: certificate 2 of 2 expired on 20" in going.text
+    assert "or take it out if another one stands for it" in going.text
+
+
 def test_a_short_password_is_a_warning(folder: Path) -> None:
     secret(folder / "password", "sesame\n")
     found, warned = looked_at(folder)

@@ -12,7 +12,7 @@ from hamgr.simulation.trace import story
 from hamgr.simulation.world import World
 
 CHEAP = ("b", "c", "e", "g", "h", "m", "p", "r", "s", "t", "u", "v", "x", "y", "z-lead",
-         "z-deaf", "z-scars", "bb", "stop", "within", "fence", "fences", "file", "standby",
+         "z-deaf", "z-scars", "aa", "bb", "stop", "within", "fence", "fences", "file", "standby",
          "paused", "kept", "epoch")
 """Found within some ten schedules; `python -m hamgr.simulation mistakes` hunts for all."""
 
