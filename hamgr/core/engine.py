@@ -145,7 +145,7 @@ class Engine:
             case ev.ConfigurationApplied(spec=spec, digest=digest):
                 self.knowledge.configure(spec, now)
                 self.activity.configure(now)
-                self.voice.configure(digest)
+                self.voice.digest = digest
                 effects.append(self._report(Reason.CONFIGURED, digest=digest))
             case _:
                 effects += self.activity.take_in(event, now)

@@ -72,13 +72,20 @@ class Knowledge:
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
     def configure(self, spec: ClusterSpec, now: Instant) -> None:
-        """Go by another file. Who votes or has a right stays a peer, whatever the file says."""
+        """Go by another file."""
         self.spec, self.configured_at = spec, now
         self._groups |= {group.name for group in spec.groups}
+        self._follow(now)
+
+    def _follow(self, now: Instant) -> None:
+        """Have for peers, with the lives known of them, whom the file names, and who votes or has
+        a right whatever the file says."""
         plan = self.plan.groups.values() if self.plan is not None else ()
-        names = (*(node.name for node in spec.nodes), *self.voters.voting,
+        names = (*(node.name for node in self.spec.nodes), *self.voters.voting,
                  *(right.node for group in plan for right in group.rights))
         self.liveness.follow(dict.fromkeys(name for name in names if name != self.node), now)
+        for name, seen in self.seats.items():
+            self.liveness.learn(name, seen.seat.life, now)
 
     @property
     def votes(self) -> bool:
@@ -214,11 +221,14 @@ class Knowledge:
             if record.times != self.timing:
                 self.timing = record.times
                 self.liveness.set_timing(record.times)
+        rights = [right for group in record.groups.values() for right in group.rights]
+        named = {self.node, *self.liveness.peers}.issuperset
+        if not named((*self.voters.voting, *(right.node for right in rights))):
+            self._follow(now)
         if self.votes and not voted:
             self.liveness.begin_voting(now)
-        for group in record.groups.values():
-            for right in group.rights:
-                self.liveness.learn(right.node, right.life, now)
+        for right in rights:
+            self.liveness.learn(right.node, right.life, now)
         return news
 
     def _take_seat(self, node: NodeName, record: rec.Record | None, version: int,

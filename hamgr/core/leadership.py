@@ -123,8 +123,7 @@ class Leadership:
         history = rec.History(revision=plan.revision, by=plan.by, lines=pending.lines)
         path = f"{rec.HISTORY}/{plan.revision}"
         effects: list[Effect] = [
-            Report(reason=Reason.PLANNED,
-                   facts={"revision": plan.revision, "why": plan.why}),
+            Report(reason=Reason.PLANNED, facts={"revision": plan.revision, "why": plan.why}),
             Write(write=self._number(), ops=(Op(kind="create", path=path, record=history),)),
         ]
         if plan.revision > HISTORY_KEPT:

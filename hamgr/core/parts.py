@@ -108,11 +108,10 @@ def frame_bytes(nodes: Iterable[NodeName]) -> int:
     voting = tuple(names[:VOTERS_MAX])
     accused = tuple(Accusation(name, _NUMBER, _NUMBER) for name in names[VOTERS_MAX:])
     worst = Heartbeat(
-        cluster="c" * 32, sender=names[0], incarnation=_NUMBER,
-        round=_NUMBER, sequence=0, sent=_LARGEST, answer=True, seat="settling", lapsed=True,
-        lease=_LARGEST, revision=_NUMBER, voters=_NUMBER, lateness=_LARGEST, echo=None,
-        accusations=accused, credits=voting, config="d" * 16, version="v" * 16,
-        scars=voting)
+        cluster="c" * 32, sender=names[0], incarnation=_NUMBER, round=_NUMBER, sequence=0,
+        sent=_LARGEST, answer=True, seat="settling", lapsed=True, lease=_LARGEST, revision=_NUMBER,
+        voters=_NUMBER, lateness=_LARGEST, echo=None, accusations=accused, credits=voting,
+        config="d" * 16, version="v" * 16, scars=voting)
     return len(_ENCODER.encode(worst)) + _ADDRESS_BYTES
 
 

@@ -24,20 +24,16 @@ class Voice:
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
+        self._room_for = knowledge.liveness.peers
         self._speech, self._briefly = Speech(self._names()), Speech(self._names(), odd=True)
         self._said: list[Heartbeat] = []
         """What the next heartbeats say; empty: to be composed anew."""
         self._brief = self._said
         """The same for who does not vote, and will not credit anybody: without epochs."""
-        self._digest = digest
+        self.digest = digest
+        """Of the file that we go by."""
         self.lateness: Duration = 0
         """The worst lateness of our own loop in the last second."""
-
-    def configure(self, digest: str) -> None:
-        """Speak of, and make room for, what is known to be configured now."""
-        self._digest = digest
-        self._speech.configure(self._names())
-        self._briefly.configure(self._names())
 
     def _names(self) -> tuple[NodeName, ...]:
         return (self._knowledge.node, *self._knowledge.liveness.peers)
@@ -65,12 +61,16 @@ class Voice:
 
         An answer is there for its echo: of a body in parts it is the first.
         """
-        held = self._seat.lease.creditors(now)
+        held, liveness = self._seat.lease.creditors(now), self._knowledge.liveness
         if not self._said or self._said[0].credits != held:
+            if self._room_for is not liveness.peers:
+                self._room_for = liveness.peers
+                self._speech.configure(self._names())
+                self._briefly.configure(self._names())
             own = self.own(now)
             self._said = self._speech.split(own)
             self._brief = self._briefly.split(replace(own, epochs=()))
-        liveness, sent = self._knowledge.liveness, []
+        sent = []
         for node in to:
             peer = liveness.peers[node]
             self._sequences[node] = sequence = self._sequences.get(node, 0) + 1
@@ -88,15 +88,14 @@ class Voice:
         """Return what we say of ourselves: a leader judges itself by the same words."""
         knowledge, seat = self._knowledge, self._seat
         return Heartbeat(
-            cluster=knowledge.cluster_id, sender=knowledge.node,
-            incarnation=knowledge.incarnation, round=seat.round, sequence=0,
-            sent=now, answer=False, seat=seat.standing.value, lapsed=not seat.holds(now),
-            lease=seat.lease.length, revision=knowledge.plan.revision if knowledge.plan else 0,
-            voters=knowledge.voters.number, lateness=self.lateness, echo=None,
-            groups=self._words(now),
+            cluster=knowledge.cluster_id, sender=knowledge.node, incarnation=knowledge.incarnation,
+            round=seat.round, sequence=0, sent=now, answer=False, seat=seat.standing.value,
+            lapsed=not seat.holds(now), lease=seat.lease.length, voters=knowledge.voters.number,
+            revision=knowledge.plan.revision if knowledge.plan else 0, lateness=self.lateness,
+            echo=None, groups=self._words(now),
             accusations=knowledge.liveness.standing_accusations() if knowledge.votes else (),
             relays=knowledge.relays() if knowledge.votes else (),
-            credits=seat.lease.creditors(now), epochs=self._epochs(), config=self._digest,
+            credits=seat.lease.creditors(now), epochs=self._epochs(), config=self.digest,
             version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
             leaving=self.leaving)
 
