@@ -68,8 +68,8 @@ class Agent:
         self._timer = host.clock.timer(self._tick_due)
         self._due: Instant = 0
         self._spins = 0
-        self._serial = 0
-        self._confirm = False
+        self._asked: list[int] = []
+        """Serials of deadlines that the switch has yet to confirm."""
         self._deadline: Instant = 0
         self._armed: list[GroupName] = []
         self._session: Session | None = None
@@ -250,6 +250,7 @@ class Agent:
 
     def _end_life(self, flush: bool) -> None:
         self.engine = None
+        self._asked.clear()
         if self._session is not None:
             self._session.end(flush)
             self._session = None
@@ -305,17 +306,19 @@ class Agent:
             life, MaintenanceKept(group=effect.group, on=effect.on)))
 
     def _set_deadline(self, effect: fx.SetDeadline) -> None:
-        self._deadline, self._serial, self._confirm = effect.deadline, effect.serial, effect.confirm
+        self._deadline = effect.deadline
+        self._asked += [effect.serial] if effect.confirm else []
         self._feed_switch()
 
     def _feed_switch(self) -> None:
-        serial, confirm = self._serial, self._confirm
+        asked = tuple(self._asked)  # also of a switch that died before it confirmed them
         if self.host.switch is not None:
-            self.host.switch.set_deadline(
-                self._deadline, lambda: self._confirmed(serial) if confirm else None)
+            self.host.switch.set_deadline(self._deadline, lambda: self._confirmed(asked))
 
-    def _confirmed(self, serial: int) -> None:
-        self._later(100 * MICROSECOND, DeadlineSet(serial=serial))
+    def _confirmed(self, serials: tuple[int, ...]) -> None:
+        for serial in [one for one in serials if one in self._asked]:
+            self._asked.remove(serial)
+            self._later(100 * MICROSECOND, DeadlineSet(serial=serial))
 
     def _arm(self, effect: fx.ArmSwitch) -> None:
         if effect.group not in self._armed:
