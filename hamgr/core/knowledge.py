@@ -78,8 +78,8 @@ class Knowledge:
         self._follow(now)
 
     def _follow(self, now: Instant) -> None:
-        """Have for peers, with the lives known of them, whom the file names, and who votes or has
-        a right whatever the file says."""
+        """Have for peers, with the lives known of them, whom the file names, and whatever it says
+        who votes or has a right (rule 8)."""
         plan = self.plan.groups.values() if self.plan is not None else ()
         names = (*(node.name for node in self.spec.nodes), *self.voters.voting,
                  *(right.node for group in plan for right in group.rights))

@@ -291,7 +291,7 @@ class Leadership:
         return draft
 
     def _renewing(self, draft: Draft, now: Instant) -> NodeName:
-        """Return the node whose round is being renewed; each at most once in ten `detection`."""
+        """Return the node whose round is being renewed; each once in ten `detection` (rule 19)."""
         pause = 10 * self._knowledge.timing.detection
         for node in changes.to_be_renewed(draft) or [self._needed(draft, pause)]:
             due = self._renewed_at.get(rec.seat_path(node), now - pause) + pause
