@@ -205,15 +205,15 @@ class Leadership:
         if now < due:
             self._wake = due
             return []
-        leader = self._knowledge.leader
+        knowledge, leader = self._knowledge, self._knowledge.leader
         record = rec.Leader(term=(leader.term if leader is not None else 0) + 1,
-                            node=self._knowledge.node, incarnation=self._knowledge.incarnation)
-        if leader is None:
-            op = Op(kind="create", path=rec.LEADER, record=record)
-        else:
-            version = self._knowledge.leader_version
-            op = Op(kind="set", path=rec.LEADER, version=version, record=record)
-        return self._write("take", (op,), (why,))
+                            node=knowledge.node, incarnation=knowledge.incarnation)
+        lead = Op(kind="create" if leader is None else "set", path=rec.LEADER,
+                  version=knowledge.leader_version, record=record)
+        seen = knowledge.seats.get(leader.node) if leader is not None else None
+        seat = () if leader is None or seen is None else (Op(
+            kind="check", path=rec.seat_path(leader.node), version=seen.version),)
+        return self._write("take", (lead, *seat), (why,))
 
     def _better_placed(self, now: Instant) -> int:
         """Count the voters before us in the configuration that are heard with a valid lease."""

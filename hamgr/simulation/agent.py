@@ -74,7 +74,7 @@ class Agent:
         self._armed: list[GroupName] = []
         self._session: Session | None = None
         self._addresses: AddressWork | None = None
-        self._above = 0
+        self._above, self._stopping = 0, False
         self._executors = self._make_executors()
 
     @property
@@ -93,6 +93,7 @@ class Agent:
 
     def stop(self) -> None:
         """SIGTERM."""
+        self._stopping = True
         self.in_process(self.post, StopAsked(why="asked to stop"))
 
     def die(self, flush: bool) -> None:
@@ -196,14 +197,13 @@ class Agent:
 
     def _clean(self) -> None:
         if self._rng.random() < 0.02:
-            self._clean_later()
-            return
+            return self._clean_later()
         kept = self.host.disk.maintenance
         for group in self._world.watch.groups():
             if group not in kept:
                 self.host.kernel.remove(group)
                 self.host.services.kill(group)
-        self._begin_life()
+        return self._begin_life()
 
     def _begin_life(self) -> None:
         disk = self.host.disk
@@ -238,9 +238,9 @@ class Agent:
     def tell_conditions(self) -> None:
         """Tell the engine whether the interface of its addresses has a carrier."""
         carrier = self.host.carrier
+        why = "" if carrier else "no carrier"
         for group in self._world.spec.groups:
-            self.post(ConditionChanged(group=group.name, ok=carrier,
-                                       why="" if carrier else "no carrier"))
+            self.post(ConditionChanged(group=group.name, ok=carrier, why=why))
 
     def _configure(self, spec: ClusterSpec, digest: str) -> None:
         self._world.note(self.host.name, f"GOES BY configuration {digest}")
@@ -378,14 +378,14 @@ class Agent:
         self._world.report(self.host, effect)
 
     def _new_life(self, effect: fx.BeginNewLife) -> None:
-        self._world.note(self.host.name, f"NEW LIFE above {effect.incarnation_above}: "
-                                         f"{effect.why}")
-        self._end_life(flush=True)
+        if self._stopping:
+            return self._exit(fx.Exit())
         self._above = effect.incarnation_above
-        self._clean_later()
+        self._world.note(self.host.name, f"NEW LIFE above {self._above}: {effect.why}")
+        self._end_life(flush=True)
+        return self._clean_later()
 
-    def _exit(self, effect: fx.Exit) -> None:
-        del effect
+    def _exit(self, _: fx.Exit) -> None:
         self._world.note(self.host.name, "EXIT")
         self.die(flush=True)
         self.host.end_switch(act=False)
