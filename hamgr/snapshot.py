@@ -3,7 +3,6 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamgr.core.engine import Engine
 from hamgr.core.heartbeat import GroupWord
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
@@ -12,6 +11,7 @@ from hamgr.core.rights import GroupRights
 from hamgr.core.seat import SeatKeeper
 from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName, ServiceName
 from hamgr.core.voice import Voice
+from hamgr.engine import Engine
 
 FAILED_HERE = "a service failed here beyond its limit"
 """Why a node is not fit whose other conditions hold."""

@@ -19,17 +19,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "compiled"
 GROUPS = {
-    "core": ("activity", "beat", "changes", "electorate", "engine", "knowledge", "leadership",
-             "lease", "liveness", "maintenance", "parts", "placement", "planner", "rights", "scars",
-             "seat", "voice"),
-    "simulation": ("addresses", "agent", "clock", "conduct", "connection", "disk", "host", "kernel",
-                   "network", "services", "session", "switch", "twin", "zookeeper"),
+    "decisions": ("core/activity", "core/beat", "core/electorate", "core/knowledge", "core/lease",
+                  "core/liveness", "core/maintenance", "core/parts", "core/rights", "core/scars",
+                  "core/seat", "core/voice", "leader/changes", "leader/leadership",
+                  "leader/placement", "leader/planner", "engine"),
+    "world": tuple(f"simulation/{name}" for name in (
+        "addresses", "agent", "clock", "conduct", "connection", "disk", "host", "kernel",
+        "network", "services", "session", "switch", "twin", "zookeeper")),
 }
-"""Where the time goes, by package; each becomes one library, and has a processor to itself."""
+"""Where the time goes; each group becomes one library, and has a processor to itself."""
 SEEDS = 4
 STORIES = f"""
 import hashlib
-from hamgr.core import engine
+from hamgr import engine
 from hamgr.simulation.batch import Options, scenario_of
 from hamgr.simulation.growth import _sizes
 from hamgr.simulation.world import World
@@ -66,8 +68,7 @@ def _build() -> None:
     from setuptools import setup
 
     groups: list[tuple[list[str], str | None]] = [
-        ([f"hamgr/{package}/{name}.py" for name in names], package)
-        for package, names in GROUPS.items()]
+        ([f"hamgr/{name}.py" for name in names], library) for library, names in GROUPS.items()]
     modules = mypycify(
         ["--config-file", str(ROOT / "pyproject.toml"), *(file for files, _ in groups
                                                           for file in files)],

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hamgr"
-CORE = PACKAGE / "core"
+CORE, LEADER, ENGINE = PACKAGE / "core", PACKAGE / "leader", PACKAGE / "engine.py"
 SIMULATION = PACKAGE / "simulation"
 
 FILE_LINES_MAX = 400
@@ -262,11 +262,17 @@ def test_the_median_function_is_short() -> None:
     assert statistics.median(sizes) <= FUNCTION_LINES_MEDIAN_MAX
 
 
-def test_the_core_stays_small() -> None:
-    assert sum(len(path.read_text().splitlines()) for path in modules(CORE)) <= CORE_LINES_MAX
+@pytest.mark.parametrize("package", [CORE, LEADER], ids=short)
+def test_what_decides_stays_small(package: Path) -> None:
+    assert sum(len(path.read_text().splitlines()) for path in modules(package)) <= CORE_LINES_MAX
 
 
-@pytest.mark.parametrize("path", [*modules(CORE), *modules(SIMULATION)], ids=short)
+def decisions() -> list[Path]:
+    """Return every module that decides: pure, all of them."""
+    return [*modules(CORE), *modules(LEADER), ENGINE]
+
+
+@pytest.mark.parametrize("path", [*decisions(), *modules(SIMULATION)], ids=short)
 def test_core_and_simulation_know_no_clock_and_no_chance(path: Path) -> None:
     if short(path) not in CLOCKS_ALLOWED:
         assert clock_faults(parse(path)) == []
@@ -291,8 +297,8 @@ def test_every_module_is_used() -> None:
     assert needless - STARTED_BY_NAME == set()
 
 
-def test_the_core_never_loops_over_a_set() -> None:
-    trees = {short(path): parse(path) for path in modules(CORE)}
+def test_what_decides_never_loops_over_a_set() -> None:
+    trees = {short(path): parse(path) for path in decisions()}
     attributes = set_attributes(trees.values())
     assert {name: lines for name, tree in trees.items()
             if (lines := set_loops(tree, attributes))} == {}
@@ -303,11 +309,11 @@ def test_nothing_is_left_undone_and_no_machine_is_named() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("folders", [(CORE,), (SIMULATION, ROOT / "tests")],
-                         ids=["where it is kept", "where it is checked"])
-def test_every_rule_is_quoted(folders: tuple[Path, ...]) -> None:
-    stories = (path for folder in folders for path in folder.rglob("scripts/*.txt"))
-    files = (*(path for folder in folders for path in modules(folder)), *stories)
+@pytest.mark.parametrize("files", [
+    decisions(), [*modules(SIMULATION), *modules(ROOT / "tests"),
+                  *(ROOT / "tests").rglob("scripts/*.txt")],
+], ids=["where it is kept", "where it is checked"])
+def test_every_rule_is_quoted(files: list[Path]) -> None:
     quoted = {rule for path in files if path != Path(__file__)
               for rule in quoted_rules(path.read_text())}
     assert sorted(RULES - quoted) == []

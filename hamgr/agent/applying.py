@@ -21,11 +21,11 @@ from hamgr.agent.disk import Disk
 from hamgr.agent.outside import Candidate
 from hamgr.agent.tasks import watched
 from hamgr.core.effects import Op, Write
-from hamgr.core.engine import Engine
 from hamgr.core.events import ConfigurationApplied, Event, RecordRead, WriteAnswered
 from hamgr.core.records import CONFIG, Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import Outcome
+from hamgr.engine import Engine
 from hamgr.ports import Coordinator
 
 LOOK_S = 1.0

@@ -31,9 +31,9 @@ from hamgr.agent.requests import Requests
 from hamgr.agent.showing import layers, process, status_line
 from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
-from hamgr.core.engine import Engine
 from hamgr.core.events import Event, StopAsked
 from hamgr.core.types import SECOND, Duration, Instant
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 
 EXIT_HURRIED = 1

@@ -34,7 +34,7 @@ SOON: Duration = MILLISECOND
 
 
 class Engine(Protocol):
-    """What the loop needs of hamgr.core.engine.Engine."""
+    """What the loop needs of hamgr.engine.Engine."""
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Take what happened and return what is wanted, in the order of execution."""

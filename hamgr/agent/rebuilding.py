@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from hamgr.agent.answers import Answers
 from hamgr.core.effects import Write
-from hamgr.core.engine import Engine
 from hamgr.core.events import WriteAnswered
 from hamgr.core.types import NodeName, Outcome
+from hamgr.engine import Engine
 from hamgr.ports import Coordinator
 from hamgr.rebuild import refusal, transaction
 

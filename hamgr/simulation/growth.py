@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hamgr.coding import encode
-from hamgr.core import leadership
 from hamgr.core.records import HISTORY, PLAN, REQUESTS, Plan, Request
 from hamgr.core.seat import Standing
 from hamgr.core.types import Maintenance, NodeName
+from hamgr.leader import leadership
 
 if TYPE_CHECKING:
     from hamgr.simulation.host import Host

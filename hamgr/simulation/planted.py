@@ -9,15 +9,16 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from hamgr.core import changes, electorate, knowledge, planner, rights, seat, voice
+from hamgr.core import electorate, knowledge, rights, seat, voice
 from hamgr.core.effects import Effect, SetDeadline
-from hamgr.core.engine import Engine
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.lease import Lease
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.timing import Timing
 from hamgr.core.types import NO_LIFE, Outcome, SeatState
+from hamgr.engine import Engine
+from hamgr.leader import changes, planner
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.agent import Agent
 from hamgr.times import times_for

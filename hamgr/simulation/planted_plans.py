@@ -8,25 +8,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from hamgr.core import (
-    activity,
-    group,
-    knowledge,
-    leadership,
-    maintenance,
-    placement,
-    planner,
-    requests,
-    rights,
-)
+from hamgr.core import activity, group, knowledge, maintenance, rights
 from hamgr.core.effects import Effect, KeepMaintenance, LoosenAddresses
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.leadership import Leadership
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Voters
 from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
+from hamgr.leader import leadership, placement, planner, requests
+from hamgr.leader.leadership import Leadership
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.planted import put
 from hamgr.times import times_for

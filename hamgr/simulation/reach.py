@@ -2,7 +2,7 @@
 
 A run in which nothing breaks proves nothing about what it never came to. Kinds of faults and
 reasons are counted in every run; the rules only on demand, since counting calls costs time. Which
-function keeps which rule is read from the core's own text, where every rule is quoted by number.
+function keeps which rule is read from their own text, where every rule is quoted by number.
 """
 
 import ast
@@ -18,17 +18,19 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from hamgr import core
+import hamgr
 from hamgr.core.reasons import Reason
 from hamgr.simulation.faults import KINDS
 from hamgr.simulation.incidents import INCIDENTS
 
 RULES = range(1, 26)
+DECISIONS = ("core/*.py", "leader/*.py", "engine.py")
+"""Files of the package that decide, as patterns."""
 QUOTED = re.compile(r"\b[Rr]ules? (\d+(?:(?:, | and | to )\d+)*)")
 
 
 class Place(NamedTuple):
-    """A function of the core in which a rule is quoted."""
+    """A function, of those that decide, in which a rule is quoted."""
 
     module: str
     name: str
@@ -50,16 +52,25 @@ def numbers(text: str) -> set[int]:
     return found
 
 
+def _pure() -> list[Path]:
+    root = Path(hamgr.__path__[0])
+    return sorted(path for pattern in DECISIONS for path in root.glob(pattern))
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.relative_to(Path(hamgr.__path__[0]).parent).with_suffix("").parts)
+
+
 def places() -> dict[int, list[Place]]:
-    """Return, for every rule, the functions of the core that quote it."""
+    """Return, for every rule, the functions that quote it."""
     kept: dict[int, list[Place]] = {rule: [] for rule in RULES}
-    for path in sorted(Path(core.__path__[0]).glob("*.py")):
+    for path in _pure():
         source = path.read_text()
         lines = source.splitlines()
         for name, node in _functions(ast.parse(source), ""):
             text = " ".join(line.strip(" #") for line in lines[node.lineno - 1:node.end_lineno])
             for rule in numbers(text):
-                kept[rule].append(Place(f"hamgr.core.{path.stem}", name))
+                kept[rule].append(Place(_dotted(path), name))
     return kept
 
 
@@ -68,8 +79,7 @@ def count_rules(stack: ExitStack, reached: Counter[str]) -> None:
 
     What answers yes or no, or something or nothing, is counted apart: `place` and `place yes`.
     """
-    modules = [importlib.import_module(f"hamgr.core.{path.stem}")
-               for path in sorted(Path(core.__path__[0]).glob("*.py"))]
+    modules = [importlib.import_module(_dotted(path)) for path in _pure()]
     for place in {place for kept in places().values() for place in kept}:
         _count(stack, reached, place, modules)
 

@@ -21,7 +21,7 @@ from hamgr.simulation.batch import Options, Progress, Say, Totals, found_line, v
 from hamgr.simulation.reach import table
 
 SAVE_EVERY_S = 20
-CODE = ("core/*.py", "simulation/*.py", "*.py")
+CODE = ("core/*.py", "leader/*.py", "simulation/*.py", "*.py")
 """Files of the package by which a run goes, as patterns."""
 
 

@@ -8,11 +8,12 @@ from unittest.mock import patch
 
 from msgspec import Struct
 
-from hamgr.core import leadership, parts
+from hamgr.core import parts
 from hamgr.core.effects import Report
-from hamgr.core.engine import Engine
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, NodeName
+from hamgr.engine import Engine
+from hamgr.leader import leadership
 from hamgr.simulation.clock import Livelock, Scheduler
 from hamgr.simulation.host import Host
 from hamgr.simulation.invariants import Verdict, Violated, Watch

@@ -49,7 +49,7 @@ def test_a_bug_stops_everything_exclusive(machine: Machine, bug: str) -> None:
     name = bug.partition(".")[2]
     machine.start(f"""
 import os
-from hamgr.core.engine import Engine
+from hamgr.engine import Engine
 right = Engine.{name}
 def wrong(self, *arguments):
     assert not os.path.exists("{machine.folder}/wrong"), "a bug"

@@ -8,10 +8,10 @@ import pytest
 from hamgr.agent.answers import Answers
 from hamgr.agent.rebuilding import Rebuilding
 from hamgr.core.effects import Write
-from hamgr.core.engine import Engine
 from hamgr.core.events import WriteAnswered
 from hamgr.core.records import PLAN, Plan
 from hamgr.core.types import SECOND, Outcome
+from hamgr.engine import Engine
 from tests.core.cluster import SPEC, Cluster, settled
 
 

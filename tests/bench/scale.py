@@ -12,12 +12,12 @@ from collections import Counter
 
 from hamgr.coding import encode
 from hamgr.core.effects import ClaimAddresses, Effect, SendHeartbeat, Write
-from hamgr.core.engine import Engine
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import PLAN
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.types import MILLISECOND, SECOND
+from hamgr.engine import Engine
 from hamgr.wire import Wire
 from tests.core.cluster import HEARTBEAT_TAKES, Cluster
 

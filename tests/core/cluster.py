@@ -6,7 +6,6 @@ from functools import partial
 from typing import TypeVar
 
 from hamgr.core import effects as fx
-from hamgr.core.engine import Engine
 from hamgr.core.events import (
     AddressesClaimed,
     AddressesWithdrawn,
@@ -37,6 +36,7 @@ from hamgr.core.types import (
     Instant,
     Outcome,
 )
+from hamgr.engine import Engine
 from hamgr.rebuild import refusal, transaction
 from hamgr.snapshot import snapshot
 from hamgr.wire import Wire

@@ -4,9 +4,9 @@ from collections import Counter
 
 from hamgr.core import effects as fx
 from hamgr.core.beat import Beat
-from hamgr.core.engine import Engine
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import MILLISECOND, SECOND, Instant
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 from tests.core.cluster import NODES, SPEC, Cluster, settled
 

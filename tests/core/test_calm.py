@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from hamgr.core import effects as fx
-from hamgr.core.engine import Engine
 from hamgr.core.events import HeartbeatReceived
 from hamgr.core.heartbeat import Accusation
 from hamgr.core.records import LEADER, PLAN, Leader, Request
 from hamgr.core.types import MILLISECOND, SECOND, Instant, Outcome
+from hamgr.engine import Engine
 from tests.core.cluster import ANSWER_TAKES, SPEC, Cluster, settled
 
 TIMING = SPEC.timing

@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from hamgr.core.effects import Effect, KeepMaintenance, Report
-from hamgr.core.engine import Engine
 from hamgr.core.events import MaintenanceKept, RecordRead, Tick, ZooKeeperChanged
 from hamgr.core.reasons import Reason
 from hamgr.core.records import (
@@ -24,6 +23,7 @@ from hamgr.core.records import (
 )
 from hamgr.core.timing import Timing, detection_for
 from hamgr.core.types import MICROSECOND, MILLISECOND, SECOND, Duration, Instant, SeatState
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 from tests.core.cluster import NODES, SPEC, Cluster, active, settled
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hamgr.core import leadership
 from hamgr.core.records import HISTORY, PLAN, History, Plan, Request
 from hamgr.core.spec import ClusterSpec, GroupSpec
 from hamgr.core.types import SECOND
+from hamgr.leader import leadership
 from tests.core.cluster import NODES, SPEC, Cluster, settled
 
 

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from hamgr.core import effects as fx
-from hamgr.core.engine import LOSSY_BEATS, Engine
 from hamgr.core.liveness import LATELY_INTERVALS
 from hamgr.core.types import MILLISECOND, SECOND
+from hamgr.engine import LOSSY_BEATS, Engine
 from tests.core.cluster import NODES, SPEC, Cluster
 
 INTERVAL = SPEC.timing.interval

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamgr.core.effects import ClaimAddresses, Effect, WithdrawAddresses, Write
-from hamgr.core.engine import Engine
 from hamgr.core.events import WriteAnswered
 from hamgr.core.records import PLAN, Plan, Seat, seat_path
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, SECOND, Outcome
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 from tests.core.cluster import NODES, SPEC, Cluster
 

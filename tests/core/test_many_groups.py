@@ -7,12 +7,12 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from hamgr.core.effects import ClaimAddresses, Effect, SendHeartbeat
-from hamgr.core.engine import Engine
 from hamgr.core.events import ConfigurationApplied, HeartbeatReceived
 from hamgr.core.heartbeat import GroupWord, Heartbeat
 from hamgr.core.parts import BODY_MAX, ROOM_MIN, Hearing, Speech, frame_bytes
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.types import MILLISECOND, SECOND
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 from tests.core.cluster import Cluster
 

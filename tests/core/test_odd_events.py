@@ -20,7 +20,6 @@ from hamgr.core.effects import (
     SendHeartbeat,
     Write,
 )
-from hamgr.core.engine import Engine
 from hamgr.core.events import (
     AddressesClaimed,
     AddressesDisturbed,
@@ -59,6 +58,7 @@ from hamgr.core.records import (
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, NEVER, SECOND, Instant, Maintenance, Outcome, SeatState
+from hamgr.engine import Engine
 from hamgr.rebuild import refusal, transaction
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for

@@ -11,7 +11,6 @@ from hamgr import coding
 from hamgr.core import records
 from hamgr.core.effects import Write
 from hamgr.core.electorate import Electorate, majority
-from hamgr.core.engine import Engine
 from hamgr.core.events import HeartbeatReceived, RecordRead, Tick, WriteAnswered, ZooKeeperChanged
 from hamgr.core.heartbeat import Accusation, Echo, Heartbeat
 from hamgr.core.lease import Lease
@@ -19,6 +18,7 @@ from hamgr.core.liveness import Liveness
 from hamgr.core.records import LEADER, PLAN, ROOT, Leader, Plan, Right, Root, Seat, Voters
 from hamgr.core.timing import Timing, detection_for, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND, Life, Outcome, SeatState
+from hamgr.engine import Engine
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for
 from tests.core.cluster import NODES, SPEC, Cluster, active, settled

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from hamgr.core.effects import Op, Write
 from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.leadership import Leadership
 from hamgr.core.records import (
     LEADER,
     PLAN,
@@ -32,6 +31,7 @@ from hamgr.core.records import (
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing, timing_faults
 from hamgr.core.types import MILLISECOND, SECOND, Instant, Life, Maintenance, Outcome, SeatState
+from hamgr.leader.leadership import Leadership
 from hamgr.times import times_for
 
 NODES = ("n1", "n2", "n3", "n4")

@@ -3,11 +3,11 @@
 import pytest
 
 from hamgr.core import effects as fx
-from hamgr.core.engine import Engine
 from hamgr.core.events import HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import PLAN
 from hamgr.core.types import MILLISECOND, SECOND
+from hamgr.engine import Engine
 from tests.core.cluster import HEARTBEAT_TAKES, NODES, SPEC, WIRE, Cluster
 
 

@@ -1,8 +1,8 @@
 """In which order the engine arms, lowers and disarms the dead-man's switch (rules 4, 14)."""
 
 from hamgr.core.effects import ArmSwitch, DisarmSwitch, Effect, SetDeadline
-from hamgr.core.engine import Engine
 from hamgr.core.types import SECOND
+from hamgr.engine import Engine
 from tests.core.cluster import NODES, SPEC, Cluster, settled
 
 

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from hamgr.adapters.udp import UdpTransport
 from hamgr.core import effects as fx
 from hamgr.core import events as ev
-from hamgr.core.engine import Engine
 from hamgr.core.heartbeat import Echo
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.seat import HOLDING, Standing
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.types import MILLISECOND, NEVER, Instant, Outcome
+from hamgr.engine import Engine
 from hamgr.wire import PARTS_MAX
 from tests.core.cluster import Cluster, settled
 from tests.fuzz.script import FIRST, NODES, WIRE, Peers, Script, saying

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hamgr.core.engine import Engine
 from hamgr.core.types import SECOND
+from hamgr.engine import Engine
 from hamgr.simulation.mistakes import MISTAKES, hunt
 from hamgr.simulation.scenario import Fault
 from hamgr.simulation.shrink import shrink

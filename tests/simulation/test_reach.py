@@ -3,8 +3,9 @@
 from collections import Counter
 from contextlib import ExitStack
 
-from hamgr.core import knowledge, planner
+from hamgr.core import knowledge
 from hamgr.core.types import SECOND
+from hamgr.leader import planner
 from hamgr.simulation.reach import RULES, count_rules, numbers, places, table
 from hamgr.simulation.scenario import Fault, Scenario
 from hamgr.simulation.world import World

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from hamgr.core.engine import Engine
+from hamgr.engine import Engine
 from hamgr.simulation import soak as soaking
 from hamgr.simulation.main import main
 from hamgr.simulation.soak import State

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.placement import FAILED_LATELY, heir_weakness, unfitness
 from hamgr.core.records import UNPLANNED, GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
+from hamgr.leader.placement import FAILED_LATELY, heir_weakness, unfitness
 
 LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 SETTLING_INTERVALS = 20

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from hamgr.core import changes
 from hamgr.core import records as rec
 from hamgr.core.effects import Effect, Op, Report, Write
 from hamgr.core.electorate import majority
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.core.reasons import Reason
-from hamgr.core.requests import end_maintenance, gather
 from hamgr.core.types import NEVER, Duration, Instant, Life, NodeName, Outcome, SeatState
+from hamgr.leader import changes
+from hamgr.leader.planner import Draft, declare_blocked_seats, plan_group, planned_groups
+from hamgr.leader.requests import end_maintenance, gather
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""

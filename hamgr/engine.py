@@ -14,7 +14,6 @@ from hamgr.core.activity import Activity
 from hamgr.core.beat import Beat, sets_beat, wants_answer
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.leadership import Leadership
 from hamgr.core.reasons import Reason
 from hamgr.core.records import PLAN, Plan, seat_path
 from hamgr.core.scars import Scars
@@ -22,6 +21,7 @@ from hamgr.core.seat import HOLDING, LEAVE_PATIENCE, SeatKeeper, Standing
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import MILLISECOND, NEVER, Duration, Epoch, Instant, NodeName, SeatState
 from hamgr.core.voice import Voice
+from hamgr.leader.leadership import Leadership
 
 LOSSY_BEATS = 3
 """Heartbeats in an interval while some are lost: of ten in a row within a detection, at 20 % loss,

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from hamgr.core.electorate import Electorate
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.parts import VOTERS_MAX
-from hamgr.core.planner import LIVING, Draft
 from hamgr.core.records import GroupPlan, Request, Voters
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import Life, NodeName, SeatState
+from hamgr.leader.planner import LIVING, Draft
 
 Answer = tuple[str, str]
 """("done" | "refused" | "" for not yet | FREEZE, what was done or what it waits for)."""

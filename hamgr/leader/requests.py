@@ -6,10 +6,10 @@ A request stays open in ZooKeeper until it is done or refused, so a new leader g
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from hamgr.core.changes import FREEZE, change_times, change_voters, keep_voters
-from hamgr.core.planner import Draft, best_heir, seen_active, unfit
 from hamgr.core.records import UNPLANNED, GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
+from hamgr.leader.changes import FREEZE, change_times, change_voters, keep_voters
+from hamgr.leader.planner import Draft, best_heir, seen_active, unfit
 
 PATIENCE: Duration = 30 * SECOND
 """A request that is not done by then is refused, with what it waited for."""

@@ -1,0 +1,1 @@
+"""What the leader decides: when to take the record, who holds and inherits each group, and why."""
