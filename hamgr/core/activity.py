@@ -17,7 +17,8 @@ from hamgr.core.spec import GroupSpec
 from hamgr.core.types import MILLISECOND, NEVER, Epoch, GroupName, Instant, NodeName
 
 GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
-              | ev.ServiceAnswered | ev.ConditionChanged | ev.FenceAnswered | ev.MaintenanceKept)
+              | ev.ServiceAnswered | ev.ServiceChanged | ev.ServiceScored | ev.ConditionChanged
+              | ev.FenceAnswered | ev.MaintenanceKept)
 
 
 class Doubts:
@@ -135,6 +136,8 @@ class Activity:
                 return rights.local.addresses_withdrawn(event, now)
             case ev.ServiceAnswered():
                 return rights.local.service_answered(event, now)
+            case ev.ServiceChanged() | ev.ServiceScored():
+                return []
             case ev.ConditionChanged():
                 return self._condition_changed(rights, event)
             case ev.AddressesDisturbed():

@@ -61,3 +61,16 @@ class Maintenance(str, Enum):
     ENTERING = "entering"
     ON = "on"
     ENDING = "ending"
+
+
+class Found(str, Enum):
+    """In which state a service was found."""
+
+    UNKNOWN = "unknown"
+    """It cannot be told, or was not asked: whoever needs it stopped has to stop it."""
+    STOPPED = "stopped"
+    STARTED = "started"
+    """It runs; one that has replicas is in standby."""
+    PROMOTED = "promoted"
+    FAILED = "failed"
+    """It runs, or is in between, and does not work."""
