@@ -246,8 +246,9 @@ class LocalGroup:
         if (seen := self._monitors.ended(event.run)) is not None:
             if self.phase not in _STEADY or seen.gone or seen.acting:
                 return []
+            effects = [] if event.ok else self._failed(seen, event.why, now)
             self._monitors.watch(seen, now)
-            return [] if event.ok else self._failed(seen, event.why, now)
+            return effects
         if self._run is None or self._run[0] != event.run:
             return []
         service, self._run = self._run[1], None
@@ -303,8 +304,8 @@ class LocalGroup:
             service.blocked = True
             return [report, self._report(Reason.BLOCKED, what=spec.name), *self._go_on(now)]
         if self.phase is Phase.INACTIVE:
-            service.retry_at = service.aged_at() or now + RESTART_PAUSE
-            return [report]
+            service.retry_at = service.aged_at()
+            return [report, *self._rest(now)]
         if service.is_over_limit:
             self.released_unfit = f"{spec.name} failed {count} times: {why}"
         self.phase, self._mended = Phase.STOPPING, service
@@ -326,7 +327,8 @@ class LocalGroup:
         """Say why this node would do badly as the active one, by what rests here; or nothing."""
         for one in self.services:
             if one.spec.promotable and not self.is_active and not one.is_in(Role.STARTED):
-                return f"{one.spec.name} is {one.state}" + (f": {one.why}" if one.why else "")
+                state = one.state if one.state == "failed" else f"is {one.state}"
+                return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
             if one.score < 0:
                 return f"{one.spec.name} gives this node a score of {one.score}"
         return ""
@@ -349,7 +351,7 @@ class LocalGroup:
         return []
 
     def _tell_rest(self, service: LocalService, action: str) -> list[fx.Effect]:
-        if self.is_active or action == "probe":
+        if self.is_active or action == "probe" or not service.is_in(self._rests_in(service)):
             return []
         return [self._report(Reason.RESTS, what=service.spec.name, state=service.state)]
 

@@ -25,6 +25,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     Every one that brings up has the one that takes down."""
     promotable: bool = False
     """Replicas are started on every node of the group, and promoted on the active one."""
+    tells: bool = False
+    """Its driver can tell whether it is stopped."""
     start_timeout: Duration = 30 * SECOND
     stop_timeout: Duration = 30 * SECOND
     promote_timeout: Duration = 30 * SECOND

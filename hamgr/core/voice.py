@@ -106,8 +106,9 @@ class Voice:
         local, why = rights.local, rights.unfitness(now)
         plan = self._knowledge.plan
         group = plan.groups.get(rights.name) if plan is not None else None
-        silent = not (local.is_active or rights.done or why or rights.score or local.spec.everywhere)
-        if silent and (group is None or not own_rights(self._knowledge, group)):
+        speaks = (local.is_active or rights.done or why or rights.score
+                  or local.spec.everywhere)
+        if not speaks and (group is None or not own_rights(self._knowledge, group)):
             return None
         return GroupWord(
             rights.name, local.epoch, rights.done, not why, local.armed and not rights.keeping,
