@@ -198,8 +198,9 @@ class LocalGroup:
         return self.services.index(self._mended) if self._mended in self.services else 0
 
     def _goes_down_to(self, service: LocalService) -> Role:
+        """Never up: one that could not be demoted was stopped."""
         rests = service.spec.promotable and not service.gone and service is not self._mended
-        return Role.STARTED if rests else Role.STOPPED
+        return min(Role.STARTED if rests else Role.STOPPED, service.role)
 
     def _withdraw(self) -> list[fx.Effect]:
         self.addresses = "withdrawing"
