@@ -166,6 +166,7 @@ class Services:
         self._unsure.clear()
         self.told.clear()
         self.doubted.clear()
+        self.since = dict.fromkeys(self.since, self._scheduler.now)
         for group in groups:
             self._changed(group)
 
