@@ -1,0 +1,216 @@
+"""What bars each node from each group, and what the node scores, while places are being decided."""
+
+from hamgr.core.types import GroupName, NodeName
+from hamgr.leader.policy import FORBIDDEN, NOWHERE, Bar, GroupState, Policy, Situation, Tie
+
+NEVER_THERE = Bar("its preference says never")
+IN_A_CIRCLE = "must be placed after this one, in a circle"
+NO, LAST_RESORT, YES = 0, 1, 2
+"""How well a node can have a group."""
+Parts = list[tuple[str, int]]
+
+
+class Terms:
+    """The policies in the order of decisions, and the spots that are decided so far."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+        self.states = situation.groups
+        self.nodes = situation.nodes
+        self.policies = {policy.name: policy for policy in situation.policies}
+        self.order = decision_order(self.policies, situation.groups)
+        self.position = {name: number for number, name in enumerate(self.order)}
+        self.spots: dict[GroupName, tuple[NodeName, ...]] = {}
+        """What is decided."""
+        self.rivals: dict[GroupName, list[Tie]] = {}
+        """Who wants to be apart from whom, told of both."""
+        self.followers: dict[GroupName, list[GroupName]] = {}
+        """Who must be beside a group, in the order of decisions; those that follow them not."""
+        self._fitness: dict[tuple[GroupName, NodeName], int] = {}
+        for name in self.order:
+            self._note_ties(self.policies[name])
+
+    def _note_ties(self, policy: Policy) -> None:
+        for tie in policy.apart:
+            if tie.group in self.policies and tie.group != policy.name:
+                self._add_rival(policy.name, tie)
+                self._add_rival(tie.group, Tie(policy.name, tie.score))
+        for tie in policy.beside:
+            if tie.mandatory:
+                self.followers.setdefault(tie.group, []).append(policy.name)
+
+    def _add_rival(self, name: GroupName, tie: Tie) -> None:
+        """Where both say how much they want to be apart, the stronger wish counts."""
+        ties = self.rivals.setdefault(name, [])
+        ties[:] = [one for one in ties if one.group != tie.group or one.score > tie.score]
+        if all(one.group != tie.group for one in ties):
+            ties.append(tie)
+
+    def state(self, name: GroupName) -> GroupState:
+        """Return what is so of a group."""
+        return self.states.get(name, NOWHERE)
+
+    def is_tied(self, name: GroupName) -> bool:
+        """Tell whether another group has a say in where this one goes."""
+        return bool(name in self.rivals or name in self.followers or self.policies[name].beside)
+
+    def targets(self, policy: Policy, *, everywhere: bool) -> list[GroupName]:
+        """Return the groups, of one mode, that a group must be beside."""
+        return [tie.group for tie in policy.beside if tie.mandatory and tie.group in self.policies
+                and self.policies[tie.group].everywhere is everywhere]
+
+    def decide(self, name: GroupName, nodes: tuple[NodeName, ...]) -> None:
+        """Fix the spot of a group."""
+        self.spots[name] = nodes
+        if self._fitness and self.is_tied(name):
+            self._fitness.clear()
+
+    def bar(self, policy: Policy, node: NodeName) -> Bar | None:
+        """Return what keeps a group from a node by all that is decided so far."""
+        own = self.own_bar(policy, node)
+        if own is not None and not own.last_resort:
+            return own
+        return self._tie_bar(policy, node) or own
+
+    def own_bar(self, policy: Policy, node: NodeName) -> Bar | None:
+        """Return what keeps a group from a node, whatever becomes of other groups."""
+        return self._own_bar(policy, self.state(policy.name), node)
+
+    def _own_bar(self, policy: Policy, state: GroupState, node: NodeName) -> Bar | None:
+        there = self.nodes.get(node)
+        of_node = there.bar if there is not None else None
+        if of_node is not None and not of_node.last_resort:
+            return of_node
+        if policy.prefer.get(node, 0) <= FORBIDDEN:
+            return NEVER_THERE
+        of_group = state.bars.get(node)
+        if of_group is not None and not of_group.last_resort:
+            return of_group
+        score = state.scores.get(node, 0)
+        if score < 0:
+            return Bar(f"its services score {score} there")
+        return of_group or of_node
+
+    def _tie_bar(self, policy: Policy, node: NodeName) -> Bar | None:
+        for tie in policy.beside:
+            if not tie.mandatory:
+                continue
+            if tie.group not in self.policies:
+                return Bar(f"{tie.group}, which it must be with, is not configured")
+            spot = self.spots.get(tie.group)
+            if spot is not None and node not in spot:
+                return Bar(_elsewhere(tie.group, spot))
+            if spot is None and self.position[tie.group] >= self.position[policy.name]:
+                return Bar(f"{tie.group} {IN_A_CIRCLE}")
+        for tie in self.rivals.get(policy.name, ()):
+            if tie.mandatory and node in self.spots.get(tie.group, ()):
+                return Bar(f"{tie.group}, which it must be apart from, is there")
+        return None
+
+    def fitness(self, name: GroupName, node: NodeName) -> int:
+        """Tell how well a node can have a group, if what it must be with and is not decided yet
+        goes there too."""
+        known = self._fitness.get((name, node))
+        if known is None:
+            known = self._fitness[name, node] = self._find_fitness(self.policies[name], node)
+        return known
+
+    def _find_fitness(self, policy: Policy, node: NodeName) -> int:
+        if policy.name in self.spots:
+            return YES if node in self.spots[policy.name] else NO
+        if node not in policy.nodes:
+            return NO
+        fitness = fitness_by(self.bar(policy, node))
+        for tie in policy.beside:
+            if fitness and tie.mandatory and tie.group not in self.spots:
+                fitness = min(fitness, self.fitness(tie.group, node))
+        return fitness
+
+    def parts(self, policy: Policy, node: NodeName) -> Parts:
+        """Return what makes a group's own score of a node, in words, zeroes too."""
+        state, there = self.state(policy.name), self.nodes.get(node)
+        parts = [("prefer", policy.prefer.get(node, 0)),
+                 ("stickiness", policy.stickiness if node == state.holder else 0),
+                 ("service score", state.scores.get(node, 0)),
+                 ("node health", there.score if there is not None else 0)]
+        for tie in policy.beside:
+            if not tie.mandatory and node in self.spots.get(tie.group, ()):
+                parts.append((f"with {tie.group}", tie.score))
+        for tie in self.rivals.get(policy.name, ()):
+            if not tie.mandatory and self.expects(tie.group, node):
+                parts.append((f"apart from {tie.group}", -tie.score))
+        return parts
+
+    def score(self, policy: Policy, node: NodeName) -> int:
+        """Return a group's own score of a node: the sum of its parts."""
+        if self.is_tied(policy.name):
+            return sum(value for _, value in self.parts(policy, node))
+        state, there = self.states.get(policy.name, NOWHERE), self.nodes.get(node)
+        score = policy.prefer.get(node, 0) + state.scores.get(node, 0)
+        if node == state.holder:
+            score += policy.stickiness
+        return score if there is None else score + there.score
+
+    def expects(self, name: GroupName, node: NodeName) -> bool:
+        """Tell whether a group is on a node or, while it is not decided, is likely to stay."""
+        spot = self.spots.get(name)
+        if spot is not None:
+            return node in spot
+        state = self.state(name)
+        there = node in state.up if self.policies[name].everywhere else node == state.holder
+        return there and self.fitness(name, node) != NO
+
+    def follows(self, name: GroupName) -> list[GroupName]:
+        """Return everyone who must be beside a group, or beside those, in the order of
+        decisions."""
+        found: dict[GroupName, bool] = {}
+        queue = [name]
+        while queue:
+            for follower in self.followers.get(queue.pop(), ()):
+                if follower not in found and follower != name:
+                    found[follower] = True
+                    queue.append(follower)
+        return sorted(found, key=self.position.__getitem__)
+
+
+def fitness_by(bar: Bar | None) -> int:
+    """Return how well a node can have a group that this keeps from it."""
+    if bar is None:
+        return YES
+    return LAST_RESORT if bar.last_resort else NO
+
+
+def _elsewhere(target: GroupName, spot: tuple[NodeName, ...]) -> str:
+    if not spot:
+        return f"{target}, which it must be with, can run nowhere"
+    return f"{target}, which it must be with, is on {' and '.join(spot)}"
+
+
+def decision_order(policies: dict[GroupName, Policy],
+                   states: dict[GroupName, GroupState]) -> list[GroupName]:
+    """Return who is decided after whom: what a group is to be with comes before it; then the
+    higher priority, one node before everywhere, who runs before who does not, the name.
+
+    As Pacemaker orders them, which compares the scores of their nodes before names.
+    """
+    def rank(policy: Policy) -> tuple[int, bool, bool, GroupName]:
+        runs = bool(states.get(policy.name, NOWHERE).holder)
+        return -policy.priority, policy.everywhere, not runs, policy.name
+
+    order: dict[GroupName, bool] = {}
+    entered: dict[GroupName, bool] = {}
+    for first in sorted(policies.values(), key=rank):
+        stack = [first]
+        while stack:
+            policy = stack[-1]
+            entered[policy.name] = True
+            before = [] if not policy.beside else sorted(
+                (policies[tie.group] for tie in policy.beside
+                 if tie.group in policies and tie.group not in entered), key=rank)
+            if before:
+                stack.append(before[0])
+            else:
+                order[stack.pop().name] = True
+    return list(order)
+
+
