@@ -34,17 +34,22 @@ class Choice:
 
     def parts(self, node: NodeName) -> Parts:
         """Return what makes a node's score, with the parts of those that must be beside."""
-        parts = self.terms.parts(self.policy, node)
+        names = self._names()
+        parts = self.terms.parts(self.policy, node, names)
         for member in self.members[1:]:
             parts += [(f"{member.name}'s {name}", value)
-                      for name, value in self.terms.parts(member, node)]
+                      for name, value in self.terms.parts(member, node, names)]
         return [part for part in parts if part[1]]
 
     def score(self, node: NodeName) -> int:
         """Return a node's score for all members: Pacemaker adds them likewise."""
         if len(self.members) == 1:
             return self.terms.score(self.policy, node)
-        return sum([self.terms.score(member, node) for member in self.members])
+        names = self._names()
+        return sum([self.terms.score(member, node, names) for member in self.members])
+
+    def _names(self) -> list[GroupName]:
+        return [member.name for member in self.members]
 
     def _keep(self, kept: list[NodeName], lost: str, why: str) -> bool:
         """Drop every other node, if any is left then: why that one is `lost`, and why one stays."""
@@ -126,7 +131,7 @@ class Choice:
 
     def _think_of_rivals(self) -> None:
         """Groups that are decided later and must be apart keep their place, or one at least."""
-        names = [member.name for member in self.members]
+        names = self._names()
         for member in self.members:
             for tie in self.terms.rivals.get(member.name, ()):
                 if tie.mandatory and tie.group not in self.terms.spots and tie.group not in names:

@@ -1,5 +1,7 @@
 """What bars each node from each group, and what the node scores, while places are being decided."""
 
+from collections.abc import Collection
+
 from hamgr.core.types import GroupName, NodeName
 from hamgr.leader.policy import FORBIDDEN, NOWHERE, Bar, GroupState, Policy, Situation, Tie
 
@@ -25,7 +27,9 @@ class Terms:
         self.rivals: dict[GroupName, list[Tie]] = {}
         """Who wants to be apart from whom, told of both."""
         self.followers: dict[GroupName, list[GroupName]] = {}
-        """Who must be beside a group, in the order of decisions; those that follow them not."""
+        """Who must be beside a group; not those that follow them."""
+        self.admirers: dict[GroupName, list[Tie]] = {}
+        """Who would like to be beside a group."""
         self._fitness: dict[tuple[GroupName, NodeName], int] = {}
         for name in self.order:
             self._note_ties(self.policies[name])
@@ -38,6 +42,8 @@ class Terms:
         for tie in policy.beside:
             if tie.mandatory:
                 self.followers.setdefault(tie.group, []).append(policy.name)
+            else:
+                self.admirers.setdefault(tie.group, []).append(Tie(policy.name, tie.score))
 
     def _add_rival(self, name: GroupName, tie: Tie) -> None:
         """Where both say how much they want to be apart, the stronger wish counts."""
@@ -52,7 +58,8 @@ class Terms:
 
     def is_tied(self, name: GroupName) -> bool:
         """Tell whether another group has a say in where this one goes."""
-        return bool(name in self.rivals or name in self.followers or self.policies[name].beside)
+        return bool(name in self.rivals or name in self.followers or name in self.admirers
+                    or self.policies[name].beside)
 
     def targets(self, policy: Policy, *, everywhere: bool) -> list[GroupName]:
         """Return the groups, of one mode, that a group must be beside."""
@@ -103,7 +110,7 @@ class Terms:
             if spot is None and self.position[tie.group] >= self.position[policy.name]:
                 return Bar(f"{tie.group} {IN_A_CIRCLE}")
         for tie in self.rivals.get(policy.name, ()):
-            if tie.mandatory and node in self.spots.get(tie.group, ()):
+            if tie.mandatory and self.is_at(tie.group, node):
                 return Bar(f"{tie.group}, which it must be apart from, is there")
         return None
 
@@ -126,30 +133,50 @@ class Terms:
                 fitness = min(fitness, self.fitness(tie.group, node))
         return fitness
 
-    def parts(self, policy: Policy, node: NodeName) -> Parts:
-        """Return what makes a group's own score of a node, in words, zeroes too."""
+    def parts(self, policy: Policy, node: NodeName, beside: Collection[GroupName] = ()) -> Parts:
+        """Return what makes a group's own score of a node, in words, zeroes too.
+
+        `beside`: who goes where it goes, so that wishes about those do not tell nodes apart.
+        """
         state, there = self.state(policy.name), self.nodes.get(node)
         parts = [("prefer", policy.prefer.get(node, 0)),
                  ("stickiness", policy.stickiness if node == state.holder else 0),
                  ("service score", state.scores.get(node, 0)),
                  ("node health", there.score if there is not None else 0)]
         for tie in policy.beside:
-            if not tie.mandatory and node in self.spots.get(tie.group, ()):
+            if not tie.mandatory and tie.group not in beside and self.is_at(tie.group, node):
                 parts.append((f"with {tie.group}", tie.score))
+        for tie in self.admirers.get(policy.name, ()):
+            if tie.group not in beside and self._could_join(tie.group, node):
+                parts.append((f"{tie.group} could be with it", tie.score))
         for tie in self.rivals.get(policy.name, ()):
-            if not tie.mandatory and self.expects(tie.group, node):
+            if not tie.mandatory and tie.group not in beside and self.expects(tie.group, node):
                 parts.append((f"apart from {tie.group}", -tie.score))
         return parts
 
-    def score(self, policy: Policy, node: NodeName) -> int:
+    def score(self, policy: Policy, node: NodeName, beside: Collection[GroupName] = ()) -> int:
         """Return a group's own score of a node: the sum of its parts."""
         if self.is_tied(policy.name):
-            return sum(value for _, value in self.parts(policy, node))
+            return sum([value for _, value in self.parts(policy, node, beside)])
         state, there = self.states.get(policy.name, NOWHERE), self.nodes.get(node)
         score = policy.prefer.get(node, 0) + state.scores.get(node, 0)
         if node == state.holder:
             score += policy.stickiness
         return score if there is None else score + there.score
+
+    def is_at(self, name: GroupName, node: NodeName) -> bool:
+        """Tell whether it is decided that a group shall be on a node."""
+        return node in self.spots.get(name, ())
+
+    def _could_join(self, name: GroupName, node: NodeName) -> bool:
+        """Tell whether a node would fulfil the wish of a group to be with one that is decided
+        before it: it runs there and stays, or is free to go there."""
+        if name in self.spots:
+            return self.is_at(name, node)
+        holder = self.state(name).holder
+        if self.policies[name].failback is None and holder and self.expects(name, holder):
+            return node == holder
+        return self.fitness(name, node) != NO
 
     def expects(self, name: GroupName, node: NodeName) -> bool:
         """Tell whether a group is on a node or, while it is not decided, is likely to stay."""
@@ -161,8 +188,8 @@ class Terms:
         return there and self.fitness(name, node) != NO
 
     def follows(self, name: GroupName) -> list[GroupName]:
-        """Return everyone who must be beside a group, or beside those, in the order of
-        decisions."""
+        """Return everyone who must be beside a group, or beside those: the higher priority
+        first, then in the order of decisions."""
         found: dict[GroupName, bool] = {}
         queue = [name]
         while queue:
@@ -170,7 +197,7 @@ class Terms:
                 if follower not in found and follower != name:
                     found[follower] = True
                     queue.append(follower)
-        return sorted(found, key=self.position.__getitem__)
+        return sorted(found, key=lambda one: (-self.policies[one].priority, self.position[one]))
 
 
 def fitness_by(bar: Bar | None) -> int:
