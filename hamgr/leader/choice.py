@@ -72,13 +72,29 @@ class Choice:
         decided first (Pacemaker: the `influence` of a colocation, which is on by default)."""
         terms = self.terms
         for name in terms.follows(self.policy.name):
-            fitness = {node: terms.fitness(name, node) for node in self.nodes}
+            if self._excludes(name):
+                continue
+            fitness = {node: NO if self._costs(node, name) else terms.fitness(name, node)
+                       for node in self.nodes}
             wanted = YES if YES in fitness.values() else LAST_RESORT
             if self._keep([node for node in self.nodes if fitness[node] >= wanted],
                           f"{name}, which must be with {self.policy.name}, could not run there",
                           f"{name} must be with it and could not run elsewhere"):
                 self.members.append(terms.policies[name])
         self._add_what_followers_need()
+
+    def _excludes(self, follower: GroupName) -> bool:
+        """Tell whether a follower must be apart from one for whom the node is chosen already."""
+        names = self._names()
+        return any([tie.mandatory and tie.group in names
+                    for tie in self.terms.rivals.get(follower, ())])
+
+    def _costs(self, node: NodeName, follower: GroupName) -> bool:
+        """Tell whether another group would have to stop for a follower no more important."""
+        priority = self.terms.policies[follower].priority
+        return node != self.holder and any([
+            tie.mandatory and self.terms.holds_out(tie.group, node, priority)
+            for name in (self.policy.name, follower) for tie in self.terms.rivals.get(name, ())])
 
     def _add_what_followers_need(self) -> None:
         """A follower may have to be beside another group too, which is not decided yet."""
@@ -144,10 +160,9 @@ class Choice:
                 if node == self.holder or not terms.expects(rival, node)]
         self._keep(free, f"{rival}, which must be apart, would have to leave it",
                    f"{rival}, which must be apart, runs elsewhere")
-        if not policy.everywhere:
-            spare = [node for node in self.nodes if node == self.holder or fit != [node]]
-            self._keep(spare, f"{rival}, which must be apart, can run nowhere else",
-                       f"{rival}, which must be apart, needs another one")
+        spare = [node for node in self.nodes if node == self.holder or fit != [node]]
+        self._keep(spare, f"{rival}, which must be apart, can run nowhere else",
+                   f"{rival}, which must be apart, needs another one")
 
     def _best(self) -> NodeName:
         """The highest score; among equals the holder, then the first of the group's list."""

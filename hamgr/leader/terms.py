@@ -20,7 +20,7 @@ class Terms:
         self.states = situation.groups
         self.nodes = situation.nodes
         self.policies = {policy.name: policy for policy in situation.policies}
-        self.order = decision_order(self.policies, situation.groups)
+        self.order = decision_order(self.policies)
         self.position = {name: number for number, name in enumerate(self.order)}
         self.spots: dict[GroupName, tuple[NodeName, ...]] = {}
         """What is decided."""
@@ -112,13 +112,27 @@ class Terms:
         for tie in self.rivals.get(policy.name, ()):
             if tie.mandatory and self.is_at(tie.group, node):
                 return Bar(f"{tie.group}, which it must be apart from, is there")
+            if (tie.mandatory and node != self.state(policy.name).holder
+                    and self.holds_out(tie.group, node, policy.priority)):
+                return Bar(f"{tie.group}, which it must be apart from, runs there and can run "
+                           "nowhere else")
         return None
+
+    def holds_out(self, rival: GroupName, node: NodeName, priority: int) -> bool:
+        """Tell whether a group that is not decided yet does not leave a node for one of this
+        priority: it is as important, and would have to stop. Everywhere is more than one node."""
+        policy = self.policies[rival]
+        return (policy.priority >= priority and not policy.everywhere and rival not in self.spots
+                and self.expects(rival, node)
+                and not any([self.fitness(rival, other) != NO for other in policy.nodes
+                             if other != node]))
 
     def fitness(self, name: GroupName, node: NodeName) -> int:
         """Tell how well a node can have a group, if what it must be with and is not decided yet
         goes there too."""
         known = self._fitness.get((name, node))
         if known is None:
+            self._fitness[name, node] = YES  # as long as the question leads back to itself
             known = self._fitness[name, node] = self._find_fitness(self.policies[name], node)
         return known
 
@@ -213,16 +227,14 @@ def _elsewhere(target: GroupName, spot: tuple[NodeName, ...]) -> str:
     return f"{target}, which it must be with, is on {' and '.join(spot)}"
 
 
-def decision_order(policies: dict[GroupName, Policy],
-                   states: dict[GroupName, GroupState]) -> list[GroupName]:
+def decision_order(policies: dict[GroupName, Policy]) -> list[GroupName]:
     """Return who is decided after whom: what a group is to be with comes before it; then the
-    higher priority, one node before everywhere, who runs before who does not, the name.
+    higher priority, one node before everywhere, the name.
 
     As Pacemaker orders them, which compares the scores of their nodes before names.
     """
-    def rank(policy: Policy) -> tuple[int, bool, bool, GroupName]:
-        runs = bool(states.get(policy.name, NOWHERE).holder)
-        return -policy.priority, policy.everywhere, not runs, policy.name
+    def rank(policy: Policy) -> tuple[int, bool, GroupName]:
+        return -policy.priority, policy.everywhere, policy.name
 
     order: dict[GroupName, bool] = {}
     entered: dict[GroupName, bool] = {}

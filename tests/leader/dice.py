@@ -151,7 +151,7 @@ def shrunk(made: Situation, fails: Callable[[Situation], bool]) -> Situation:
 
 def _smaller(made: Situation) -> Iterator[Situation]:
     for policy in made.policies:
-        yield _without(made, policy.name)
+        yield without(made, policy.name)
     for node in made.nodes:
         yield _without_node(made, node)
     for number, policy in enumerate(made.policies):
@@ -167,7 +167,8 @@ def _smaller(made: Situation) -> Iterator[Situation]:
             yield replace(made, nodes={**made.nodes, node: NodeState()})
 
 
-def _without(made: Situation, name: GroupName) -> Situation:
+def without(made: Situation, name: GroupName) -> Situation:
+    """Return a situation without one group."""
     kept = [replace(policy, beside=tuple(tie for tie in policy.beside if tie.group != name),
                     apart=tuple(tie for tie in policy.apart if tie.group != name),
                     requires=tuple(one for one in policy.requires if one != name))

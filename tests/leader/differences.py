@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from hamgr.core.types import GroupName
 from hamgr.leader.policy import NOWHERE, Policy, Situation, Tie
 from hamgr.leader.terms import decision_order
-from tests.leader.dice import settled
+from tests.leader.dice import BARRED, settled, without
 from tests.leader.pacemaker import Places, is_promotable, simulate
 
-
 RUNS_MORE = "hamgr runs groups that Pacemaker leaves down"
+REQUIRES = "requires: who runs is not stopped"
 MOVES_FEWER = "hamgr moves fewer running groups"
 FREE_CHOICE = "who is decided first chooses freely"
 UNEXPLAINED = "unexplained"
@@ -40,14 +40,16 @@ def class_of(situation: Situation) -> str:
     """Return the class of a difference: what hamgr does better, or the last part that has to go
     until nothing but that is left; nothing if both agree, `unexplained` if there is no class."""
     verdict = _verdict(situation)
+    if verdict == RUNS_MORE and not _verdict(_running_requires_nothing(situation)):
+        return REQUIRES
     if verdict is not None:
         return verdict
     for kind in CLASSES:
-        without = kind.without(situation)
-        if without != situation:
-            if _verdict(without) is not None:
+        smaller = kind.without(situation)
+        if smaller != situation:
+            if _verdict(smaller) is not None:
                 return kind.name
-            situation = without
+            situation = smaller
     return UNEXPLAINED
 
 
@@ -58,16 +60,40 @@ def _verdict(situation: Situation) -> str | None:
         return ""
     more = {name for name in here if here[name]}
     fewer = {name for name in there if there[name]}
-    if more != fewer:
-        return RUNS_MORE if more > fewer else None
-    if _moved(situation, here) < _moved(situation, there):
+    if more > fewer:
+        return RUNS_MORE
+    if len(more) >= len(fewer) and _moved(situation, here) < _moved(situation, there):
         return MOVES_FEWER
-    return FREE_CHOICE if here == simulate(situation, influence=False) else None
+    return _chooses_freely(situation, here, there)
 
 
 def _moved(situation: Situation, places: Places) -> set[GroupName]:
     """Return the groups that run and shall be elsewhere, or run on fewer nodes."""
     return {name for name, state in situation.groups.items() if not {*state.up} <= {*places[name]}}
+
+
+def _chooses_freely(situation: Situation, here: Places, there: Places) -> str | None:
+    """Tell whether Pacemaker would agree on the first group it has elsewhere if nobody were decided
+    later, and on all others if that group were bound to its place."""
+    policies = {policy.name: policy for policy in situation.policies}
+    order = decision_order(policies)
+    first = next(name for name in order if here[name] != there[name])
+    kept = [name for name in order[:order.index(first) + 1]]
+    kept += [name for name in order if name not in kept and _follows(policies[name], kept)]
+    alone = situation
+    for name in order:
+        alone = alone if name in kept else without(alone, name)
+    if simulate(alone)[first] != here[first] or policies[first].everywhere:
+        return None
+    bars = {node: BARRED for node in policies[first].nodes if node not in here[first]}
+    state = situation.groups.get(first, NOWHERE)
+    bound = replace(situation, groups={
+        **situation.groups, first: replace(state, bars={**state.bars, **bars})})
+    return FREE_CHOICE if bound != situation and _verdict(bound) is not None else None
+
+
+def _follows(policy: Policy, kept: list[GroupName]) -> bool:
+    return any(tie.mandatory and tie.group in kept for tie in policy.beside)
 
 
 def _policies(situation: Situation, change: Callable[[Policy], Policy]) -> Situation:
@@ -83,7 +109,7 @@ def _nothing_broken(situation: Situation) -> Situation:
     """Stop the one that is decided later of each two that break a rule where they are."""
     policies = {policy.name: policy for policy in situation.policies}
     groups = dict(situation.groups)
-    for name in decision_order(policies, situation.groups):
+    for name in decision_order(policies):
         state = groups.get(name, NOWHERE)
         if state.holder and _breaks(name, policies, replace(situation, groups=groups)):
             groups[name] = replace(state, holder="", up=())
@@ -121,10 +147,31 @@ def _not_promotable(situation: Situation) -> Situation:
         else state for name, state in situation.groups.items()})
 
 
+def _followers_barred(situation: Situation) -> Situation:
+    """Bar groups that must be with others from where groups that they must be apart from go."""
+    places, groups = ours(situation), dict(situation.groups)
+    for policy in situation.policies:
+        rivals = [tie.group for tie in policy.apart if tie.mandatory]
+        rivals += [one.name for one in situation.policies if Tie(policy.name) in one.apart]
+        taken = {node: BARRED for rival in rivals for node in places[rival]}
+        if any(tie.mandatory for tie in policy.beside):
+            state = groups.get(policy.name, NOWHERE)
+            groups[policy.name] = replace(state, bars={**taken, **state.bars})
+    return replace(situation, groups=groups)
+
+
+def _clones_not_apart(situation: Situation) -> Situation:
+    everywhere = [policy.name for policy in situation.policies if policy.everywhere]
+    return _policies(situation, lambda policy: policy if not policy.everywhere else replace(
+        policy, apart=tuple(tie for tie in policy.apart if tie.group not in everywhere)))
+
+
 CLASSES = (
-    Class("requires: who runs is not stopped", _running_requires_nothing),
+    Class(REQUIRES, _running_requires_nothing),
+    Class("two that run everywhere are kept apart", _clones_not_apart),
     Class("advice: wishes of those decided later", _no_advice),
     Class("promotable and tied", _not_promotable),
     Class("two targets", _one_target),
+    Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )

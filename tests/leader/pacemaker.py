@@ -39,20 +39,17 @@ PRIMITIVE = re.compile(r"\* (\S+)\s+\(ocf:pacemaker:\w+\):\s+Started (\S+)")
 Places = dict[GroupName, tuple[NodeName, ...]]
 
 
-def simulate(situation: Situation, *, influence: bool = True) -> Places:
-    """Return where Pacemaker would have every group after one transition.
-
-    `influence`: wishes of a group that must be apart from others count for those too, which is
-    Pacemaker's default for each colocation.
-    """
+def simulate(situation: Situation) -> Places:
+    """Return where Pacemaker would have every group after one transition."""
     done = subprocess.run(["crm_simulate", "--xml-pipe", "--simulate"],
-                          input=cib(situation, influence), capture_output=True, text=True, check=True)
+                          input=cib(situation), capture_output=True, text=True,
+                          check=True)
     return _places(situation, done.stdout)
 
 
-def cib(situation: Situation, influence: bool = True) -> str:
+def cib(situation: Situation) -> str:
     """Return the whole configuration and status as Pacemaker keeps them."""
-    return ET.tostring(_Cib(situation, influence).root, encoding="unicode")
+    return ET.tostring(_Cib(situation).root, encoding="unicode")
 
 
 def is_promotable(situation: Situation, name: GroupName) -> bool:
@@ -61,11 +58,10 @@ def is_promotable(situation: Situation, name: GroupName) -> bool:
 
 
 class _Cib:
-    def __init__(self, situation: Situation, influence: bool) -> None:
+    def __init__(self, situation: Situation) -> None:
         self.situation = situation
-        self.influence = influence
         self.policies = {policy.name: policy for policy in situation.policies}
-        self.order = decision_order(self.policies, situation.groups)
+        self.order = decision_order(self.policies)
         self._ids = count(1)
         self.root = Element("cib", {
             "crm_feature_set": FEATURES, "validate-with": "pacemaker-3.9", "epoch": "1",
@@ -130,7 +126,8 @@ class _Cib:
 
     def _led(self, policy: Policy) -> bool:
         """Tell whether the order of a group's nodes does not count."""
-        return policy.everywhere or any(tie.mandatory for tie in policy.beside)
+        return policy.everywhere or any(tie.mandatory and not self.policies[tie.group].everywhere
+                                        for tie in policy.beside)
 
     def _locations(self, policy: Policy) -> None:
         state = self.situation.groups.get(policy.name, NOWHERE)
@@ -168,8 +165,7 @@ class _Cib:
     def _colocation(self, name: GroupName, target: GroupName, score: str) -> None:
         SubElement(self.constraints, "rsc_colocation", {
             "id": self._id(), "rsc": self._rsc(name), "with-rsc": self._rsc(target),
-            "score": score, "influence": str(self.influence or score[0] != "-").lower(),
-            **self._role("rsc-role", name), **self._role("with-rsc-role", target)})
+            "score": score, **self._role("rsc-role", name), **self._role("with-rsc-role", target)})
 
     def _orders(self, policy: Policy) -> None:
         for required in policy.requires:
