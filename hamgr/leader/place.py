@@ -14,13 +14,19 @@ from hamgr.leader.heirs import heirs
 from hamgr.leader.policy import Account, Candidate, Placement, Policy, Situation, Spot
 from hamgr.leader.terms import LAST_RESORT, YES, Terms, fitness_by
 
+FORESIGHT_MAX = 5
+"""How often all is decided again with what came of it in view; once is nearly always enough."""
+
 
 def place(situation: Situation, account_for: Collection[GroupName] = ()) -> Placement:
     """Decide where every group shall be, with an account for each group that is asked for."""
     placer = _Placer(situation, account_for)
-    for name in placer.terms.order:
-        placer.decide(placer.terms.policies[name])
     terms = placer.terms
+    placer.decide_all()
+    for _ in range(FORESIGHT_MAX):
+        if not terms.begin_again():
+            break
+        placer.decide_all()
     spots: dict[GroupName, Spot] = {}
     for name in terms.order:
         spots[name] = Spot(nodes=terms.spots[name], heirs=heirs(terms, terms.policies[name], spots),
@@ -37,12 +43,17 @@ class _Placer:
         self.wake: Instant = NEVER
         self.accounts: dict[GroupName, tuple[list[Candidate], str]] = {}
         self._account_for = account_for
-        for name in self.terms.order:
-            state = self.terms.state(name)
-            if state.maintenance:
-                everywhere = self.terms.policies[name].everywhere
-                self.terms.decide(name, state.up if everywhere else
-                                  (state.holder,) if state.holder else ())
+
+    def decide_all(self) -> None:
+        """Decide about every group that is not decided yet, maintained ones first."""
+        terms = self.terms
+        maintained = [name for name in terms.order if terms.state(name).maintenance]
+        for name in maintained:
+            state = terms.state(name)
+            terms.decide(name, (state.holder,) if state.holder else state.up)
+        for name in terms.order:
+            if name not in terms.spots or name in maintained:
+                self.decide(terms.policies[name])
 
     def decide(self, policy: Policy) -> None:
         """Fix the spot of one group; those that it must be beside are fixed already."""

@@ -10,19 +10,23 @@ IN_A_CIRCLE = "must be placed after this one, in a circle"
 NO, LAST_RESORT, YES = 0, 1, 2
 """How well a node can have a group."""
 Parts = list[tuple[str, int]]
+Spots = tuple[NodeName, ...]
 
 
 class Terms:
     """The policies in the order of decisions, and the spots that are decided so far."""
 
     def __init__(self, situation: Situation) -> None:
+        self.foreseen: dict[GroupName, Spots] = {}
+        """Where groups that are not decided yet are thought to be: where they are, or where they
+        were to be when all were decided before."""
         self.situation = situation
         self.states = situation.groups
         self.nodes = situation.nodes
         self.policies = {policy.name: policy for policy in situation.policies}
         self.order = decision_order(self.policies)
         self.position = {name: number for number, name in enumerate(self.order)}
-        self.spots: dict[GroupName, tuple[NodeName, ...]] = {}
+        self.spots: dict[GroupName, Spots] = {}
         """What is decided."""
         self.rivals: dict[GroupName, list[Tie]] = {}
         """Who wants to be apart from whom, told of both."""
@@ -33,6 +37,8 @@ class Terms:
         self._fitness: dict[tuple[GroupName, NodeName], int] = {}
         for name in self.order:
             self._note_ties(self.policies[name])
+            state = self.state(name)
+            self.foreseen[name] = (state.holder,) if state.holder else state.up
 
     def _note_ties(self, policy: Policy) -> None:
         for tie in policy.apart:
@@ -66,7 +72,7 @@ class Terms:
         return [tie.group for tie in policy.beside if tie.mandatory and tie.group in self.policies
                 and self.policies[tie.group].everywhere is everywhere]
 
-    def decide(self, name: GroupName, nodes: tuple[NodeName, ...]) -> None:
+    def decide(self, name: GroupName, nodes: Spots) -> None:
         """Fix the spot of a group."""
         self.spots[name] = nodes
         if self._fitness and self.is_tied(name):
@@ -187,19 +193,29 @@ class Terms:
         before it: it runs there and stays, or is free to go there."""
         if name in self.spots:
             return self.is_at(name, node)
-        holder = self.state(name).holder
-        if self.policies[name].failback is None and holder and self.expects(name, holder):
-            return node == holder
+        stays = [there for there in self.foreseen[name] if self.expects(name, there)]
+        if stays and self.policies[name].failback is None:
+            return node in stays
         return self.fitness(name, node) != NO
 
     def expects(self, name: GroupName, node: NodeName) -> bool:
-        """Tell whether a group is on a node or, while it is not decided, is likely to stay."""
+        """Tell whether a group is to be on a node or, while it is not decided, is likely to be."""
         spot = self.spots.get(name)
         if spot is not None:
             return node in spot
-        state = self.state(name)
-        there = node in state.up if self.policies[name].everywhere else node == state.holder
-        return there and self.fitness(name, node) != NO
+        return node in self.foreseen[name] and self.fitness(name, node) != NO
+
+    def begin_again(self) -> bool:
+        """Foresee what is decided now and forget it, unless all of it was foreseen.
+
+        Who has no ties need not be decided again.
+        """
+        if self.foreseen == self.spots:
+            return False
+        self.foreseen = self.spots
+        self.spots = {name: spot for name, spot in self.spots.items() if not self.is_tied(name)}
+        self._fitness.clear()
+        return True
 
     def follows(self, name: GroupName) -> list[GroupName]:
         """Return everyone who must be beside a group, or beside those: the higher priority
@@ -221,7 +237,7 @@ def fitness_by(bar: Bar | None) -> int:
     return LAST_RESORT if bar.last_resort else NO
 
 
-def _elsewhere(target: GroupName, spot: tuple[NodeName, ...]) -> str:
+def _elsewhere(target: GroupName, spot: Spots) -> str:
     if not spot:
         return f"{target}, which it must be with, can run nowhere"
     return f"{target}, which it must be with, is on {' and '.join(spot)}"

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from hamgr.core.types import GroupName
+from hamgr.core.types import GroupName, NodeName
+from hamgr.leader.place import place
 from hamgr.leader.policy import NOWHERE, Policy, Situation, Tie
 from hamgr.leader.terms import decision_order
 from tests.leader.dice import BARRED, settled, without
@@ -83,13 +84,24 @@ def _chooses_freely(situation: Situation, here: Places, there: Places) -> str | 
     alone = situation
     for name in order:
         alone = alone if name in kept else without(alone, name)
+    alone = _barred(alone, first, _left_for_others(situation, first))
     if simulate(alone)[first] != here[first] or policies[first].everywhere:
         return None
-    bars = {node: BARRED for node in policies[first].nodes if node not in here[first]}
-    state = situation.groups.get(first, NOWHERE)
-    bound = replace(situation, groups={
-        **situation.groups, first: replace(state, bars={**state.bars, **bars})})
+    bound = _barred(situation, first, [node for node in policies[first].nodes
+                                       if node not in here[first]])
     return FREE_CHOICE if bound != situation and _verdict(bound) is not None else None
+
+
+def _barred(situation: Situation, name: GroupName, nodes: list[NodeName]) -> Situation:
+    state = situation.groups.get(name, NOWHERE)
+    bars = {**state.bars, **dict.fromkeys(nodes, BARRED)}
+    return replace(situation, groups={**situation.groups, name: replace(state, bars=bars)})
+
+
+def _left_for_others(situation: Situation, name: GroupName) -> list[NodeName]:
+    """Return the nodes that a group leaves to those that are decided later and must be apart."""
+    account = place(situation, (name,)).accounts[name]
+    return [one.node for one in account.candidates if "which must be apart" in one.lost]
 
 
 def _follows(policy: Policy, kept: list[GroupName]) -> bool:
