@@ -80,8 +80,10 @@ def _against(account: Account, candidate: Candidate) -> str:
         return candidate.bar.why + (f"; only if no other node can have it, and {chosen.node} can"
                                     if last else "")
     if candidate.lost:
-        scores = candidate.score > chosen.score
-        return (f"{_would_score(account, candidate)}, but " if scores else "") + candidate.lost
+        if candidate.score > chosen.score:
+            return f"{_would_score(account, candidate)}, but {candidate.lost}"
+        runs = f"it runs on {chosen.node}, and " if chosen.node == account.holder else ""
+        return runs + candidate.lost
     if candidate.score < chosen.score:
         return f"it scores {candidate.score}, and {chosen.node} {chosen.score}"
     better = "where it runs" if chosen.node == account.holder else "which comes first in its list"

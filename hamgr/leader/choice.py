@@ -123,11 +123,11 @@ class Choice:
         stays = self.score(holder)
         better = [node for node in self.nodes if self.score(node) > stays]
         self._keep([node for node in self.nodes if node == holder or node in better],
-                   f"{failback} asks for a higher score than {holder} has, where it runs",
+                   f"{failback} asks for a higher score",
                    "it runs there, and no node has a higher score")
         ripe = [node for node in better if node in self.nodes and self._fit_for_long(member, node)]
         self._keep([node for node in self.nodes if node == holder or node in ripe],
-                   f"{failback} asks that it has been fit for longer",
+                   f"{failback} asks that it be fit for longer",
                    "it runs there, and no better node has been fit for long enough")
 
     def _fit_for_long(self, member: Policy, node: NodeName) -> bool:

@@ -9,12 +9,13 @@
     score db n1 10 | health n1 -10      what services and health add
     fit db n1 5m                        has been fit for so long
     place | settle                      decide once; or until nothing changes, as the leader would
+    wake                                when to ask again
     explain db | why-not db n2 | check
 """
 
 from msgspec.structs import replace
 
-from hamgr.core.types import SECOND, Duration, NodeName
+from hamgr.core.types import NEVER, SECOND, Duration, NodeName
 from hamgr.leader.account import explain, why_not
 from hamgr.leader.place import place
 from hamgr.leader.policy import (
@@ -114,6 +115,10 @@ class Case:
             lines += [f"step {number}: {line}" for line in changes(self.situation, after)]
             self.situation = after
         raise AssertionError(f"{lines} and no end")
+
+    def do_wake(self) -> list[str]:
+        wake = place(self.situation).wake
+        return ["never" if wake == NEVER else f"in {(wake - NOW) // SECOND} s"]
 
     def do_explain(self, name: str) -> list[str]:
         return explain(place(self.situation, (name,)).accounts[name])
