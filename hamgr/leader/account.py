@@ -35,14 +35,15 @@ def _what(account: Account) -> str:
     holder, nodes = account.holder, account.spot.nodes
     if not nodes:
         return f"leaves {holder} and runs nowhere" if holder else "runs nowhere"
-    resort = " as a last resort" if account.candidates[0].bar is not None else ""
-    if len(nodes) > 1:
+    bar = account.candidates[0].bar if account.candidates else None
+    resort = " as a last resort" if bar is not None and bar.last_resort else ""
+    if account.everywhere:
         return f"runs on {', '.join(nodes)}{resort}"
     if holder == nodes[0]:
         return f"stays on {holder}{resort}"
     if holder:
         return f"moves from {holder} to {nodes[0]}{resort}"
-    return f"runs on {nodes[0]}{resort}"
+    return f"goes to {nodes[0]}{resort}"
 
 
 def _because(account: Account) -> str:

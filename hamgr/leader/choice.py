@@ -1,5 +1,7 @@
 """How one node is chosen for a group: rule after rule drops nodes, as long as any is left."""
 
+from collections.abc import Callable
+
 from hamgr.core.types import NEVER, GroupName, Instant, NodeName
 from hamgr.leader.policy import Policy
 from hamgr.leader.terms import LAST_RESORT, NO, YES, Parts, Terms, fitness_by
@@ -25,11 +27,12 @@ class Choice:
         self._drop_barred()
         if len(self.nodes) > 1 and self.terms.is_tied(self.policy.name):
             self._think_of_followers()
+            self._think_of_rivals(self._give_way)
         if len(self.nodes) > 1:
             self._think_of_moves()
         if len(self.nodes) > 1 and self.terms.is_tied(self.policy.name):
             self._think_of_what_is_up()
-            self._think_of_rivals()
+            self._think_of_rivals(self._leave_room)
         return self._best() if self.nodes else ""
 
     def parts(self, node: NodeName) -> Parts:
@@ -145,24 +148,32 @@ class Choice:
             self._keep([node for node in self.nodes if node == self.holder or node in up],
                        f"{target} is not active there yet", f"{target} is active there already")
 
-    def _think_of_rivals(self) -> None:
-        """Groups that are decided later and must be apart keep their place, or one at least."""
+    def _think_of_rivals(self, heed: Callable[[Policy, Policy], None]) -> None:
+        """Heed every group that is decided later and must be apart."""
         names = self._names()
         for member in self.members:
             for tie in self.terms.rivals.get(member.name, ()):
                 if tie.mandatory and tie.group not in self.terms.spots and tie.group not in names:
-                    self._leave_room(tie.group)
+                    heed(member, self.terms.policies[tie.group])
 
-    def _leave_room(self, rival: GroupName) -> None:
-        policy, terms = self.terms.policies[rival], self.terms
-        fit = [node for node in policy.nodes if terms.fitness(rival, node) != NO]
+    def _give_way(self, member: Policy, rival: Policy) -> None:
+        """Who runs moves for one that is as important and would have no node at all."""
+        if rival.priority >= member.priority:
+            self._spare_only_node(rival, "")
+
+    def _leave_room(self, _: Policy, rival: Policy) -> None:
+        """Who need not be here does not make others leave, nor takes their last node."""
         free = [node for node in self.nodes
-                if node == self.holder or not terms.expects(rival, node)]
-        self._keep(free, f"{rival}, which must be apart, would have to leave it",
-                   f"{rival}, which must be apart, runs elsewhere")
-        spare = [node for node in self.nodes if node == self.holder or fit != [node]]
-        self._keep(spare, f"{rival}, which must be apart, can run nowhere else",
-                   f"{rival}, which must be apart, needs another one")
+                if node == self.holder or not self.terms.expects(rival.name, node)]
+        self._keep(free, f"{rival.name}, which must be apart, would have to leave it",
+                   f"{rival.name}, which must be apart, runs elsewhere")
+        self._spare_only_node(rival, self.holder)
+
+    def _spare_only_node(self, rival: Policy, holder: NodeName) -> None:
+        fit = [node for node in rival.nodes if self.terms.fitness(rival.name, node) != NO]
+        spare = [node for node in self.nodes if node == holder or fit != [node]]
+        self._keep(spare, f"{rival.name}, which must be apart, can run nowhere else",
+                   f"{rival.name}, which must be apart, needs another one")
 
     def _best(self) -> NodeName:
         """The highest score; among equals the holder, then the first of the group's list."""

@@ -33,6 +33,7 @@ def place(situation: Situation, account_for: Collection[GroupName] = ()) -> Plac
                            waits=_waits(terms, terms.policies[name]))
     return Placement(spots=spots, wake=placer.wake, accounts={
         name: Account(group=name, spot=spots[name], holder=terms.state(name).holder,
+                      everywhere=terms.policies[name].everywhere,
                       candidates=tuple(candidates), why=why)
         for name, (candidates, why) in placer.accounts.items()})
 
@@ -63,7 +64,7 @@ class _Placer:
         if policy.name in terms.spots:
             spot, choice.why = terms.spots[policy.name], "it is in maintenance, and stays as it is"
         elif policy.everywhere:
-            spot, choice.why = self._everywhere(policy), "every node of its list that can have it"
+            spot, choice.why = self._everywhere(policy), "wherever it can"
         else:
             node = choice.make()
             spot = (node,) if node else ()

@@ -147,6 +147,7 @@ class Account(Struct, frozen=True, kw_only=True):
     spot: Spot
     holder: NodeName = ""
     """Where it was."""
+    everywhere: bool = False
     candidates: tuple[Candidate, ...] = ()
     """Every node of its list, the chosen one first, then by rank."""
     why: str = ""

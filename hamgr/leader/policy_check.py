@@ -56,12 +56,12 @@ def _names(policy: Policy, known: dict[GroupName, Policy]) -> list[Fault]:
                        ("apart", [tie.group for tie in policy.apart]),
                        ("requires", list(policy.requires))):
         for number, name in enumerate(names):
-            if name == policy.name:
+            if name in names[:number]:
+                found.append(Fault(policy.name, key, f"{name} is named twice"))
+            elif name == policy.name:
                 found.append(Fault(policy.name, key, "names the group itself"))
             elif name not in known:
                 found.append(Fault(policy.name, key, f"{name} is not configured"))
-            elif name in names[:number]:
-                found.append(Fault(policy.name, key, f"{name} is named twice"))
     return found
 
 

@@ -120,8 +120,8 @@ class Terms:
                 return Bar(f"{tie.group}, which it must be apart from, is there")
             if (tie.mandatory and node != self.state(policy.name).holder
                     and self.holds_out(tie.group, node, policy.priority)):
-                return Bar(f"{tie.group}, which it must be apart from, runs there and can run "
-                           "nowhere else")
+                return Bar(f"{tie.group}, which it must be apart from, is to be there and "
+                           "can run nowhere else")
         return None
 
     def holds_out(self, rival: GroupName, node: NodeName, priority: int) -> bool:
