@@ -89,15 +89,14 @@ class Choice:
     def _excludes(self, follower: GroupName) -> bool:
         """Tell whether a follower must be apart from one for whom the node is chosen already."""
         names = self._names()
-        return any([tie.mandatory and tie.group in names
-                    for tie in self.terms.rivals.get(follower, ())])
+        return any([foe in names for foe in self.terms.foes.get(follower, ())])
 
     def _costs(self, node: NodeName, follower: GroupName) -> bool:
         """Tell whether another group would have to stop for a follower no more important."""
-        priority = self.terms.policies[follower].priority
+        terms, priority = self.terms, self.terms.policies[follower].priority
         return node != self.holder and any([
-            tie.mandatory and self.terms.holds_out(tie.group, node, priority)
-            for name in (self.policy.name, follower) for tie in self.terms.rivals.get(name, ())])
+            foe not in terms.spots and terms.holds_out(foe, node, priority)
+            for name in (self.policy.name, follower) for foe in terms.foes.get(name, ())])
 
     def _add_what_followers_need(self) -> None:
         """A follower may have to be beside another group too, which is not decided yet."""
@@ -152,9 +151,9 @@ class Choice:
         """Heed every group that is decided later and must be apart."""
         names = self._names()
         for member in self.members:
-            for tie in self.terms.rivals.get(member.name, ()):
-                if tie.mandatory and tie.group not in self.terms.spots and tie.group not in names:
-                    heed(member, self.terms.policies[tie.group])
+            for foe in self.terms.foes.get(member.name, ()):
+                if foe not in self.terms.spots and foe not in names:
+                    heed(member, self.terms.policies[foe])
 
     def _give_way(self, member: Policy, rival: Policy) -> None:
         """Who runs moves for one that is as important and would have no node at all."""
@@ -163,16 +162,17 @@ class Choice:
 
     def _leave_room(self, _: Policy, rival: Policy) -> None:
         """Who need not be here does not make others leave, nor takes their last node."""
-        free = [node for node in self.nodes
-                if node == self.holder or not self.terms.expects(rival.name, node)]
-        self._keep(free, f"{rival.name}, which must be apart, would have to leave it",
-                   f"{rival.name}, which must be apart, runs elsewhere")
+        if self.terms.foreseen[rival.name]:
+            free = [node for node in self.nodes
+                    if node == self.holder or not self.terms.expects(rival.name, node)]
+            self._keep(free, f"{rival.name}, which must be apart, would have to leave it",
+                       f"{rival.name}, which must be apart, runs elsewhere")
         self._spare_only_node(rival, self.holder)
 
     def _spare_only_node(self, rival: Policy, holder: NodeName) -> None:
-        fit = [node for node in rival.nodes if self.terms.fitness(rival.name, node) != NO]
-        spare = [node for node in self.nodes if node == holder or fit != [node]]
-        self._keep(spare, f"{rival.name}, which must be apart, can run nowhere else",
+        only = self.terms.only_node(rival)
+        self._keep([node for node in self.nodes if node == holder or node != only],
+                   f"{rival.name}, which must be apart, can run nowhere else",
                    f"{rival.name}, which must be apart, needs another one")
 
     def _best(self) -> NodeName:

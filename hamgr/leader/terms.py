@@ -30,6 +30,8 @@ class Terms:
         """What is decided."""
         self.rivals: dict[GroupName, list[Tie]] = {}
         """Who wants to be apart from whom, told of both."""
+        self.foes: dict[GroupName, list[GroupName]] = {}
+        """Who must be apart from whom, told of both."""
         self.followers: dict[GroupName, list[GroupName]] = {}
         """Who must be beside a group; not those that follow them."""
         self.admirers: dict[GroupName, list[Tie]] = {}
@@ -39,6 +41,9 @@ class Terms:
             self._note_ties(self.policies[name])
             state = self.state(name)
             self.foreseen[name] = (state.holder,) if state.holder else state.up
+        for name, ties in self.rivals.items():
+            if foes := [tie.group for tie in ties if tie.mandatory]:
+                self.foes[name] = foes
 
     def _note_ties(self, policy: Policy) -> None:
         for tie in policy.apart:
@@ -115,22 +120,27 @@ class Terms:
                 return Bar(_elsewhere(tie.group, spot))
             if spot is None and self.position[tie.group] >= self.position[policy.name]:
                 return Bar(f"{tie.group} {IN_A_CIRCLE}")
-        for tie in self.rivals.get(policy.name, ()):
-            if tie.mandatory and self.is_at(tie.group, node):
-                return Bar(f"{tie.group}, which it must be apart from, is there")
-            if (tie.mandatory and node != self.state(policy.name).holder
-                    and self.holds_out(tie.group, node, policy.priority)):
-                return Bar(f"{tie.group}, which it must be apart from, is to be there and "
-                           "can run nowhere else")
+        return self._rival_bar(policy, node) if policy.name in self.foes else None
+
+    def _rival_bar(self, policy: Policy, node: NodeName) -> Bar | None:
+        for foe in self.foes[policy.name]:
+            spot = self.spots.get(foe)
+            if spot is None:
+                if (node in self.foreseen[foe] and node != self.state(policy.name).holder
+                        and self.holds_out(foe, node, policy.priority)):
+                    return Bar(f"{foe}, which it must be apart from, is to be there and can run "
+                               "nowhere else")
+            elif node in spot:
+                return Bar(f"{foe}, which it must be apart from, is there")
         return None
 
-    def holds_out(self, rival: GroupName, node: NodeName, priority: int) -> bool:
+    def holds_out(self, foe: GroupName, node: NodeName, priority: int) -> bool:
         """Tell whether a group that is not decided yet does not leave a node for one of this
         priority: it is as important, and would have to stop. Everywhere is more than one node."""
-        policy = self.policies[rival]
-        return (policy.priority >= priority and not policy.everywhere and rival not in self.spots
-                and self.expects(rival, node)
-                and not any([self.fitness(rival, other) != NO for other in policy.nodes
+        policy = self.policies[foe]
+        return (policy.priority >= priority and not policy.everywhere
+                and self.expects(foe, node)
+                and not any([self.fitness(foe, other) != NO for other in policy.nodes
                              if other != node]))
 
     def fitness(self, name: GroupName, node: NodeName) -> int:
@@ -141,6 +151,16 @@ class Terms:
             self._fitness[name, node] = YES  # as long as the question leads back to itself
             known = self._fitness[name, node] = self._find_fitness(self.policies[name], node)
         return known
+
+    def only_node(self, policy: Policy) -> NodeName:
+        """Return the node that can have a group if there is just one, else nothing."""
+        only = ""
+        for node in policy.nodes:
+            if self.fitness(policy.name, node) != NO:
+                if only:
+                    return ""
+                only = node
+        return only
 
     def _find_fitness(self, policy: Policy, node: NodeName) -> int:
         if policy.name in self.spots:

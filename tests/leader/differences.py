@@ -19,6 +19,7 @@ from tests.leader.pacemaker import Places, is_promotable, simulate
 RUNS_MORE = "hamgr runs groups that Pacemaker leaves down"
 REQUIRES = "requires: who runs is not stopped"
 MOVES_FEWER = "hamgr moves fewer running groups"
+KEEPS = "who runs does not stop for one that is as important"
 FREE_CHOICE = "who is decided first chooses freely"
 UNEXPLAINED = "unexplained"
 
@@ -65,6 +66,9 @@ def _verdict(situation: Situation) -> str | None:
         return RUNS_MORE
     if len(more) >= len(fewer) and _moved(situation, here) < _moved(situation, there):
         return MOVES_FEWER
+    if _moved(situation, here) < _moved(situation, there) and any(
+            here[name] and not there[name] for name in _moved(situation, there)):
+        return KEEPS
     return _chooses_freely(situation, here, there)
 
 
@@ -187,3 +191,4 @@ CLASSES = (
     Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )
+CLASS_NAMES = (RUNS_MORE, MOVES_FEWER, KEEPS, FREE_CHOICE, *(kind.name for kind in CLASSES))
