@@ -89,14 +89,14 @@ class Choice:
     def _excludes(self, follower: GroupName) -> bool:
         """Tell whether a follower must be apart from one for whom the node is chosen already."""
         names = self._names()
-        return any([foe in names for foe in self.terms.foes.get(follower, ())])
+        return any([foe in names for foe in self.terms.ties.foes.get(follower, ())])
 
     def _costs(self, node: NodeName, follower: GroupName) -> bool:
         """Tell whether another group would have to stop for a follower no more important."""
         terms, priority = self.terms, self.terms.policies[follower].priority
         return node != self.holder and any([
             foe not in terms.spots and terms.holds_out(foe, node, priority)
-            for name in (self.policy.name, follower) for foe in terms.foes.get(name, ())])
+            for name in (self.policy.name, follower) for foe in terms.ties.foes.get(name, ())])
 
     def _add_what_followers_need(self) -> None:
         """A follower may have to be beside another group too, which is not decided yet."""
@@ -151,7 +151,7 @@ class Choice:
         """Heed every group that is decided later and must be apart."""
         names = self._names()
         for member in self.members:
-            for foe in self.terms.foes.get(member.name, ()):
+            for foe in self.terms.ties.foes.get(member.name, ()):
                 if foe not in self.terms.spots and foe not in names:
                     heed(member, self.terms.policies[foe])
 

@@ -35,7 +35,7 @@ def heirs(terms: Terms, policy: Policy, spots: dict[GroupName, Spot]) -> tuple[N
 def _able(terms: Terms, policy: Policy, node: NodeName) -> bool:
     if node not in policy.nodes or terms.own_bar(policy, node) is not None:
         return False
-    if any([node in terms.spots[foe] for foe in terms.foes.get(policy.name, ())]):
+    if any([node in terms.spots[foe] for foe in terms.ties.foes.get(policy.name, ())]):
         return False
     return all([node in terms.spots[target]
                 for target in terms.targets(policy, everywhere=True)])

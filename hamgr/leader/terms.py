@@ -3,7 +3,8 @@
 from collections.abc import Collection
 
 from hamgr.core.types import GroupName, NodeName
-from hamgr.leader.policy import FORBIDDEN, NOWHERE, Bar, GroupState, Policy, Situation, Tie
+from hamgr.leader.policy import FORBIDDEN, NOWHERE, Bar, GroupState, Policy, Situation
+from hamgr.leader.ties import Ties
 
 NEVER_THERE = Bar("its preference says never")
 IN_A_CIRCLE = "must be placed after this one, in a circle"
@@ -28,40 +29,11 @@ class Terms:
         self.position = {name: number for number, name in enumerate(self.order)}
         self.spots: dict[GroupName, Spots] = {}
         """What is decided."""
-        self.rivals: dict[GroupName, list[Tie]] = {}
-        """Who wants to be apart from whom, told of both."""
-        self.foes: dict[GroupName, list[GroupName]] = {}
-        """Who must be apart from whom, told of both."""
-        self.followers: dict[GroupName, list[GroupName]] = {}
-        """Who must be beside a group; not those that follow them."""
-        self.admirers: dict[GroupName, list[Tie]] = {}
-        """Who would like to be beside a group."""
+        self.ties = Ties(self.policies)
         self._fitness: dict[tuple[GroupName, NodeName], int] = {}
         for name in self.order:
-            self._note_ties(self.policies[name])
             state = self.state(name)
             self.foreseen[name] = (state.holder,) if state.holder else state.up
-        for name, ties in self.rivals.items():
-            if foes := [tie.group for tie in ties if tie.mandatory]:
-                self.foes[name] = foes
-
-    def _note_ties(self, policy: Policy) -> None:
-        for tie in policy.apart:
-            if tie.group in self.policies and tie.group != policy.name:
-                self._add_rival(policy.name, tie)
-                self._add_rival(tie.group, Tie(policy.name, tie.score))
-        for tie in policy.beside:
-            if tie.mandatory:
-                self.followers.setdefault(tie.group, []).append(policy.name)
-            else:
-                self.admirers.setdefault(tie.group, []).append(Tie(policy.name, tie.score))
-
-    def _add_rival(self, name: GroupName, tie: Tie) -> None:
-        """Where both say how much they want to be apart, the stronger wish counts."""
-        ties = self.rivals.setdefault(name, [])
-        ties[:] = [one for one in ties if one.group != tie.group or one.score > tie.score]
-        if all(one.group != tie.group for one in ties):
-            ties.append(tie)
 
     def state(self, name: GroupName) -> GroupState:
         """Return what is so of a group."""
@@ -69,8 +41,7 @@ class Terms:
 
     def is_tied(self, name: GroupName) -> bool:
         """Tell whether another group has a say in where this one goes."""
-        return bool(name in self.rivals or name in self.followers or name in self.admirers
-                    or self.policies[name].beside)
+        return name in self.ties.circles
 
     def targets(self, policy: Policy, *, everywhere: bool) -> list[GroupName]:
         """Return the groups, of one mode, that a group must be beside."""
@@ -120,10 +91,10 @@ class Terms:
                 return Bar(_elsewhere(tie.group, spot))
             if spot is None and self.position[tie.group] >= self.position[policy.name]:
                 return Bar(f"{tie.group} {IN_A_CIRCLE}")
-        return self._rival_bar(policy, node) if policy.name in self.foes else None
+        return self._foe_bar(policy, node) if policy.name in self.ties.foes else None
 
-    def _rival_bar(self, policy: Policy, node: NodeName) -> Bar | None:
-        for foe in self.foes[policy.name]:
+    def _foe_bar(self, policy: Policy, node: NodeName) -> Bar | None:
+        for foe in self.ties.foes[policy.name]:
             spot = self.spots.get(foe)
             if spot is None:
                 if (node in self.foreseen[foe] and node != self.state(policy.name).holder
@@ -186,17 +157,17 @@ class Terms:
         for tie in policy.beside:
             if not tie.mandatory and tie.group not in beside and self.is_at(tie.group, node):
                 parts.append((f"with {tie.group}", tie.score))
-        for tie in self.admirers.get(policy.name, ()):
+        for tie in self.ties.admirers.get(policy.name, ()):
             if tie.group not in beside and self._could_join(tie.group, node):
                 parts.append((f"{tie.group} could be with it", tie.score))
-        for tie in self.rivals.get(policy.name, ()):
-            if not tie.mandatory and tie.group not in beside and self.expects(tie.group, node):
+        for tie in self.ties.shy.get(policy.name, ()):
+            if tie.group not in beside and self.expects(tie.group, node):
                 parts.append((f"apart from {tie.group}", -tie.score))
         return parts
 
     def score(self, policy: Policy, node: NodeName, beside: Collection[GroupName] = ()) -> int:
         """Return a group's own score of a node: the sum of its parts."""
-        if self.is_tied(policy.name):
+        if self.ties.wishes(policy.name):
             return sum([value for _, value in self.parts(policy, node, beside)])
         state, there = self.states.get(policy.name, NOWHERE), self.nodes.get(node)
         score = policy.prefer.get(node, 0) + state.scores.get(node, 0)
@@ -226,14 +197,15 @@ class Terms:
         return node in self.foreseen[name] and self.fitness(name, node) != NO
 
     def begin_again(self) -> bool:
-        """Foresee what is decided now and forget it, unless all of it was foreseen.
-
-        Who has no ties need not be decided again.
-        """
-        if self.foreseen == self.spots:
+        """Foresee what is decided now, and forget it where ties lead to what was not foreseen."""
+        circles = self.ties.circles
+        changed = {circles[name]: True for name, spot in self.spots.items()
+                   if name in circles and spot != self.foreseen[name]}
+        if not changed:
             return False
         self.foreseen = self.spots
-        self.spots = {name: spot for name, spot in self.spots.items() if not self.is_tied(name)}
+        self.spots = {name: spot for name, spot in self.spots.items()
+                      if circles.get(name) not in changed}
         self._fitness.clear()
         return True
 
@@ -243,7 +215,7 @@ class Terms:
         found: dict[GroupName, bool] = {}
         queue = [name]
         while queue:
-            for follower in self.followers.get(queue.pop(), ()):
+            for follower in self.ties.followers.get(queue.pop(), ()):
                 if follower not in found and follower != name:
                     found[follower] = True
                     queue.append(follower)
