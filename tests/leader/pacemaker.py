@@ -11,10 +11,12 @@ Explained, chapters "Resource Constraints", "Advanced Resource Types"). The rest
   is where it is promoted.
 """
 
+import os
 import re
 import subprocess
 import xml.etree.ElementTree as ET
 from itertools import count
+from tempfile import TemporaryDirectory
 from xml.etree.ElementTree import Element, SubElement
 
 from hamgr.core.types import GroupName, NodeName
@@ -41,9 +43,10 @@ Places = dict[GroupName, tuple[NodeName, ...]]
 
 def simulate(situation: Situation) -> Places:
     """Return where Pacemaker would have every group after one transition."""
-    done = subprocess.run(["crm_simulate", "--xml-pipe", "--simulate"],
-                          input=cib(situation), capture_output=True, text=True,
-                          check=True)
+    with TemporaryDirectory() as shadow:  # its files are named by process only
+        done = subprocess.run(["crm_simulate", "--xml-pipe", "--simulate"], input=cib(situation),
+                              capture_output=True, text=True, check=True,
+                              env={**os.environ, "CIB_shadow_dir": shadow})
     return _places(situation, done.stdout)
 
 
