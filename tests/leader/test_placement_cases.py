@@ -8,6 +8,7 @@ Run with HAMGR_REWRITE=1 to write down what is answered now; the change is revie
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.core.test_scripts import REWRITE, blocks
 from tests.leader.placing import Case
 
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs/placement.md"
 CASES = sorted((Path(__file__).parent / "placement").glob("*.txt"))
 
 
@@ -34,3 +36,11 @@ def test_case(path: Path) -> None:
 
 def test_there_are_cases() -> None:
     assert sum(len(blocks(path.read_text())) for path in CASES) >= 60
+
+
+def test_the_page_shows_what_is_answered() -> None:
+    answers = "\n".join(path.read_text() for path in CASES)
+    shown = re.findall(r"^```\n\$ hamgr [^\n]+\n(.*?)\n```$", PAGE.read_text(),
+                       re.MULTILINE | re.DOTALL)
+    assert len(shown) >= 8
+    assert [output for output in shown if output not in answers] == []
