@@ -14,7 +14,7 @@ from hamgr.config.lines import lines_of, syntax_fault
 from hamgr.config.plain import plain
 from hamgr.config.schema import Document, Group, Monitor, Service
 from hamgr.config.values import Span
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import SECOND, OnFailure
 
 DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
@@ -118,6 +118,13 @@ def _group_spec(name: str, group: Group) -> GroupSpec:
         has_addresses=bool(group.vips),
         stop_within=int(group.stop_within),
         fencing_required=group.fencing == "required",
+        prefer=dict(group.prefer),
+        stickiness=group.stickiness,
+        failback=None if group.failback_after is None else int(group.failback_after),
+        priority=group.priority,
+        beside=tuple(Tie(near.group, near.score) for near in group.beside),
+        apart=tuple(Tie(near.group, near.score) for near in group.apart),
+        requires=group.requires,
     )
 
 

@@ -8,12 +8,15 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from hamgr.config.values import Address, Command, Interface, Server, Span
+from hamgr.core.spec import MANDATORY
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
 from hamgr.times import times_for
 
 COMMANDS = ("start", "promote", "demote", "stop")
 """What a service may be told, in the order of its life."""
+Preference = Annotated[int, "preference"]
+"""What a node is worth to a group; "never" for FORBIDDEN."""
 LinkName = Annotated[str, "link"]
 """The name of a network interface."""
 
@@ -109,6 +112,13 @@ class Service(Struct, frozen=True, kw_only=True):
         return COMMANDS if self.promotable else ("start", "stop")
 
 
+class Near(Struct, frozen=True, kw_only=True):
+    """One group in `with` or `apart`: "db", or a table that makes it a wish of some weight."""
+
+    group: Annotated[str, Meta(examples=['"db"'])]
+    score: int = MANDATORY
+
+
 class Group(Struct, frozen=True, kw_only=True):
     """[group.NAME]: what moves together."""
 
@@ -116,9 +126,21 @@ class Group(Struct, frozen=True, kw_only=True):
     vips: tuple[Vip, ...] = ()
     mode: str = "active-passive"
     fencing: str = "lease"
-    failback: str = "never"
     stop_within: Span = Span(0)
+    prefer: dict[NodeName, Preference] = field(default_factory=dict)
+    stickiness: int = 0
+    failback: str = "never"
+    priority: int = 0
+    beside: tuple[Near, ...] = field(default=(), name="with")
+    apart: tuple[Near, ...] = ()
+    requires: tuple[str, ...] = ()
     service: tuple[Service, ...] = ()
+
+    @property
+    def failback_after(self) -> Span | None:
+        """How long a better node must have been fit before the group goes there; None: never."""
+        word, _, after = self.failback.partition(" ")
+        return Span.parse(after) if word == "after" else None
 
 
 class Document(Struct, frozen=True, kw_only=True):

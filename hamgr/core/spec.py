@@ -47,6 +47,25 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
                 "monitor": self.monitor_timeout, "probe": self.monitor_timeout}[action]
 
 
+MANDATORY = 1_000_000
+"""A score of this size is no wish but a rule, as Pacemaker's INFINITY, which is the same number."""
+FORBIDDEN = -MANDATORY
+"""As a preference: never on this node."""
+
+
+class Tie(Struct, frozen=True):
+    """What a group wants of its distance to another group."""
+
+    group: GroupName
+    score: int = MANDATORY
+    """Above 0. What it is worth; MANDATORY: the group rather runs nowhere."""
+
+    @property
+    def mandatory(self) -> bool:
+        """Tell whether it is a rule."""
+        return self.score >= MANDATORY
+
+
 class GroupSpec(Struct, frozen=True, kw_only=True):
     """What moves together: services in order, then the addresses."""
 
@@ -61,6 +80,26 @@ class GroupSpec(Struct, frozen=True, kw_only=True):
     """Time after a lapse by which everything of the group is certainly down (rule 14)."""
     fencing_required: bool = False
     """Rule 13: a fence device must confirm before another node takes over."""
+    prefer: dict[NodeName, int] = {}
+    """Scores of nodes; 0 for those that are not named. FORBIDDEN and less: never there."""
+    stickiness: int = 0
+    """The score of being there already."""
+    failback: Duration | None = None
+    """How long a better node must have been fit before a healthy group moves there; None: it never
+    moves for a better score."""
+    priority: int = 0
+    """Who is placed first, where there is no room for all: the higher."""
+    beside: tuple[Tie, ...] = ()
+    """`with`: on the node where these groups are."""
+    apart: tuple[Tie, ...] = ()
+    """Never on the same node as these groups."""
+    requires: tuple[GroupName, ...] = ()
+    """Is not started before these are active somewhere."""
+
+    @property
+    def may_be_moved(self) -> bool:
+        """Tell whether its policy may ask for a move although its node is well."""
+        return bool(self.beside or self.apart or self.failback is not None)
 
 
 class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):

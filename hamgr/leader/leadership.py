@@ -17,6 +17,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.types import NEVER, Duration, Instant, Life, NodeName, Outcome, SeatState
 from hamgr.leader import changes
+from hamgr.leader.moves import Moves
 from hamgr.leader.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.leader.requests import end_maintenance, gather
 
@@ -59,6 +60,7 @@ class Leadership:
         self._request_since: dict[str, Instant] = {}
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
+        self._moves = Moves()
         self._renewed_at: dict[str, Instant] = {}
         """When the round of each seat was renewed by us last."""
         self._cut_off: tuple[NodeName, Instant] = ("", NEVER)
@@ -277,6 +279,7 @@ class Leadership:
         wishes = gather(draft, self._request_since)
         changes.finish_voters(draft)
         end_maintenance(draft)
+        self._moves.by_policy(draft, wishes.moves)
         renewing = self._renewing(draft, now)
         voters_change = wishes.frozen or bool(draft.plan.voters.former)
         for spec in planned_groups(draft):
@@ -287,6 +290,8 @@ class Leadership:
                        voters_change or entering or bool(renewing and owned))
         if renewing:
             changes.renew_round(draft, renewing)
+        elif not voters_change:
+            self._moves.better_heirs(draft, wishes.moves)
         declare_blocked_seats(draft)
         return draft
 

@@ -12,6 +12,7 @@ from hamgr.core.records import UNPLANNED, GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
 from hamgr.leader.placement import FAILED_LATELY, heir_weakness, unfitness
+from hamgr.leader.situation import Places
 
 LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 SETTLING_INTERVALS = 20
@@ -40,6 +41,7 @@ class Draft:
         self.requests: dict[str, Request] = {}
         """Requests that are answered or made definite."""
         self.lines: list[str] = []
+        self.places = Places(knowledge, lambda: self.plan, self.says, now)
         self.wake: Instant = NEVER
         """When the same question may have another answer, without any event."""
 
@@ -221,7 +223,11 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     """Give the group to the best node that can have it; every other right is out (rule 18)."""
     if group.heir is not None or group.leaving:
         return group
-    bars = {node: unfit(draft, spec, node) for node in spec.nodes if _reads(draft, node)}
+    spot = draft.places.spot(spec.name)
+    if spot.waits:
+        return group
+    bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
+            if _reads(draft, node)}
     fit = ([node for node, bar in bars.items() if not bar]
            or [node for node, bar in bars.items() if bar == FAILED_LATELY])
     if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
@@ -271,24 +277,40 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
         return
     if group.handover and wanted:
         return
-    if group.handover:
+    if group.handover and draft.places.spot(spec.name).nodes:
         group = draft.set_group(spec.name, replace(group, handover=False),
                                 f"{holder.node} need not hand over any more")
-    bars = unfit(draft, spec, heir.node)
+    bars = unfit(draft, spec, heir.node) or _tied_elsewhere(draft, spec, heir.node)
     if frozen or bars or (wanted and best and best != heir.node):
         why = bars or (f"{best} shall be heir" if not frozen else "no heir may stand now")
-        changed = replace(group, heir=None, leaving=(*group.leaving, heir))
-        draft.set_group(spec.name, changed, f"heir {heir.node} is withdrawn: {why}")
+        withdraw_heir(draft, spec, why)
     elif wanted == heir.node and _ready_to_take(draft, heir) and draft.has_read(holder.node) and (
             seen_active(draft, holder, spec.name)):
         draft.set_group(spec.name, replace(group, handover=True),
                         f"{holder.node} hands over to {heir.node}")
 
 
+def withdraw_heir(draft: Draft, spec: GroupSpec, why: str) -> None:
+    """Take an heir's right back: it is leaving until its node says that it will not use it."""
+    group = draft.plan.groups[spec.name]
+    heir = group.heir
+    assert heir is not None
+    draft.set_group(spec.name, replace(group, heir=None, leaving=(*group.leaving, heir)),
+                    f"heir {heir.node} is withdrawn: {why}")
+
+
+def _tied_elsewhere(draft: Draft, spec: GroupSpec, heir: NodeName) -> str:
+    """Say why an heir must not take over, by where other groups are, or nothing."""
+    if not spec.beside and not spec.apart:
+        return ""
+    spot = draft.places.spot(spec.name)
+    return "" if heir in (*spot.nodes, *spot.heirs) else "other groups keep it from there"
+
+
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
-    """Return the best heir: the wanted node if it can be, else by strength, then preference."""
-    fit = [node for node in spec.nodes if node != holder and not unfit(draft, spec, node)
-           and _reads(draft, node)]
+    """Return the best heir: the wanted node if it can be, else by strength, then by place."""
+    fit = [node for node in draft.places.ranked(spec, holder)
+           if not unfit(draft, spec, node) and _reads(draft, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""

@@ -7,25 +7,8 @@ with a negative score, `requires` is its mandatory order of starts.
 
 from msgspec import Struct
 
+from hamgr.core.spec import Tie
 from hamgr.core.types import NEVER, Duration, GroupName, Instant, NodeName
-
-MANDATORY = 1_000_000
-"""A score of this size is no wish but a rule, as Pacemaker's INFINITY, which is the same number."""
-FORBIDDEN = -MANDATORY
-"""As a preference: never on this node."""
-
-
-class Tie(Struct, frozen=True):
-    """What a group wants of its distance to another group."""
-
-    group: GroupName
-    score: int = MANDATORY
-    """Above 0. What it is worth; MANDATORY: the group rather runs nowhere."""
-
-    @property
-    def mandatory(self) -> bool:
-        """Tell whether it is a rule."""
-        return self.score >= MANDATORY
 
 
 class Policy(Struct, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from hamgr.core.spec import FORBIDDEN
 from hamgr.core.types import GroupName, NodeName
-from hamgr.leader.policy import FORBIDDEN, Policy
+from hamgr.leader.policy import Policy
 
 CHAIN_MAX = 100
 """Groups that must be beside each other one after another; beyond that it is certainly an error,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from hamgr.core.records import UNPLANNED, GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
+from hamgr.leader.account import why_not
 from hamgr.leader.changes import FREEZE, change_times, change_voters, keep_voters
 from hamgr.leader.planner import Draft, best_heir, seen_active, unfit
 
@@ -128,6 +129,10 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
     why = unfit(draft, spec, target)
     if why and not group.handover:
         return draft.answer(request, "refused", f"{target} cannot take it: {why}")
+    if spec.beside or spec.apart:
+        account = draft.places.if_moved(spec.name, target)
+        if account is not None and account.spot.node != target and not group.handover:
+            return draft.answer(request, "refused", why_not(account, target))
     if not request.node:
         draft.requests[request.id] = replace(request, node=target)
     wishes.moves[spec.name] = target

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
+from hamgr.core.spec import FORBIDDEN
 from hamgr.core.types import GroupName, NodeName
-from hamgr.leader.policy import FORBIDDEN, NOWHERE, Bar, GroupState, Policy, Situation
+from hamgr.leader.policy import NOWHERE, Bar, GroupState, Policy, Situation
 from hamgr.leader.ties import Ties
 
 NEVER_THERE = Bar("its preference says never")

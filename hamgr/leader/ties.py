@@ -1,7 +1,8 @@
 """Which groups have a say in where others go, by what their policies say of each other."""
 
+from hamgr.core.spec import MANDATORY, Tie
 from hamgr.core.types import GroupName
-from hamgr.leader.policy import MANDATORY, Policy, Tie
+from hamgr.leader.policy import Policy
 
 
 class Ties:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from hamgr.core.events import ServiceChanged, ServiceScored
 from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Found, OnFailure, Role
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for
@@ -239,8 +239,12 @@ class Story:
 def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: str = "",
           stop_within: str = "0ms", fencing: str = "lease", voters: str = "", run: str = "",
           monitor: str = "500ms", addresses: str = "yes", mode: str = "active-passive",
-          on_failure: str = "move", restarts: str = "3") -> ClusterSpec:
+          on_failure: str = "move", restarts: str = "3", everywhere: str = "",
+          **policies: str) -> ClusterSpec:
     """Return what a file says. `run`: the nodes that may run groups, if not all.
+
+    Policies are by group: order=app:n2.n1 beside=app:db apart=app:web requires=app:db
+    failback=app:2s priority=app:10 prefer=app:n2
 
     A service is a hook (promote, demote), a unit (start, stop) or has replicas: db:replica.
     """
@@ -252,9 +256,9 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
         nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
                     for name in names),
         groups=tuple(GroupSpec(
-            name=group, nodes=running, stop_within=duration(stop_within),
-            fencing_required=fencing == "required", everywhere=mode == "everywhere",
-            has_addresses=addresses == "yes" and mode != "everywhere",
+            name=group, **{"nodes": running, **_policy(group, policies)}, stop_within=duration(stop_within),
+            fencing_required=fencing == "required", everywhere=mode == "everywhere" or group == everywhere,
+            has_addresses=addresses == "yes" and mode != "everywhere" and group != everywhere,
             services=tuple(_service(one, monitor_interval=duration(monitor),
                                     on_failure=OnFailure(on_failure), restarts=int(restarts))
                            for one in services.split(",") if one))
@@ -264,6 +268,25 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
 KINDS: dict[str, dict[str, Any]] = {
     "hook": {}, "unit": {"actions": ("start", "stop")},
     "replica": {"actions": ("start", "promote", "demote", "stop"), "promotable": True}}
+
+
+def _policy(group: str, policies: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, text in policies.items():
+        for name, _, value in (one.partition(":") for one in text.split(",")):
+            if name == group:
+                found |= READ[key](value)
+    return found
+
+
+READ: dict[str, Any] = {
+    "order": lambda text: {"nodes": tuple(text.split("."))},
+    "beside": lambda text: {"beside": tuple(map(Tie, text.split(".")))},
+    "apart": lambda text: {"apart": tuple(map(Tie, text.split(".")))},
+    "requires": lambda text: {"requires": tuple(text.split("."))},
+    "failback": lambda text: {"failback": duration(text)},
+    "priority": lambda text: {"priority": int(text)},
+    "prefer": lambda text: {"prefer": {text: 100}}}
 
 
 def _service(text: str, **more: Any) -> ServiceSpec:

@@ -7,19 +7,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from hamgr.core.spec import FORBIDDEN, MANDATORY, Tie
 from hamgr.core.types import GroupName, NodeName
 from hamgr.leader.place import place
-from hamgr.leader.policy import (
-    FORBIDDEN,
-    MANDATORY,
-    NOWHERE,
-    Bar,
-    GroupState,
-    NodeState,
-    Policy,
-    Situation,
-    Tie,
-)
+from hamgr.leader.policy import NOWHERE, Bar, GroupState, NodeState, Policy, Situation
 from hamgr.leader.policy_check import faults
 from tests.leader.placing import FAILED, NOW, applied
 

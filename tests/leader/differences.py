@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from hamgr.core.spec import Tie
 from hamgr.core.types import GroupName, NodeName
 from hamgr.leader.place import place
-from hamgr.leader.policy import NOWHERE, Policy, Situation, Tie
+from hamgr.leader.policy import NOWHERE, Policy, Situation
 from hamgr.leader.terms import decision_order
 from tests.leader.dice import BARRED, settled, without
 from tests.leader.pacemaker import Places, is_promotable, simulate

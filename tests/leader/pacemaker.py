@@ -19,8 +19,9 @@ from itertools import count
 from tempfile import TemporaryDirectory
 from xml.etree.ElementTree import Element, SubElement
 
+from hamgr.core.spec import FORBIDDEN
 from hamgr.core.types import GroupName, NodeName
-from hamgr.leader.policy import FORBIDDEN, NOWHERE, Policy, Situation
+from hamgr.leader.policy import NOWHERE, Policy, Situation
 from hamgr.leader.terms import decision_order
 
 BASE = 50_000

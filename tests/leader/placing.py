@@ -15,21 +15,11 @@
 
 from msgspec.structs import replace
 
+from hamgr.core.spec import FORBIDDEN, MANDATORY, Tie
 from hamgr.core.types import NEVER, SECOND, Duration, NodeName
 from hamgr.leader.account import explain, why_not
 from hamgr.leader.place import place
-from hamgr.leader.policy import (
-    FORBIDDEN,
-    MANDATORY,
-    NOWHERE,
-    Bar,
-    GroupState,
-    NodeState,
-    Placement,
-    Policy,
-    Situation,
-    Tie,
-)
+from hamgr.leader.policy import NOWHERE, Bar, GroupState, NodeState, Placement, Policy, Situation
 from hamgr.leader.policy_check import faults
 
 NOW = 10_000 * SECOND

@@ -7,18 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from hamgr.core.spec import FORBIDDEN
 from hamgr.core.types import GroupName, NodeName
 from hamgr.leader.account import explain, why_not
 from hamgr.leader.place import place
-from hamgr.leader.policy import (
-    FORBIDDEN,
-    NOWHERE,
-    GroupState,
-    NodeState,
-    Placement,
-    Policy,
-    Situation,
-)
+from hamgr.leader.policy import NOWHERE, GroupState, NodeState, Placement, Policy, Situation
 from tests.leader import dice
 
 SITUATIONS = st.integers(0, 2 ** 32).map(lambda seed: dice.situation(Random(seed)))
