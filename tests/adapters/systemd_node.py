@@ -60,6 +60,11 @@ class SystemdNode(Segment):
             super().__exit__()
 
     @property
+    def leader(self) -> int:
+        """The process id, here, of the node's systemd."""
+        return self._leader
+
+    @property
     def inside(self) -> Path:
         """The root of the node as its processes see it, /run and /tmp included."""
         return Path(f"/proc/{self._leader}/root")

@@ -172,18 +172,6 @@ def test_a_stop_that_systemd_has_to_end_with_sigkill_is_a_stop(node):
     driven(node, then, "stubborn")
 
 
-def test_a_stop_that_takes_longer_than_we_wait_fails_and_its_end_is_told(node):
-    async def then(one: Driver) -> None:
-        assert (await one.run("start", "obstinate")).ok
-        await one.appears("up-obstinate.service")
-        told = await one.run("stop", "obstinate", within=SHORT)
-        assert (told.ok, told.why) == (
-            False, "no answer in 0.3 s: it is deactivating (stop-sigterm)")
-        assert (await one.run("probe", "obstinate")).found is Found.FAILED
-        assert (await one.run("stop", "obstinate")).ok
-    driven(node, then, "obstinate")
-
-
 def test_processes_that_outlive_their_unit_keep_it_from_being_stopped(node):
     async def then(one: Driver) -> None:
         assert (await one.run("start", "leaves")).ok

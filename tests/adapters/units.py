@@ -26,7 +26,8 @@ FILES: dict[str, str] = {
     "hangs": f"Type=notify\nNotifyAccess=all\nExecStart={HANGS}",
     "behind": "ExecStart=/bin/sleep 1000\n[Unit]\nAfter=hangs.service",
     "stubborn": f"ExecStart={STUBBORN}\nTimeoutStopSec=300ms",
-    "obstinate": f"ExecStart={STUBBORN}\nTimeoutStopSec=3s",
+    "dawdles": "ExecStart=/bin/sh -c 'trap \"until test -e /run/end-%n; do sleep 0.02; done; "
+               "exit 0\" TERM; touch /run/up-%n; while :; do sleep 0.1; done'",
     "leaves": "ExecStart=/bin/sh -c 'sleep 1001 & touch /run/up-%n; exec sleep 1000'\n"
               "KillMode=process",
     "says": "ExecStart=/bin/sh -c 'until test -e /run/end-%n; do sleep 0.02; done; exit 3'",

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType
@@ -25,6 +26,8 @@ from hamgr.adapters.services.systemd.faults import Lost, Refused
 log = logging.getLogger(__name__)
 
 SOCKET = "/run/dbus/system_bus_socket"
+BOOTED = Path("/run/systemd/system")
+"""There if, and only if, systemd is the service manager (sd_booted(3))."""
 SYSTEMD, MANAGER_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER = "org.freedesktop.systemd1.Manager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -188,7 +191,9 @@ class Bus:
     def _words(self, error: Exception) -> str:
         where = self._address.removeprefix("unix:path=") or SOCKET
         if isinstance(error, FileNotFoundError):
-            return f"no system bus at {where}: systemd does not run here"
+            return f"no system bus at {where}: " + (
+                "the package dbus is missing, or dbus.socket is stopped" if BOOTED.is_dir()
+                else "systemd does not run here")
         if isinstance(error, ConnectionRefusedError):
             return f"nobody answers at {where}: the system bus is stopped"
         if isinstance(error, TimeoutError):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,8 +123,9 @@ class Units:
                                   "be started, stopped, monitored and probed")
         unit = self._watched[name]
         try:
-            async with asyncio.timeout(effect.timeout / SECOND):
-                return await self._until_answered(act, effect, unit)
+            with self._ours(unit) if effect.action in ("start", "stop") else nullcontext():
+                async with asyncio.timeout(effect.timeout / SECOND):
+                    return await self._until_answered(act, effect, unit)
         except TimeoutError:
             why = self._manager.bus.trouble or unit.state
             return Verdict(False, f"no answer in {effect.timeout / SECOND:g} s: {why}")
@@ -146,9 +147,8 @@ class Units:
         if seen.load != "loaded":
             return Verdict(False, f"{unit.name} is {seen.load}")
         before = unit.invocation
-        with self._ours(unit):
-            result = await self._systemd.do("StartUnit", unit.name, unit.queued)
-            seen = await self._look(unit)
+        result = await self._systemd.do("StartUnit", unit.name, unit.queued)
+        seen = await self._look(unit)
         found = states.found(seen.active)
         if found is Found.STARTED:
             return Verdict(True, found=found)
@@ -156,13 +156,12 @@ class Units:
 
     async def _stop(self, effect: RunService, unit: Watched) -> Verdict:
         seen = await self._look(unit)
-        with self._ours(unit):
-            if seen.load == "loaded" or not seen.at_rest:
-                if (await self._systemd.look(AGENT)).being_stopped:
-                    await self._lift()
-                await self._systemd.do("StopUnit", unit.name, unit.queued)
-                seen = await self._look(unit)
-            left = await self._systemd.processes(unit.name)
+        if seen.load == "loaded" or not seen.at_rest:
+            if (await self._systemd.look(AGENT)).being_stopped:
+                await self._lift()
+            await self._systemd.do("StopUnit", unit.name, unit.queued)
+        left = await self._systemd.processes(unit.name)
+        seen = await self._look(unit)
         if not seen.at_rest:
             job = f", with a {seen.job_type} job" if seen.job else ""
             return Verdict(False, f"it is still {seen.words}{job}", states.found(seen.active))
@@ -179,9 +178,10 @@ class Units:
                        found)
 
     async def _probe(self, effect: RunService, unit: Watched) -> Verdict:
+        left = await self._systemd.processes(unit.name)
         seen = await self._look(unit)
         found = states.found(seen.active)
-        if found is Found.STOPPED and (left := await self._systemd.processes(unit.name)):
+        if left and seen.at_rest:
             return Verdict(True, _leftovers(seen, left), Found.FAILED)
         return Verdict(True, "" if found is Found.STARTED else seen.words, found)
 
@@ -232,7 +232,7 @@ class Units:
 
     @contextmanager
     def _ours(self, unit: Watched) -> Iterator[None]:
-        """What happens to the unit is our doing, and answered for."""
+        """What happens to the unit is our doing, and answered for: an action looks at it last."""
         unit.ours += 1
         try:
             yield
@@ -249,7 +249,7 @@ class Units:
 
     async def _came(self) -> None:
         for unit in self._watched.values():
-            unit.path = ""
+            unit.path, unit.unheard = "", True
         await self._settle()
 
     async def _settle(self) -> None:

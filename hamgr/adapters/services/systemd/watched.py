@@ -34,6 +34,8 @@ class Watched:
         """Actions of ours that are going on, which account for every change."""
         self.our_job = 0
         """The newest job that we queued."""
+        self.unheard = False
+        """Whether signals may have been missed since the last judgement."""
         self.invocation = b""
         """Names one start of it; another one since means that it was started again."""
         self.condition_met = True
@@ -90,6 +92,7 @@ class Watched:
         self._told = self.found, self.invocation
         self._restarts_told = self._restarts
         self._touched = 0
+        self.unheard = False
 
     def change(self) -> Change | None:
         """Return what has to be told, once."""
@@ -110,6 +113,8 @@ class Watched:
         if self.found is Found.STARTED:
             return self._started()
         if self.found is Found.STOPPED:
+            if self.unheard:
+                return "stopped while hamgr could not hear of it"
             if self._touched:
                 return f"stopped by {self._whose()}"
             ended = states.process(self._end)
@@ -124,7 +129,7 @@ class Watched:
             return f"{again} by systemd (Restart=)"
         if self._touched:
             return f"{again} by {self._whose()}"
-        return self.state
+        return f"{again} while hamgr could not hear of it"
 
     def _whose(self) -> str:
         return "hamgr, later than it could wait" if self._touched == self.our_job \
