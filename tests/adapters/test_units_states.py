@@ -1,4 +1,4 @@
-"""What systemd's states come to, and which changes are told: by signals as systemd 252 sends them."""
+"""What systemd's states come to, and which changes are told, by signals as systemd 252 sends."""
 
 import subprocess
 import sys

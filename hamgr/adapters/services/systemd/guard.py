@@ -8,9 +8,12 @@ Pacemaker does the same, with the same two lines (50-pacemaker.conf):
 - `Restart=no`: who restarts it, how often, and when the group moves instead, is decided in one
   place; and a unit whose agent has died does not come back by itself.
 
-The order has a price: while systemd stops the agent, it would have the stop of such a unit wait for
-the agent's end, and the agent waits for that stop. So before the first stop under a stop of the
-agent the drop-ins go, and systemd reads its files anew (`lift`).
+The order has a price: while systemd stops the agent, it has the stop of such a unit wait for the
+agent's end, and the agent waits for that stop (seen with systemd 252, until TimeoutStopSec=). So
+under a stop of the agent alone all drop-ins go before the first stop, and systemd reads its files
+anew (Pacemaker does that for each stop, whenever it is). At shutdown the order must stay for the
+other units, and each stop is queued to ignore it: what else depends on the unit is stopped by the
+shutdown itself.
 
 Files here lie in memory: /run is a tmpfs (file-hierarchy(7)), so reading and writing them does not
 hold the loop up. What an operator sets in /etc in a drop-in whose name sorts after ours overrides

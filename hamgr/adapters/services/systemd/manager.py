@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from dbus_fast import Message
 
-from hamgr.adapters.services.systemd.bus import PROPERTIES, SYSTEMD, Bus
+from hamgr.adapters.services.systemd.bus import (
+    MANAGER,
+    MANAGER_PATH,
+    PROPERTIES,
+    SYSTEMD,
+    Bus,
+)
 from hamgr.adapters.services.systemd.faults import Lost, Refused
 
 UNIT = "org.freedesktop.systemd1.Unit"
@@ -97,14 +103,14 @@ class Manager:
                              "member='PropertiesChanged'", on)
         await self.bus.match(f"sender='{SYSTEMD}',member='JobRemoved',arg2='{seen.name}'", on)
 
-    async def do(self, method: str, unit: str, queued: Callable[[int], None]) -> str:
+    async def do(self, method: str, unit: str, queued: Callable[[int], None], mode: str) -> str:
         """Call StartUnit or StopUnit and return the result of the job; queued is told its number.
 
         A start that is cancelled takes its job along, also one that is not queued yet: it would
         start the unit behind our back. A stop that is cancelled goes on. Raises Refused and Lost.
         """
         with self._listening():
-            call = asyncio.ensure_future(self.bus.call(method, "ss", unit, "replace"))
+            call = asyncio.ensure_future(self.bus.call(method, "ss", unit, mode))
             try:
                 [path] = await asyncio.shield(call)
                 queued(_number(path))
@@ -121,6 +127,10 @@ class Manager:
         except Refused:  # no such unit: it was unloaded, which systemd does only without processes
             return []
         return [f"{pid} {command}" for _, pid, command in listed]
+
+    async def shutting_down(self) -> bool:
+        """Tell whether the machine is. Raises Refused and Lost."""
+        return bool(await self.get(MANAGER_PATH, MANAGER, "SystemState") == "stopping")
 
     async def reload(self) -> None:
         """Have systemd read all its unit files anew; it answers when it has. Raises Refused and

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 0.05
 """Seconds until an action is begun again whose connection broke."""
+MODE = "replace"
+"""A job takes the place of one that conflicts with it (org.freedesktop.systemd1(5), StartUnit)."""
 UNIT = "org.freedesktop.systemd1.Unit"
 
 
@@ -147,7 +149,7 @@ class Units:
         if seen.load != "loaded":
             return Verdict(False, f"{unit.name} is {seen.load}")
         before = unit.invocation
-        result = await self._systemd.do("StartUnit", unit.name, unit.queued)
+        result = await self._systemd.do("StartUnit", unit.name, unit.queued, MODE)
         seen = await self._look(unit)
         found = states.found(seen.active)
         if found is Found.STARTED:
@@ -157,9 +159,7 @@ class Units:
     async def _stop(self, effect: RunService, unit: Watched) -> Verdict:
         seen = await self._look(unit)
         if seen.load == "loaded" or not seen.at_rest:
-            if (await self._systemd.look(AGENT)).being_stopped:
-                await self._lift()
-            await self._systemd.do("StopUnit", unit.name, unit.queued)
+            await self._systemd.do("StopUnit", unit.name, unit.queued, await self._stop_mode())
         left = await self._systemd.processes(unit.name)
         seen = await self._look(unit)
         if not seen.at_rest:
@@ -288,8 +288,17 @@ class Units:
         paths = await self._systemd.get(seen.path, UNIT, "DropInPaths")
         return any(path.endswith(f"/{unit}.d/{FILE}") for path in paths)
 
+    async def _stop_mode(self) -> str:
+        """Return how a stop is to be queued, so that it does not wait for the agent's own end."""
+        if not (await self._systemd.look(AGENT)).being_stopped:
+            return MODE
+        if await self._systemd.shutting_down():
+            return "ignore-dependencies"
+        await self._lift()
+        return MODE
+
     async def _lift(self) -> None:
-        """Take the guards away once the agent itself is being stopped (see guard)."""
+        """Take all guards away: the agent is being stopped, and the machine is not (see guard)."""
         async with self._lifting:
             if not self._lifted:
                 for name in self._watched:
