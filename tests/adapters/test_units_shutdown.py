@@ -3,6 +3,7 @@
 import pytest
 
 from hamgr.core.types import Found
+from hamgr.doctor.look import machine
 from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
 from tests.adapters.units import Driver, driven, install
 
@@ -44,3 +45,27 @@ def test_systemd_leaves_units_to_the_agent_until_that_has_ended(node):
         assert (await one.run("stop", "other")).ok
         one.touch("end")
     driven(node, then, "mine", "other")
+
+
+def test_who_starts_a_unit_at_boot_is_found(node, monkeypatch):
+    """What the doctor asks systemctl, answered by a real one."""
+    monkeypatch.setattr(machine, "SYSTEMD", node.inside / "run/systemd/system")
+    monkeypatch.setattr(machine, "_said", lambda *argv: node.do(*argv, check=False))
+    units = node.root / "etc/systemd/system"
+    with (units / "mine.service").open("a") as file:
+        file.write("[Install]\nWantedBy=basic.target\n")
+    (units / "other.socket").write_text(
+        "[Socket]\nListenStream=/run/other\n[Install]\nWantedBy=sockets.target\n")
+    (units / "foreign.service.d").mkdir()
+    (units / "foreign.service.d/wants.conf").write_text("[Unit]\nUpholds=held.service\n")
+    install(node, {"held": "ExecStart=/bin/sleep 1000", "free": "ExecStart=/bin/sleep 1000"})
+    node.do("systemctl", "enable", "mine.service", "other.socket")
+    node.do("systemctl", "start", "foreign.service")
+    names = ("mine", "other", "held", "free", "missing")
+    found = machine.service_units({("g", name): f"{name}.service" for name in names})
+    assert [(one.load, one.state, one.wanted_by, one.triggered_by) for one in found.units] == [
+        ("loaded", "enabled", ("basic.target",), ()),
+        ("loaded", "static", (), ("other.socket",)),
+        ("loaded", "static", ("foreign.service",), ()),
+        ("loaded", "static", (), ()),
+        ("not-found", "", (), ())]

@@ -32,9 +32,8 @@ SYSTEMD, MANAGER_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER = "org.freedesktop.systemd1.Manager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 DAEMON, DAEMON_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
-RETRY_MIN_S, RETRY_MAX_S = 0.05, 5.0
-"""Seconds between attempts to connect, doubled each time: systemd comes back to a restarted bus
-within a tenth of a second, and a machine without a bus costs next to nothing."""
+RETRY_MIN_S, RETRY_MAX_S = 0.05, 1.0
+"""Seconds between attempts to connect, doubled each time. One that fails costs 0.1 ms."""
 CONNECT_S, SETTLE_S = 5.0, 30.0
 """Seconds for greeting the bus, and for all that `came` asks: systemd answers nothing while it
 reloads, which takes seconds on a large machine."""
@@ -55,7 +54,7 @@ class Bus:
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
-        self._there = asyncio.Event()
+        self._there, self._owned = asyncio.Event(), asyncio.Event()
         self._why = ""
         """Why the connection was broken, if by us."""
         self.trouble = ""
@@ -99,7 +98,7 @@ class Bus:
             reply = await bus.call(Message(
                 destination=to, path=path, interface=interface, member=member,
                 signature=signature, body=list(body), flags=MessageFlag.NO_AUTOSTART))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, DBusFastError) as error:
             raise Lost("the system bus hung up") from error
         assert reply is not None
         if reply.message_type is not MessageType.ERROR:
@@ -120,8 +119,11 @@ class Bus:
 
     async def match(self, rule: str, on: bool = True) -> None:
         """Have signals delivered from now on, or no more. Raises Lost."""
-        await self.call("AddMatch" if on else "RemoveMatch", "s", f"type='signal',{rule}",
-                        path=DAEMON_PATH, interface=DAEMON, to=DAEMON)
+        await self._ask_daemon("AddMatch" if on else "RemoveMatch", f"type='signal',{rule}")
+
+    async def _ask_daemon(self, member: str, argument: str) -> list[Any]:
+        return await self.call(member, "s", argument, path=DAEMON_PATH, interface=DAEMON,
+                               to=DAEMON)
 
     def _connected(self) -> MessageBus:
         # A message to a connection that is over would be answered by nobody, ever.
@@ -152,10 +154,12 @@ class Bus:
 
     async def _settle(self) -> None:
         assert self._bus is not None
+        self._owned = asyncio.Event()
         self._bus.add_message_handler(self._take)
         await self.match(f"sender='{DAEMON}',member='NameOwnerChanged',arg0='{SYSTEMD}'")
-        await self.call("GetNameOwner", "s", SYSTEMD, path=DAEMON_PATH, interface=DAEMON,
-                        to=DAEMON)
+        # A bus that has just been started is there before systemd has come to it.
+        if not (await self._ask_daemon("NameHasOwner", SYSTEMD))[0]:
+            await self._owned.wait()
         await self._came()
 
     async def _stay(self, bus: MessageBus) -> None:
@@ -168,8 +172,10 @@ class Bus:
         if message.message_type is not MessageType.SIGNAL:
             return
         if message.member == "NameOwnerChanged" and message.sender == DAEMON:
-            if message.body[1]:  # systemd has executed itself anew: signals may have been lost
-                self.drop("systemd executes itself anew")
+            _, old, new = message.body
+            if old:  # signals may have been lost
+                self.drop("systemd has executed itself anew" if new else "systemd has left the bus")
+            self._owned.set()
             return
         self._heard(message)
 
