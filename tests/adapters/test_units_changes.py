@@ -250,6 +250,20 @@ def test_a_start_goes_on_while_systemd_executes_itself_anew(node):
     driven(node, then, "hangs")
 
 
+def test_a_failure_while_systemd_executes_itself_anew_is_told(node):
+    async def then(one: Driver) -> None:
+        await started(one, "simple")
+        pid = await main_pid(one, "simple")
+        os.kill(node.leader, signal.SIGSTOP)
+        anew = asyncio.create_task(one.ctl("daemon-reexec"))
+        node.do("kill", "-KILL", pid)
+        os.kill(node.leader, signal.SIGCONT)
+        await anew
+        assert await one.change() == told("simple", Found.FAILED, "killed by SIGKILL")
+        await stopped(one, "simple")
+    driven(node, then, "simple")
+
+
 def test_a_run_says_what_is_missing_while_there_is_no_bus(node):
     async def then(one: Driver) -> None:
         await started(one, "simple")
