@@ -6,7 +6,9 @@ import signal
 
 import pytest
 
-from hamgr.core.events import ServiceChanged
+from hamgr.adapters.services.systemd import Units
+from hamgr.core.effects import RunService
+from hamgr.core.events import Event, ServiceChanged
 from hamgr.core.types import SECOND, Found
 from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
 from tests.adapters.units import SHORT, Driver, driven, driver, drop_in, install
@@ -390,4 +392,18 @@ def test_without_a_system_bus_it_says_so(tmp_path):
                     f"no system bus at {nowhere.parent}/run/dbus/system_bus_socket: systemd does "
                     "not run here")
     (tmp_path / "run/systemd/system").mkdir(parents=True)
+    asyncio.run(story())
+
+
+def test_the_bus_is_where_the_environment_says(tmp_path, monkeypatch):
+    async def story() -> None:
+        told: asyncio.Queue[Event] = asyncio.Queue()
+        units = Units({("g", "app"): "app.service"}, told.put_nowait, directory=tmp_path)
+        await units.start()
+        units.run(RunService(run=1, group="g", service="app", action="probe", epoch=1,
+                             timeout=SECOND))
+        answered = await told.get()
+        await units.close()
+        assert answered.why.startswith(f"no system bus at {tmp_path}/elsewhere: ")
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/elsewhere")
     asyncio.run(story())

@@ -12,12 +12,13 @@ anew after each connection, since signals are lost with it: `came` is called for
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dbus_fast import BusType, Message, MessageFlag, MessageType
+from dbus_fast import Message, MessageFlag, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusFastError
 
@@ -25,7 +26,6 @@ from hamgr.adapters.services.systemd.faults import Lost, Refused
 
 log = logging.getLogger(__name__)
 
-SOCKET = "/run/dbus/system_bus_socket"
 BOOTED = Path("/run/systemd/system")
 """There if, and only if, systemd is the service manager (sd_booted(3))."""
 SYSTEMD, MANAGER_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
@@ -47,9 +47,11 @@ class Bus:
 
     def __init__(self, address: str, heard: Callable[[Message], None],
                  came: Callable[[], Awaitable[None]], lost: Callable[[Lost], None]) -> None:
-        """address is a D-Bus address, "" the system's own; heard is called for each signal, came
+        """address is a D-Bus address, "" that of the system bus (DBUS_SYSTEM_BUS_ADDRESS, or where
+        the D-Bus specification has it); heard is called for each signal, came
         on each connection, before it counts as there, and lost when it is over."""
-        self._address = address
+        self._address = (address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS")
+                         or "unix:path=/run/dbus/system_bus_socket")
         self._heard, self._came, self._lost = heard, came, lost
         self._bus: MessageBus | None = None
         self._task: asyncio.Task[None] | None = None
@@ -63,10 +65,12 @@ class Bus:
         """There is no bus at all, so that waiting for it would be in vain."""
 
     async def start(self) -> None:
-        """Begin to connect; return when that has been tried once."""
+        """Begin to connect; return when that has been tried once, or takes long."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep())
-        await self._tried.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_S):
+                await self._tried.wait()
 
     async def close(self) -> None:
         """Disconnect for good."""
@@ -150,7 +154,7 @@ class Bus:
 
     async def _connect(self) -> MessageBus:
         async with asyncio.timeout(CONNECT_S):
-            return await MessageBus(self._address or None, BusType.SYSTEM).connect()
+            return await MessageBus(self._address).connect()
 
     async def _settle(self) -> None:
         assert self._bus is not None
@@ -195,7 +199,7 @@ class Bus:
         self._tried.set()
 
     def _words(self, error: Exception) -> str:
-        where = self._address.removeprefix("unix:path=") or SOCKET
+        where = self._address.removeprefix("unix:path=")
         if isinstance(error, FileNotFoundError):
             return f"no system bus at {where}: " + (
                 "the package dbus is missing, or dbus.socket is stopped" if BOOTED.is_dir()

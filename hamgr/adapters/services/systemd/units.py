@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 0.05
 """Seconds until an action is begun again whose connection broke."""
+SETTLE_S = 10.0
+"""Seconds that an agent waits for new units to be followed: it can do without for a while."""
 MODE = "replace"
 """A job takes the place of one that conflicts with it (org.freedesktop.systemd1(5), StartUnit)."""
 UNIT = "org.freedesktop.systemd1.Unit"
@@ -87,8 +89,9 @@ class Units:
             await self._manager.bus.start()
             return
         try:
-            await self._settle()
-        except (Lost, Refused):  # then all is begun anew, with a line in the log
+            async with asyncio.timeout(SETTLE_S):
+                await self._settle()
+        except (Lost, Refused, TimeoutError):  # then all is begun anew, with a line in the log
             self._manager.bus.drop("systemd refuses to show its units")
 
     def run(self, effect: RunService) -> None:
@@ -312,7 +315,7 @@ class Units:
         if self._manager is None:
             return
         try:
-            for unit in units:
+            for unit in (one for one in units if one.path):
                 await self._systemd.follow(await self._systemd.look(unit.name), on=False)
             if any([await self._guarded(name) for name in taken]):
                 await self._systemd.reload()

@@ -1,11 +1,11 @@
-"""At shutdown units of hamgr are stopped by hamgr, in its order, and not by systemd under it."""
+"""Units of services beside that of the agent: its bounds and its stop, shutdown, other starters."""
 
 import pytest
 
 from hamgr.core.types import Found
 from hamgr.doctor.look import machine
-from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
-from tests.adapters.units import Driver, driven, install
+from tests.adapters.systemd_node import ROOT, SystemdNode, skip_unless_it_runs
+from tests.adapters.units import Driver, driven, drop_in, install
 
 pytestmark = pytest.mark.real
 
@@ -27,6 +27,24 @@ def node(tmp_path):
         install(made, {name: "ExecStart=/bin/sleep 1000" for name in ("mine", "other", "foreign")})
         made.boot()
         yield made
+
+
+def test_the_unit_of_the_agent_lets_it_do_all_that_it_must(tmp_path):
+    skip_unless_it_runs()
+    with SystemdNode(tmp_path) as node:
+        node.install(ROOT / "tests/adapters/units_standin.py", "[Service]\nWatchdogSec=0\n")
+        install(node, {"app": "ExecStart=/bin/sleep 1000\nRestart=always"})
+        node.boot()
+        node.do("systemctl", "start", "hamgr.service")
+        assert node.do("systemctl", "is-active", "app.service") == "active"
+        assert node.do("systemctl", "show", "--value", "-p", "Restart", "app.service") == "no"
+        node.do("systemctl", "stop", "hamgr.service")
+        assert node.do("systemctl", "is-active", "app.service", check=False) == "inactive"
+        assert node.do("systemctl", "show", "--value", "-p", "Result", "hamgr.service") == "success"
+        assert not drop_in(node, "app").exists()
+        log = node.do("journalctl", "-q", "-o", "cat", "-u", "hamgr.service")
+        for action in ("start", "stop"):
+            assert f"action='{action}', ok=True, why=''" in log
 
 
 def test_systemd_leaves_units_to_the_agent_until_that_has_ended(node):
