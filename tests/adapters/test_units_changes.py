@@ -8,7 +8,7 @@ import pytest
 
 from hamgr.adapters.services.systemd import Units
 from hamgr.core.effects import RunService
-from hamgr.core.events import Event, ServiceChanged
+from hamgr.core.events import Event, ServiceAnswered, ServiceChanged
 from hamgr.core.types import SECOND, Found
 from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
 from tests.adapters.units import SHORT, Driver, driven, driver, drop_in, install
@@ -300,7 +300,7 @@ def test_one_that_hangs_costs_the_loop_nothing(node, whom):
             os.kill(node.leader, signal.SIGCONT)
             node.do("kill", "-CONT", freeze[-1])
         for _ in runs:
-            assert (await one.answer()).why == "no answer in 0.3 s: it is active (running)"
+            assert (await one.answer()).why == "no answer in 0.3 s: systemd does not answer"
         assert sorted(turns)[len(turns) // 2] < SHORT / SECOND / 10
         await stopped(one, "simple")
     driven(node, then, "simple")
@@ -360,18 +360,21 @@ def test_a_unit_that_is_no_longer_ours_is_left_alone(node):
     driven(node, then, "always")
 
 
-def test_a_stop_under_a_stop_of_the_agent_does_not_wait_for_it(node):
+@pytest.mark.parametrize(("how", "then_it_is"), [("stop", "inactive"), ("restart", "active")])
+def test_a_stop_under_a_stop_of_the_agent_does_not_wait_for_it(node, how, then_it_is):
     async def then(one: Driver) -> None:
         await one.ctl("start", "hamgr.service")
         for unit in ("simple", "always"):
             await started(one, unit)
-        await one.ctl("stop", "--no-block", "hamgr.service")
+        await one.ctl(how, "--no-block", "hamgr.service")
         for unit in ("simple", "always"):
             await stopped(one, unit)
         assert await one.show("ActiveState", "hamgr") == "deactivating"
         one.touch("end-hamgr.service")
-        while await one.show("ActiveState", "hamgr") != "inactive":
+        while await one.show("ActiveState", "hamgr") != then_it_is:
             pass
+        await one.ctl("stop", "hamgr.service")
+        (node.inside / "run/end-hamgr.service").unlink()
     driven(node, then, "simple", "always")
 
 
@@ -392,6 +395,32 @@ def test_without_a_system_bus_it_says_so(tmp_path):
                     f"no system bus at {nowhere.parent}/run/dbus/system_bus_socket: systemd does "
                     "not run here")
     (tmp_path / "run/systemd/system").mkdir(parents=True)
+    asyncio.run(story())
+
+
+def test_what_a_unit_did_before_the_first_connection_is_no_change(node, tmp_path):
+    """A node that boots learns by a probe what runs, not by events."""
+    async def story() -> None:
+        bus = tmp_path / "bus"
+        told: asyncio.Queue[Event] = asyncio.Queue()
+        units = Units({("g", "simple"): "simple.service"}, told.put_nowait, directory=tmp_path,
+                      address=f"unix:path={bus}")
+        await units.start()
+        units.run(RunService(run=1, group="g", service="simple", action="stop", epoch=1,
+                             timeout=SECOND))
+        assert (await told.get()).why.startswith("no system bus at ")
+        bus.symlink_to(node.inside / "run/dbus/system_bus_socket")
+        while True:
+            units.run(RunService(run=2, group="g", service="simple", action="probe", epoch=1,
+                                 timeout=SECOND))
+            answered = await told.get()
+            assert isinstance(answered, ServiceAnswered)
+            if answered.ok:
+                break
+            assert answered.why.startswith("no system bus at ")
+        assert answered.found is Found.STOPPED
+        await units.close()
+        assert told.empty()
     asyncio.run(story())
 
 

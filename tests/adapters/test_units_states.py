@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hamgr.adapters.services.systemd import states
 from hamgr.adapters.services.systemd.states import End
@@ -62,7 +65,7 @@ def service(result: str = "success", code: int = 0, status: int = 0,
             "NRestarts": restarts}
 
 
-def changes(*signals: dict[str, Any], before: dict[str, Any] | None = None) -> list[object]:
+def changes(*signals: dict[str, Any], before: dict[str, Any] | None = None) -> list[Any]:
     watched = Watched("x.service")
     watched.take(service() | (before or unit()))
     watched.settle()
@@ -104,6 +107,21 @@ KILLED = (service("signal", 2, 9), unit("failed"))
         "no process", "other"])
 def test_each_change_is_told_once(signals: tuple[dict[str, Any], ...], told: list[object]) -> None:
     assert changes(*signals) == told
+
+
+STATES = ("active", "inactive", "failed", "activating", "deactivating", "reloading")
+
+
+@given(st.lists(st.builds(unit, st.sampled_from(STATES), st.sampled_from((FIRST, SECOND)),
+                          job=st.sampled_from((0, 0, 5, 6)))))
+def test_what_was_told_last_is_so_whatever_happened(signals: list[dict[str, Any]]) -> None:
+    told = [(Found.STARTED, ""), *changes(*signals, unit(signals[-1]["ActiveState"]))] \
+        if signals else [(Found.STARTED, "")]
+    last = signals[-1]["ActiveState"] if signals else "active"
+    assert told[-1][0] is states.found(last)
+    for (before, _), (after, why) in pairwise(told):
+        assert why
+        assert before is not after or "start" in why
 
 
 def test_a_start_by_somebody_else_is_told() -> None:

@@ -28,6 +28,8 @@ SETTLE_S = 10.0
 """Seconds that an agent waits for new units to be followed: it can do without for a while."""
 MODE = "replace"
 """A job takes the place of one that conflicts with it (org.freedesktop.systemd1(5), StartUnit)."""
+_CHANGING = ("start", "stop")
+"""Actions that change a unit."""
 UNIT = "org.freedesktop.systemd1.Unit"
 
 
@@ -128,11 +130,12 @@ class Units:
                                   "be started, stopped, monitored and probed")
         unit = self._watched[name]
         try:
-            with self._ours(unit) if effect.action in ("start", "stop") else nullcontext():
+            with self._ours(unit) if effect.action in _CHANGING else nullcontext():
                 async with asyncio.timeout(effect.timeout / SECOND):
                     return await self._until_answered(act, effect, unit)
         except TimeoutError:
-            why = self._manager.bus.trouble or unit.state
+            silent = unit.state if effect.action in _CHANGING else "systemd does not answer"
+            why = self._manager.bus.trouble or silent
             return Verdict(False, f"no answer in {effect.timeout / SECOND:g} s: {why}")
         except Refused as error:
             return Verdict(False, str(error))
@@ -241,7 +244,8 @@ class Units:
             yield
         finally:
             unit.ours -= 1
-            unit.settle()
+            if unit.known:
+                unit.settle()
 
     # ---- the connection, and what is done once for each
 
@@ -273,6 +277,7 @@ class Units:
         NeedDaemonReload does not tell: it overlooks a directory that was not there before (seen
         with systemd 252).
         """
+        self._lifted = False
         put = [unit for unit in units if self._guard.put(unit)]
         if any([await self._guarded(unit) is False for unit in put]):
             try:
@@ -306,7 +311,8 @@ class Units:
             if not self._lifted:
                 for name in self._watched:
                     self._guard.take(name)
-                await self._systemd.reload()
+                if any([await self._guarded(name) for name in self._watched]):
+                    await self._systemd.reload()
                 self._lifted = True
 
     async def _release(self, units: list[Watched]) -> None:
@@ -351,8 +357,10 @@ def _why_not(seen: "Seen", unit: Watched, result: str, tried: bool) -> str:
     if result == "failed" and not tried:
         # Its Result may still be that of the start before (seen with systemd 252).
         return "systemd did not try: it was started too often in a short time (StartLimitBurst=)"
-    if result != "done":
+    if result == "failed":
         return ": ".join(filter(None, (states.job(result), unit.failure)))
+    if result != "done":
+        return states.job(result)
     if seen.active != "inactive":
         return ": ".join(filter(None, (f"it is {seen.words}", unit.failure)))
     if not unit.condition_met:

@@ -63,7 +63,7 @@ class Watched:
     @property
     def state(self) -> str:
         """Its state in words."""
-        return f"it is {self._active} ({self._sub})"
+        return f"it is {self._active} ({self._sub})" if self._active else "nothing is known of it"
 
     @property
     def failure(self) -> str:
