@@ -10,7 +10,8 @@ from dbus_fast import Message, MessageType
 
 from hamgr.adapters.services.systemd import Units
 from hamgr.adapters.services.systemd.bus import DAEMON, DAEMON_PATH, SYSTEMD, Bus
-from hamgr.adapters.services.systemd.manager import Seen
+from hamgr.adapters.services.systemd.faults import Refused
+from hamgr.adapters.services.systemd.manager import Manager, Seen
 from hamgr.core.effects import RunService
 from hamgr.core.events import Event, ServiceAnswered
 from hamgr.core.types import SECOND, Found
@@ -78,3 +79,19 @@ def test_a_systemd_that_comes_back_as_another_process_is_asked_anew(
         message_type=MessageType.SIGNAL, sender=DAEMON, path=DAEMON_PATH, interface=DAEMON,
         member="NameOwnerChanged", signature="sss", body=[SYSTEMD, old, new]))
     assert connection.connected is not dropped
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("org.freedesktop.systemd1.NoSuchUnit", []),
+    ("org.freedesktop.DBus.Error.AccessDenied", "Access denied")])
+def test_who_may_not_see_processes_does_not_take_them_for_none(
+        monkeypatch: pytest.MonkeyPatch, name: str, told: object) -> None:
+    async def refused(*_: object) -> list[object]:
+        raise Refused("Access denied", name)
+
+    manager = Manager("", changed=print, came=asyncio.Event().wait)
+    monkeypatch.setattr(manager.bus, "call", refused)
+    try:
+        assert asyncio.run(manager.processes("app.service")) == told
+    except Refused as error:
+        assert str(error) == told

@@ -111,7 +111,7 @@ class Bus:
         if reply.error_name in _GONE:
             self.drop(f"systemd is not on the system bus: {text}")
             raise Lost(self._why)
-        raise Refused(text.rstrip("."))
+        raise Refused(text.rstrip("."), str(reply.error_name))
 
     def send(self, member: str, signature: str, *body: object) -> None:
         """Call a method of the manager whose answer nobody waits for; lost if nobody is there."""

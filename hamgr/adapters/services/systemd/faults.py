@@ -7,3 +7,8 @@ class Lost(Exception):
 
 class Refused(Exception):
     """systemd, or the bus, said no. The text is its own sentence."""
+
+    def __init__(self, text: str, name: str = "") -> None:
+        """name is that of the D-Bus error, if it is one."""
+        super().__init__(text)
+        self.name = name

@@ -21,6 +21,7 @@ from hamgr.adapters.services.systemd.bus import (
 from hamgr.adapters.services.systemd.faults import Lost, Refused
 
 UNIT = "org.freedesktop.systemd1.Unit"
+NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 SERVICE = "org.freedesktop.systemd1.Service"
 
 
@@ -121,11 +122,14 @@ class Manager:
                 raise
 
     async def processes(self, unit: str) -> list[str]:
-        """Return what lives in the control group of a unit, as "PID COMMAND". Raises Lost."""
+        """Return what lives in the control group of a unit, as "PID COMMAND". Raises Refused and
+        Lost."""
         try:
             [listed] = await self.bus.call("GetUnitProcesses", "s", unit)
-        except Refused:  # no such unit: it was unloaded, which systemd does only without processes
-            return []
+        except Refused as error:
+            if error.name == NO_SUCH_UNIT:  # unloaded, as systemd does only without processes
+                return []
+            raise
         return [f"{pid} {command}" for _, pid, command in listed]
 
     async def shutting_down(self) -> bool:
