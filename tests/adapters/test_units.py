@@ -117,6 +117,26 @@ def test_a_unit_whose_file_is_gone_can_still_be_stopped(node):
     driven(node, then, "gone")
 
 
+@pytest.mark.parametrize(("unit", "text"), [
+    ("listens.socket", "[Socket]\nListenStream=/run/listens\nService=simple.service\n"),
+    ("gathers.target", "[Unit]\nWants=simple.service\n"),
+    ("srv-memory.mount", "[Mount]\nWhat=tmpfs\nWhere=/srv/memory\nType=tmpfs\n")])
+def test_other_types_of_units_are_started_and_stopped_too(node, unit, text):
+    async def then(one: Driver) -> None:
+        one.units.configure({("g", unit): unit})
+        await one.units.start()
+        guard = (node.inside / f"run/systemd/system/{unit}.d/50-hamgr.conf").read_text()
+        assert "Before=hamgr.service" in guard and "Restart" not in guard
+        assert (await one.run("start", unit)).ok
+        assert (await one.run("monitor", unit)).found is Found.STARTED
+        await one.ctl("stop", unit)
+        assert (await one.change()).why == "stopped by somebody else"
+        assert (await one.run("stop", unit)).ok
+        await one.ctl("stop", "simple.service")
+    (node.root / "etc/systemd/system" / unit).write_text(text)
+    driven(node, then, "simple")
+
+
 @pytest.mark.parametrize("action", ["promote", "demote"])
 def test_a_unit_cannot_be_promoted(node, action):
     async def then(one: Driver) -> None:
