@@ -3,19 +3,14 @@
 import pytest
 
 from hamgr.core.types import MILLISECOND, Found
-from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
-from tests.adapters.units import SHORT, Driver, driven, install
+from tests.adapters.units import SHORT, Driver, booted, driven, install
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    skip_unless_it_runs()
-    with SystemdNode(tmp_path_factory.mktemp("node")) as made:
-        made.lay_out()
-        install(made)
-        made.boot()
+    with booted(tmp_path_factory.mktemp("node")) as made:
         yield made
 
 

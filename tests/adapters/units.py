@@ -1,15 +1,15 @@
 """The driver "systemd" on a booted node, for tests: what it is asked, answers and notices."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from hamgr.adapters.services.systemd import Units
 from hamgr.core.effects import RunService
 from hamgr.core.events import Event, ServiceAnswered, ServiceChanged
-from hamgr.core.types import MILLISECOND, SECOND, Duration
-from tests.adapters.systemd_node import SystemdNode
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Found
+from tests.adapters.systemd_node import SystemdNode, skip_unless_it_runs
 
 LONG = 60 * SECOND
 SHORT = 300 * MILLISECOND
@@ -155,3 +155,34 @@ def driven(node: SystemdNode, then: Callable[[Driver], Awaitable[None]], *units:
 
 def drop_in(node: SystemdNode, unit: str) -> Path:
     return node.inside / f"run/systemd/system/{unit}.service.d/50-hamgr.conf"
+
+
+async def started(one: Driver, unit: str) -> None:
+    assert (await one.run("start", unit)).ok
+
+
+async def stopped(one: Driver, unit: str) -> None:
+    assert (await one.run("stop", unit)).ok
+
+
+async def kill(one: Driver, unit: str) -> None:
+    await one.ctl("kill", "--kill-whom=main", "--signal=KILL", f"{unit}.service")
+
+
+def told(unit: str, found: Found, why: str) -> ServiceChanged:
+    return ServiceChanged(group="g", service=unit, found=found, why=why)
+
+
+async def main_pid(one: Driver, unit: str) -> str:
+    return await one.show("MainPID", unit)
+
+
+@contextmanager
+def booted(directory: Path) -> Iterator[SystemdNode]:
+    """A node with all units of FILES; the test is skipped where there can be none."""
+    skip_unless_it_runs()
+    with SystemdNode(directory) as made:
+        made.lay_out()
+        install(made)
+        made.boot()
+        yield made
