@@ -20,7 +20,7 @@ from hamgr.lab import secured
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
 FENCE = re.MULTILINE | re.DOTALL
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "vagrant/README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "vagrant/README.md"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 

@@ -4,7 +4,7 @@ from msgspec import Struct, field
 
 from hamgr.agent.facts import AgentStatus
 from hamgr.config.schema import Document
-from hamgr.core.types import NodeName
+from hamgr.core.types import GroupName, NodeName, ServiceName
 
 
 class Missing(Struct, frozen=True):
@@ -149,6 +149,29 @@ class Units(Struct, frozen=True, kw_only=True):
     enabled: dict[str, str]
 
 
+class ServiceUnit(Struct, frozen=True, kw_only=True):
+    """The systemd unit of one service of this node's groups."""
+
+    group: GroupName
+    service: ServiceName
+    unit: str
+    load: str
+    """LoadState (org.freedesktop.systemd1(5)); empty: systemd does not know it."""
+    state: str = ""
+    """UnitFileState: enabled, disabled, static and so on."""
+    wanted_by: tuple[str, ...] = ()
+    """Units that have it started when they start, or keep it running: by Wants=, Requires=,
+    BindsTo=, Upholds=, or the links that `systemctl enable` makes."""
+    triggered_by: tuple[str, ...] = ()
+    """Enabled sockets, timers and paths that start it."""
+
+
+class ServiceUnits(Struct, frozen=True, kw_only=True):
+    """The units of all services whose driver is "systemd"."""
+
+    units: tuple[ServiceUnit, ...] = ()
+
+
 class AgentHome(Struct, frozen=True, kw_only=True):
     """Where the agent's process lives."""
 
@@ -178,5 +201,6 @@ class Facts(Struct, frozen=True, kw_only=True):
     wall_clocks: WallClocks | Missing
     managers: Managers | Missing
     units: Units | Missing
+    service_units: ServiceUnits | Missing
     home: AgentHome | Missing
     disk: Disk | Missing

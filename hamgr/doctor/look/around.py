@@ -45,6 +45,7 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         ensemble=_with(here, lambda there: zookeeper.ensemble(there.document)),
         clock=_had(machine.clock), wall_clocks=_with(here, _wall_clocks, matters=False),
         managers=_had(machine.managers), units=_had(machine.units, matters=False),
+        service_units=_had(lambda: machine.service_units({})),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
         disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
