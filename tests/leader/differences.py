@@ -210,4 +210,5 @@ CLASSES = (
     Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )
-CLASS_NAMES = (RUNS_MORE, MOVES_FEWER, KEEPS, FREE_CHOICE, INVALID, *(kind.name for kind in CLASSES))
+CLASS_NAMES = (RUNS_MORE, MOVES_FEWER, KEEPS, FREE_CHOICE, INVALID,
+               *(kind.name for kind in CLASSES))
