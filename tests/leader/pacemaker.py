@@ -55,7 +55,7 @@ def simulate(situation: Situation) -> Places:
         done = subprocess.run(["crm_simulate", "--xml-pipe", "--simulate"], input=cib(situation),
                               capture_output=True, text=True, check=False,
                               env={**os.environ, "CIB_shadow_dir": shadow})
-    if INVALID in done.stdout:
+    if INVALID in done.stdout + done.stderr:
         raise InvalidTransition
     done.check_returncode()
     return _places(situation, done.stdout)
