@@ -161,7 +161,9 @@ class Choice:
 
     def _give_way(self, member: Policy, rival: Policy) -> None:
         """Who runs moves for one that is as important and would have no node at all."""
-        if rival.priority >= member.priority:
+        if rival.priority >= member.priority and not any([
+                node != self.holder and self.terms.expects(rival.name, node)
+                for node in self.terms.foreseen[rival.name]]):
             self._spare_only_node(rival, "")
 
     def _leave_room(self, _: Policy, rival: Policy) -> None:
