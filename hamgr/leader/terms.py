@@ -115,8 +115,8 @@ class Terms:
         policy = self.policies[foe]
         return (policy.priority >= priority and not policy.everywhere
                 and self.expects(foe, node)
-                and not any([self.fitness(foe, other) != NO for other in policy.nodes
-                             if other != node]))
+                and not any(self.fitness(foe, other) != NO for other in policy.nodes
+                            if other != node))
 
     def fitness(self, name: GroupName, node: NodeName) -> int:
         """Tell how well a node can have a group, if what it must be with and is not decided yet
