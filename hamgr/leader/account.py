@@ -1,7 +1,7 @@
 """An account of a decision in words: the table of `hamgr explain`, the line of `hamgr why-not`."""
 
 from hamgr.core.types import NodeName
-from hamgr.leader.policy import Account, Candidate
+from hamgr.leader.policy import MAINTAINED, Account, Candidate
 
 
 def explain(account: Account) -> list[str]:
@@ -36,7 +36,8 @@ def _what(account: Account) -> str:
     if not nodes:
         return f"leaves {holder} and runs nowhere" if holder else "runs nowhere"
     bar = account.candidates[0].bar if account.candidates else None
-    resort = " as a last resort" if bar is not None and bar.last_resort else ""
+    last = bar is not None and bar.last_resort and account.why != MAINTAINED
+    resort = " as a last resort" if last else ""
     if account.everywhere:
         return f"runs on {', '.join(nodes)}{resort}"
     if holder == nodes[0]:

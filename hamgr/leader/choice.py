@@ -71,8 +71,9 @@ class Choice:
         self.nodes = classes[YES] or classes[LAST_RESORT]
 
     def _think_of_followers(self) -> None:
-        """Each group that must be beside this one asks for nodes where it could be, the first
-        decided first (Pacemaker: the `influence` of a colocation, which is on by default)."""
+        """Each group that must be beside this one asks for nodes where it could be, the more
+        important first; one that is less important than this one does not move it (Pacemaker has
+        no such rule, but the option `influence` of a colocation, which is on by default)."""
         terms = self.terms
         for name in terms.follows(self.policy.name):
             if self._excludes(name):
@@ -80,6 +81,9 @@ class Choice:
             fitness = {node: NO if self._costs(node, name) else terms.fitness(name, node)
                        for node in self.nodes}
             wanted = YES if YES in fitness.values() else LAST_RESORT
+            moved = fitness.get(self.holder, wanted) < wanted
+            if moved and terms.policies[name].priority < self.policy.priority:
+                continue
             if self._keep([node for node in self.nodes if fitness[node] >= wanted],
                           f"{name}, which must be with {self.policy.name}, could not run there",
                           f"{name} must be with it and could not run elsewhere"):
@@ -157,7 +161,9 @@ class Choice:
 
     def _give_way(self, member: Policy, rival: Policy) -> None:
         """Who runs moves for one that is as important and would have no node at all."""
-        if rival.priority >= member.priority:
+        if rival.priority >= member.priority and not any([
+                node != self.holder and self.terms.expects(rival.name, node)
+                for node in self.terms.foreseen[rival.name]]):
             self._spare_only_node(rival, "")
 
     def _leave_room(self, _: Policy, rival: Policy) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Collection
 from hamgr.core.types import NEVER, GroupName, Instant, NodeName
 from hamgr.leader.choice import Choice
 from hamgr.leader.heirs import heirs
-from hamgr.leader.policy import Account, Candidate, Placement, Policy, Situation, Spot
+from hamgr.leader.policy import (
+    MAINTAINED,
+    Account,
+    Candidate,
+    Placement,
+    Policy,
+    Situation,
+    Spot,
+)
 from hamgr.leader.terms import LAST_RESORT, YES, Terms, fitness_by
 
 FORESIGHT_MAX = 5
@@ -62,7 +70,7 @@ class _Placer:
         asked = policy.name in self._account_for
         bars = {node: terms.bar(policy, node) for node in policy.nodes} if asked else {}
         if policy.name in terms.spots:
-            spot, choice.why = terms.spots[policy.name], "it is in maintenance, and stays as it is"
+            spot, choice.why = terms.spots[policy.name], MAINTAINED
         elif policy.everywhere:
             spot, choice.why = self._everywhere(policy), "wherever it can"
         else:

@@ -44,6 +44,8 @@ class Bar(Struct, frozen=True):
     why: str
     last_resort: bool = False
     """The node is used if no other can have the group at all."""
+    stays: bool = False
+    """A group that is there stays if no other node can have it, and none comes: for standby."""
 
 
 class NodeState(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,8 @@ class GroupState(Struct, frozen=True, kw_only=True):
 
 
 NOWHERE = GroupState()
+MAINTAINED = "it is in maintenance, and stays as it is"
+"""Why a group in maintenance is where it is, as accounts say it."""
 
 
 class Situation(Struct, frozen=True, kw_only=True):

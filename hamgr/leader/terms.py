@@ -69,13 +69,17 @@ class Terms:
     def _own_bar(self, policy: Policy, state: GroupState, node: NodeName) -> Bar | None:
         there = self.nodes.get(node)
         of_node = there.bar if there is not None else None
-        if of_node is not None and not of_node.last_resort:
-            return of_node
+        if of_node is not None:
+            of_node = _as_met(of_node, state, node)
+            if not of_node.last_resort:
+                return of_node
         if policy.prefer.get(node, 0) <= FORBIDDEN:
             return NEVER_THERE
         of_group = state.bars.get(node)
-        if of_group is not None and not of_group.last_resort:
-            return of_group
+        if of_group is not None:
+            of_group = _as_met(of_group, state, node)
+            if not of_group.last_resort:
+                return of_group
         score = state.scores.get(node, 0)
         if score < 0:
             return Bar(f"its services score {score} there")
@@ -112,8 +116,8 @@ class Terms:
         policy = self.policies[foe]
         return (policy.priority >= priority and not policy.everywhere
                 and self.expects(foe, node)
-                and not any([self.fitness(foe, other) != NO for other in policy.nodes
-                             if other != node]))
+                and not any(self.fitness(foe, other) != NO for other in policy.nodes
+                            if other != node))
 
     def fitness(self, name: GroupName, node: NodeName) -> int:
         """Tell how well a node can have a group, if what it must be with and is not decided yet
@@ -221,6 +225,13 @@ class Terms:
                     found[follower] = True
                     queue.append(follower)
         return sorted(found, key=lambda one: (-self.policies[one].priority, self.position[one]))
+
+
+def _as_met(bar: Bar, state: GroupState, node: NodeName) -> Bar:
+    """Return a bar as a group meets it that is there already, or is not."""
+    if bar.stays and (node == state.holder or node in state.up):
+        return Bar(bar.why, last_resort=True)
+    return bar
 
 
 def fitness_by(bar: Bar | None) -> int:

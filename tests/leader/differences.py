@@ -15,13 +15,14 @@ from hamgr.leader.place import place
 from hamgr.leader.policy import NOWHERE, Policy, Situation
 from hamgr.leader.terms import decision_order
 from tests.leader.dice import BARRED, settled, without
-from tests.leader.pacemaker import Places, is_promotable, simulate
+from tests.leader.pacemaker import InvalidTransition, Places, is_promotable, simulate
 
 RUNS_MORE = "hamgr runs groups that Pacemaker leaves down"
 REQUIRES = "requires: who runs is not stopped"
 MOVES_FEWER = "hamgr moves fewer running groups"
 KEEPS = "who runs does not stop for one that is as important"
 FREE_CHOICE = "who is decided first chooses freely"
+INVALID = "Pacemaker finds no valid transition"
 UNEXPLAINED = "unexplained"
 
 
@@ -42,6 +43,13 @@ def ours(situation: Situation) -> Places:
 def class_of(situation: Situation) -> str:
     """Return the class of a difference: what hamgr does better, or the last part that has to go
     until nothing but that is left; nothing if both agree, `unexplained` if there is no class."""
+    try:
+        return _class_of(situation)
+    except InvalidTransition:
+        return INVALID
+
+
+def _class_of(situation: Situation) -> str:
     verdict = _verdict(situation)
     if verdict == RUNS_MORE and not _verdict(_running_requires_nothing(situation)):
         return REQUIRES
@@ -183,13 +191,25 @@ def _clones_not_apart(situation: Situation) -> Situation:
         policy, apart=tuple(tie for tie in policy.apart if tie.group not in everywhere)))
 
 
+def _followers_as_important(situation: Situation) -> Situation:
+    priorities = {policy.name: policy.priority for policy in situation.policies}
+    for name in decision_order({policy.name: policy for policy in situation.policies}):
+        for policy in situation.policies:
+            if policy.name == name:
+                priorities[name] = max([policy.priority, *(
+                    priorities[tie.group] for tie in policy.beside if tie.mandatory)])
+    return _policies(situation, lambda one: replace(one, priority=priorities[one.name]))
+
+
 CLASSES = (
     Class(REQUIRES, _running_requires_nothing),
     Class("two that run everywhere are kept apart", _clones_not_apart),
     Class("advice: wishes of those decided later", _no_advice),
     Class("promotable and tied", _not_promotable),
+    Class("a less important follower moves nobody", _followers_as_important),
     Class("two targets", _one_target),
     Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )
-CLASS_NAMES = (RUNS_MORE, MOVES_FEWER, KEEPS, FREE_CHOICE, *(kind.name for kind in CLASSES))
+CLASS_NAMES = (RUNS_MORE, MOVES_FEWER, KEEPS, FREE_CHOICE, INVALID,
+               *(kind.name for kind in CLASSES))

@@ -39,15 +39,26 @@ MAGIC = "1:1:{result}:00000000-0000-0000-0000-000000000000"
 CLONE = re.compile(r"Clone Set: \S+ \[(\S+)\]")
 INSTANCES = re.compile(r"\* (Started|Promoted|Unpromoted|Stopped): \[ (.*) \]")
 PRIMITIVE = re.compile(r"\* (\S+)\s+\(ocf:pacemaker:\w+\):\s+Started (\S+)")
+INVALID = "An invalid transition was produced"
 Places = dict[GroupName, tuple[NodeName, ...]]
 
 
+class InvalidTransition(Exception):
+    """Pacemaker made a transition that it could not carry out."""
+
+
 def simulate(situation: Situation) -> Places:
-    """Return where Pacemaker would have every group after one transition."""
+    """Return where Pacemaker would have every group after one transition.
+
+    Raises InvalidTransition if there is no such place.
+    """
     with TemporaryDirectory() as shadow:  # its files are named by process only
         done = subprocess.run(["crm_simulate", "--xml-pipe", "--simulate"], input=cib(situation),
-                              capture_output=True, text=True, check=True,
+                              capture_output=True, text=True, check=False,
                               env={**os.environ, "CIB_shadow_dir": shadow})
+    if INVALID in done.stdout + done.stderr:
+        raise InvalidTransition
+    done.check_returncode()
     return _places(situation, done.stdout)
 
 

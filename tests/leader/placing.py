@@ -70,7 +70,7 @@ class Case:
         self._bar_nodes(nodes, Bar("not heard"))
 
     def do_standby(self, *nodes: NodeName) -> None:
-        self._bar_nodes(nodes, Bar("in standby"))
+        self._bar_nodes(nodes, Bar("in standby", stays=True))
 
     def do_back(self, *nodes: NodeName) -> None:
         self._bar_nodes(nodes, None)
