@@ -156,5 +156,6 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 
 News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
         | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
-        | ServiceAnswered | ServiceChanged | ServiceScored | FenceAnswered | MaintenanceKept | ConfigurationApplied | StopAsked)
+        | ServiceAnswered | ServiceChanged | ServiceScored | FenceAnswered | MaintenanceKept
+        | ConfigurationApplied | StopAsked)
 Event = Tick | HeartbeatReceived | News
