@@ -150,7 +150,7 @@ class OcfAgents:
         self._numbers[effect.run] = self._runs.start(
             (str(call.agent.path(self._place.root)), call.action),
             environment(call, self._place, peers, peers.of(*key)),
-            max(0.0, deadline - loop.time()), partial(_settle, ended))
+            max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
         try:
             return await ended
         finally:
