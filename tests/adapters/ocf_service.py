@@ -25,12 +25,13 @@ INSTANCE = f"{GROUP}-{SERVICE}"
 class Service:
     """The driver with one service, and everything that it posts."""
 
-    def __init__(self, folder: Path, agent: Agent, root: Path = OCF_ROOT) -> None:
-        self.attributes = LocalAttributes()
+    def __init__(self, folder: Path, agent: Agent, root: Path = OCF_ROOT, node: str = NODE,
+                 attributes: LocalAttributes | None = None) -> None:
+        self.attributes = attributes or LocalAttributes()
         self.answers: asyncio.Queue[ServiceAnswered] = asyncio.Queue()
         self.scores: list[ServiceScored] = []
         self.commands = folder / "ocf" / "bin"
-        self.driver = OcfAgents("test", NODE, {(GROUP, SERVICE): agent}, self._posted,
+        self.driver = OcfAgents("test", node, {(GROUP, SERVICE): agent}, self._posted,
                                 directory=folder / "ocf", attributes=self.attributes, root=root)
         self._runs = 0
 
@@ -45,9 +46,9 @@ class Service:
         """Return the next answer."""
         return await asyncio.wait_for(self.answers.get(), PATIENCE_S)
 
-    async def run(self, action: str, timeout: int = LONG, active: bool = True) -> ServiceAnswered:
+    async def run(self, action: str, within: int = LONG, active: bool = True) -> ServiceAnswered:
         """Run an action to its end."""
-        self.start(action, timeout, active)
+        self.start(action, within, active)
         return await self.answer()
 
     async def found(self, action: str = "probe", active: bool = True) -> tuple[bool, Found]:
@@ -74,9 +75,10 @@ class Service:
 
 
 @asynccontextmanager
-async def service(folder: Path, agent: Agent, root: Path = OCF_ROOT) -> AsyncIterator[Service]:
+async def service(folder: Path, agent: Agent, root: Path = OCF_ROOT, node: str = NODE,
+                  attributes: LocalAttributes | None = None) -> AsyncIterator[Service]:
     """Start the driver for one service, and end it."""
-    driven = Service(folder, agent, root)
+    driven = Service(folder, agent, root, node, attributes)
     try:
         await driven.driver.start()
         yield driven

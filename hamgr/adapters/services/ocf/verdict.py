@@ -7,7 +7,7 @@ resource agent API 1.1, section 3.5.
 from typing import NamedTuple
 
 from hamgr.adapters.services.ocf.environment import REASON_PREFIX
-from hamgr.adapters.services.runs import WORDS_MAX, Ended
+from hamgr.adapters.services.runs import LINES_MAX, WORDS_MAX, Ended
 from hamgr.core.types import Found
 
 OK, GENERIC, ARGS, UNIMPLEMENTED, PERM, INSTALLED, CONFIGURED, NOT_RUNNING = range(8)
@@ -97,12 +97,16 @@ def _found(code: int, promotable: bool) -> Found:
 
 
 def _told(how: str, ended: Ended) -> str:
-    """Add to what happened the agent's own reason, or else its last lines."""
-    return ": ".join(filter(None, (how, reason(ended.tail) or ended.words)))
+    """Add to what happened what the agent says of it, or else its last lines."""
+    return ": ".join(filter(None, (how, complaint(ended.tail) or ended.words)))
 
 
-def reason(output: str) -> str:
-    """Return the last reason for a failure that an agent gave, empty if it gave none."""
-    given = [line.partition(REASON_PREFIX)[2].strip()
-             for line in output.splitlines() if line.startswith(REASON_PREFIX)]
-    return given[-1][:WORDS_MAX] if given else ""
+def complaint(output: str) -> str:
+    """Return the last lines in which an agent says what is wrong, each once; empty if in none.
+
+    Agents give the reason for a failure in a line with a prefix (ocf_exit_reason), and log errors
+    to stderr; what they log for information only is left out where there is one of those.
+    """
+    lines = [line.removeprefix(REASON_PREFIX).removeprefix("ERROR:").strip()
+             for line in output.splitlines() if line.startswith((REASON_PREFIX, "ERROR:"))]
+    return " / ".join(dict.fromkeys(filter(None, lines[-LINES_MAX:])))[-WORDS_MAX:]
