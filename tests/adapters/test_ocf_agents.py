@@ -1,6 +1,6 @@
 """Resource agents of Debian, as the driver "ocf" runs them, with what they look after."""
 
-import ctypes
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -12,18 +12,24 @@ from hamgr.adapters.services.ocf import Agent
 from hamgr.core.types import SECOND, Found
 from tests.adapters.ocf_service import Service, serve
 from tests.adapters.test_hook import written
-from tests.netns import Segment
+from tests.netns import PATIENCE_S, Segment
 
 pytestmark = pytest.mark.real
 
-PR_SET_CHILD_SUBREAPER = 36
-"""linux/prctl.h"""
 VIP = "10.0.0.100"
 
 
 def dummy(tmp_path: Path, **parameters: str) -> Agent:
     return Agent(name="ocf:pacemaker:Dummy", parameters={
         "state": str(tmp_path / "state"), **parameters})
+
+
+async def killed(pid: int) -> None:
+    """Kill a daemon, and wait until nothing is left of it: agents take a zombie for running."""
+    os.killpg(os.getpgid(pid), signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_S):
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC240
+            await asyncio.sleep(0.01)
 
 
 async def lives(service: Service) -> None:
@@ -185,22 +191,11 @@ def haproxy(tmp_path: Path) -> Agent:
         "pidfile": str(tmp_path / "pid"), "logfile": str(tmp_path / "log")})
 
 
-@pytest.fixture
-def orphans_are_ours() -> Iterator[None]:
-    """What an agent leaves behind becomes this process's child, for which it can then wait: not
-    everywhere does process 1 reap at once, and agents take a zombie for a process that runs."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    assert prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    yield
-    assert prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
-
-
 @pytest.mark.parametrize("agent", [nginx, haproxy])
 def test_a_server_lives(tmp_path: Path, agent) -> None:
     serve(tmp_path, agent(tmp_path), lives)
 
 
-@pytest.mark.usefixtures("orphans_are_ours")
 @pytest.mark.parametrize("agent, found", [(nginx, Found.STOPPED), (haproxy, Found.FAILED)])
 def test_a_server_that_dies_is_noticed_and_started_again(tmp_path: Path, agent, found) -> None:
     """The agent "anything" takes a process file without its process for a failure."""
@@ -208,9 +203,8 @@ def test_a_server_that_dies_is_noticed_and_started_again(tmp_path: Path, agent, 
         told = await service.run("start")
         assert told.ok, told
         pid = int(await written(tmp_path / "pid"))
-        os.killpg(os.getpgid(pid), signal.SIGKILL)
-        os.waitpid(pid, 0)
-        (tmp_path / "web.sock").unlink()  # a port would be free by itself
+        await killed(pid)
+        (tmp_path / "web.sock").unlink(missing_ok=True)  # a port would be free by itself
         assert await service.found("monitor") == (False, found)
         assert (await service.run("start")).ok
         assert await service.found("monitor") == (True, Found.STARTED)

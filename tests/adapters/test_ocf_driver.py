@@ -71,9 +71,9 @@ def test_actions_are_done(action: str, done: set[int]) -> None:
 
 
 def test_the_agents_own_reason_is_told() -> None:
-    told = verdict("start", Ended(5, "", "INFO: starting\nocf-exit-reason:couldn't find x\nINFO: bye"),
-                   False, True)
-    assert told.why == "not installed here (exit status 5): couldn't find x"
+    output = "INFO: starting\nocf-exit-reason:no x\nERROR: no x\nERROR: no y\nINFO: bye\n"
+    told = verdict("start", Ended(5, "", output), False, True)
+    assert told.why == "not installed here (exit status 5): no x / no y"
 
 
 # ---- what an agent is given
