@@ -12,7 +12,7 @@ from hamgr.adapters.services.ocf import Agent
 from hamgr.core.types import SECOND, Found
 from tests.adapters.ocf_service import Service, serve
 from tests.adapters.test_hook import written
-from tests.netns import PATIENCE_S, Segment
+from tests.netns import Segment, eventually
 
 pytestmark = pytest.mark.real
 
@@ -27,9 +27,7 @@ def dummy(tmp_path: Path, **parameters: str) -> Agent:
 async def killed(pid: int) -> None:
     """Kill a daemon, and wait until nothing is left of it: agents take a zombie for running."""
     os.killpg(os.getpgid(pid), signal.SIGKILL)
-    async with asyncio.timeout(PATIENCE_S):
-        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC240
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(eventually, lambda: not Path(f"/proc/{pid}").exists())
 
 
 async def lives(service: Service) -> None:
