@@ -305,7 +305,7 @@ def test_a_runner_that_dies_fails_its_hooks_and_is_replaced() -> None:
         assert driver.hooks._runs.process is not None
         driver.hooks._runs.process.kill()
         told = await driver.answer()
-        assert (told.ok, told.why) == (False, "the hook runner died")
+        assert (told.ok, told.why) == (False, "the runner of commands died")
         assert (await driver.run(within=100 * MILLISECOND)).why == "no answer in 0.1 s"
     hooked("sleep 5", then)
 

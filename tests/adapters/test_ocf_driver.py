@@ -105,6 +105,8 @@ def test_it_is_told_who_it_is_and_what_it_shall_do(tmp_path: Path) -> None:
         "OCF_RESKEY_CRM_meta_name": "start", "OCF_RESKEY_CRM_meta_interval": "0",
         "OCF_RESKEY_CRM_meta_timeout": "20000", "OCF_RESKEY_CRM_meta_on_node": NODE,
         "OCF_RESKEY_CRM_meta_on_node_uuid": "1"}
+    assert (found["HAMGR_EPOCH"], found["HAMGR_GROUP"], found["HAMGR_CLUSTER"]) == (
+        "42", "crm", "test"), "as hooks are told"
     assert found["HA_SBIN_DIR"] == found["PATH"].split(":")[0] == str(tmp_path / "ocf" / "bin")
     assert "/usr/sbin" in found["PATH"].split(":")
 

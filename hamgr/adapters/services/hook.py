@@ -62,7 +62,7 @@ class Hooks:
             asyncio.get_running_loop().call_soon(self._answer, effect, True, "")
             return
         self._numbers[effect.run] = self._runs.start(
-            command, self._environment(effect), effect.timeout / SECOND,
+            command, facts(self._cluster, self._node, effect), effect.timeout / SECOND,
             partial(self._ended, effect))
 
     def cancel(self, run: int) -> None:
@@ -74,15 +74,6 @@ class Hooks:
         """Kill whatever still runs; it is answered for as failed."""
         await self._runs.close()
 
-    def _environment(self, effect: RunService) -> dict[str, str]:
-        facts = {
-            "CLUSTER": self._cluster, "NODE": self._node, "GROUP": effect.group,
-            "SERVICE": effect.service, "ACTION": effect.action,
-            "ROLE": _ROLES.get(effect.action, ""), "EPOCH": str(effect.epoch),
-            "FROM": effect.origin, "TO": effect.target, "REASON": effect.reason,
-            "PLANNED": str(int(effect.planned)), "DEADLINE": f"{effect.timeout / SECOND:g}"}
-        return {f"HAMGR_{name}": value.replace("\0", "") for name, value in facts.items()}
-
     def _ended(self, effect: RunService, ended: Ended) -> None:
         del self._numbers[effect.run]
         self._answer(effect, ended.ok, ended.why)
@@ -90,3 +81,14 @@ class Hooks:
     def _answer(self, effect: RunService, ok: bool, why: str) -> None:
         self._post(ServiceAnswered(run=effect.run, group=effect.group, service=effect.service,
                                    action=effect.action, ok=ok, why=why))
+
+
+def facts(cluster: str, node: NodeName, effect: RunService) -> dict[str, str]:
+    """Return what a command is told of its action, as environment."""
+    found = {
+        "CLUSTER": cluster, "NODE": node, "GROUP": effect.group,
+        "SERVICE": effect.service, "ACTION": effect.action,
+        "ROLE": _ROLES.get(effect.action, ""), "EPOCH": str(effect.epoch),
+        "FROM": effect.origin, "TO": effect.target, "REASON": effect.reason,
+        "PLANNED": str(int(effect.planned)), "DEADLINE": f"{effect.timeout / SECOND:g}"}
+    return {f"HAMGR_{name}": value.replace("\0", "") for name, value in found.items()}

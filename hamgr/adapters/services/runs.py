@@ -96,7 +96,7 @@ class Runs:
         except OSError as error:
             loop.call_soon(done, Ended(None, f"{runner.NO_START}{argv[0]}: {error}"))
             return self._numbers
-        timer = loop.call_later(timeout_s + PATIENCE_S, self._lost, "the hook runner hangs")
+        timer = loop.call_later(timeout_s + PATIENCE_S, self._lost, "the runner of commands hangs")
         self._running[self._numbers] = (done, timer)
         return self._numbers
 
@@ -106,7 +106,7 @@ class Runs:
             try:
                 self._ask({"cancel": number})
             except OSError as error:
-                self._lost(f"the hook runner does not listen: {error}")
+                self._lost(f"the runner of commands does not listen: {error}")
 
     async def close(self) -> None:
         """Kill whatever still runs; it has ended when this returns."""
@@ -145,7 +145,7 @@ class Runs:
         except OSError:
             packet = b""
         if not packet:
-            self._lost("the hook runner died")
+            self._lost("the runner of commands died")
             return
         answer = json.loads(packet)
         done, timer = self._running.pop(answer["run"])

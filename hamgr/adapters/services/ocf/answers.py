@@ -89,13 +89,15 @@ class Desk:
 
     def answer(self, resource: str, name: str, arguments: tuple[str, ...]) -> Answer:
         """Answer one command; whatever is wrong with it is said in words."""
+        if name not in self.commands:
+            return Answer(USAGE, "", f"{name}: hamgr serves no such command\n")
         try:
             code, out, err = self.commands[name](arguments, resource)
         except options.UsageError as error:
             code, out, err = USAGE, "", f"{error}: hamgr serves no such option"
         return Answer(code, out, f"{name}: {err}\n" if err else "")
 
-    def _serve(self, known: "options._Table",
+    def _serve(self, known: options.Table,
                served: Callable[[Asked], Answer]) -> Callable[[tuple[str, ...], str], Answer]:
         def answer(arguments: tuple[str, ...], resource: str) -> Answer:
             asked = Asked({one.key: one.value for one in options.read(known, arguments)}, resource)

@@ -2,7 +2,8 @@
 
 Agents are run by the small process beside the agent (see `runs`), in the environment that
 Pacemaker would give them, with its commands (crm_attribute and the like) answered by hamgr (see
-`shims`). Promotion scores that agents set are posted as ServiceScored.
+`shims`); what hooks are told (HAMGR_EPOCH and so on) they are told besides. Promotion scores that
+agents set are posted as ServiceScored.
 
 A promotable service with `notify` is told of its own changes before and after them, in order and
 within the action's timeout, as Pacemaker does it: a start only after, a stop only before, since
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from hamgr.adapters.services.hook import facts
 from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent, instance
 from hamgr.adapters.services.ocf.answers import Desk
 from hamgr.adapters.services.ocf.attributes import (
@@ -149,7 +151,8 @@ class OcfAgents:
         peers = self._picture()
         self._numbers[effect.run] = self._runs.start(
             (str(call.agent.path(self._place.root)), call.action),
-            environment(call, self._place, peers, peers.of(*key)),
+            {**facts(self._cluster, self._node, effect),
+             **environment(call, self._place, peers, peers.of(*key))},
             max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
         try:
             return await ended

@@ -72,7 +72,7 @@ def _standard(call: Call, place: Place) -> Mapping[str, str]:
     told has a time already: HA_DATEFMT leaves out theirs.
     """
     return {
-        "PATH": ":".join((str(place.commands), *_PATH)), "LC_ALL": "C",
+        "PATH": ":".join((str(place.commands), *_PATH)),
         "OCF_ROOT": str(place.root), "OCF_RA_VERSION_MAJOR": "1", "OCF_RA_VERSION_MINOR": "1",
         "OCF_RESOURCE_INSTANCE": call.instance, "OCF_RESOURCE_TYPE": call.agent.type,
         "OCF_RESOURCE_PROVIDER": call.agent.provider, "OCF_EXIT_REASON_PREFIX": REASON_PREFIX,

@@ -15,11 +15,11 @@ class Option(NamedTuple):
     value: str = ""
 
 
-_Table = Mapping[str, tuple[str, str]]
+Table = Mapping[str, tuple[str, str]]
 """By name without hyphens: the key, and whether a value follows ("=", "?": may follow, "": not)."""
 
 
-def table(text: str) -> _Table:
+def table(text: str) -> Table:
     """Return a table from "name=,n delete,D promotion?,p": key, kind and further names of each."""
     found = {}
     for word in text.split():
@@ -29,7 +29,7 @@ def table(text: str) -> _Table:
     return found
 
 
-def read(known: _Table, arguments: tuple[str, ...]) -> Iterator[Option]:
+def read(known: Table, arguments: tuple[str, ...]) -> Iterator[Option]:
     """Yield the options in their order; other words are yielded with an empty key."""
     rest = list(arguments)
     while rest:
@@ -42,7 +42,7 @@ def read(known: _Table, arguments: tuple[str, ...]) -> Iterator[Option]:
             yield Option("", word)
 
 
-def _long(known: _Table, word: str, rest: list[str]) -> Option:
+def _long(known: Table, word: str, rest: list[str]) -> Option:
     name, given, value = word[2:].partition("=")
     key, kind = _find(known, name, f"--{name}")
     if given:
@@ -50,7 +50,7 @@ def _long(known: _Table, word: str, rest: list[str]) -> Option:
     return _with_value(key, kind, f"--{name}", rest)
 
 
-def _short(known: _Table, letters: str, rest: list[str]) -> Iterator[Option]:
+def _short(known: Table, letters: str, rest: list[str]) -> Iterator[Option]:
     """Several letters may share a hyphen; a value follows its letter at once, or as a word."""
     for place, letter in enumerate(letters):
         key, kind = _find(known, letter, f"-{letter}")
@@ -60,7 +60,7 @@ def _short(known: _Table, letters: str, rest: list[str]) -> Iterator[Option]:
         yield _with_value(key, kind, f"-{letter}", rest)
 
 
-def _find(known: _Table, name: str, shown: str) -> tuple[str, str]:
+def _find(known: Table, name: str, shown: str) -> tuple[str, str]:
     if name not in known:
         raise UsageError(f"unknown option {shown}")
     return known[name]

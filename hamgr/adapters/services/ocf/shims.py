@@ -66,8 +66,8 @@ class Shims:
     def _answer(self, question: bytes) -> Answer:
         if len(question) > QUESTION_MAX:
             return Answer(USAGE, "", f"a command has at most {QUESTION_MAX} bytes\n")
-        resource, name, *arguments = question.decode(errors="replace").split("\0")
-        return self._desk.answer(resource, name, tuple(arguments))
+        resource, *words = question.decode(errors="replace").split("\0")
+        return self._desk.answer(resource, "".join(words[:1]), tuple(words[1:]))
 
 
 async def _question(reader: asyncio.StreamReader) -> bytes:
