@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.adapters.services.ocf import Agent, AgentUnknownError, Catalogue, check
+from hamgr.adapters.services.ocf import Agent, AgentUnknownError, Catalogue, check, clashes
 from hamgr.adapters.services.ocf.metadata import Metadata, MetadataError, duration, parse
 from hamgr.core.types import MILLISECOND, SECOND
 from tests.adapters.ocf_service import write_agent
@@ -148,6 +148,18 @@ def test_short_timeouts_and_deprecated_things_are_warned_of() -> None:
     assert [one.key for one in new.warnings] == ["agent", "parameters.wait"]
 
 
+def test_services_that_are_in_each_others_way_are_told() -> None:
+    def services(*places: tuple[str, str]) -> dict[str, tuple[Agent, Metadata]]:
+        return {f"s{number}": (Agent(name="ocf:test:new", parameters={"mode": mode, "wait": wait}),
+                               parse(NEW)) for number, (mode, wait) in enumerate(places)}
+    assert list(clashes(services(("fast", "1"), ("fast", "2"), ("safe", "1")))) == []
+    assert [f"{one.key}: {one.text}" for one in clashes(services(("fast", "1"), ("fast", "1")))
+            ] == ["s1.parameters.mode: s0 has the same mode and wait: only one of them can run, "
+                  "change one"]
+    nothing = (Agent(name="ocf:test:new"), parse(NEW))
+    assert list(clashes({"a": nothing, "b": nothing})) == []
+
+
 # ---- who is asked
 
 def test_an_agent_is_asked_once_until_it_changes(tmp_path: Path) -> None:
@@ -162,7 +174,10 @@ def test_an_agent_is_asked_once_until_it_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name, script, why", [
-    ("ocf:test:none", "", "ocf:test:none is not installed here: "),
+    ("ocf:test:none", "", "ocf:test:none is not installed here: {0}/resource.d/test/none: No such "
+     "file or directory; install its package (Debian: resource-agents, pacemaker-resource-agents)"),
+    ("ocf:test:think", "", "ocf:test:think is not installed here: {0}/resource.d/test/think: No "
+     "such file or directory; did you mean ocf:test:thing?"),
     ("ocf:test:thing", "exit 0", "ocf:test:thing does not say what it takes: it prints no meta-"),
     ("ocf:test:thing", "exec sleep 60",
      "ocf:test:thing does not say what it takes: it does not answer in 0.2 s"),
@@ -170,9 +185,10 @@ def test_an_agent_is_asked_once_until_it_changes(tmp_path: Path) -> None:
     ("ocf:../../bin:sh", "", "'ocf:../../bin:sh' names no resource agent"),
 ])
 def test_who_does_not_answer_is_told(tmp_path: Path, name: str, script: str, why: str) -> None:
+    root = write_agent(tmp_path, script)
     with pytest.raises(AgentUnknownError) as error:
-        Catalogue(write_agent(tmp_path, script), within_s=0.2).metadata(name)
-    assert str(error.value).startswith(why)
+        Catalogue(root, within_s=0.2).metadata(name)
+    assert str(error.value).startswith(why.format(root))
 
 
 @pytest.mark.real

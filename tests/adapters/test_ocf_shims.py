@@ -113,6 +113,15 @@ def test_a_promotion_score_is_posted_when_it_changes(tmp_path: Path) -> None:
     asked(tmp_path, then)
 
 
+def test_what_is_no_score_keeps_the_node_from_being_promoted(tmp_path: Path) -> None:
+    async def then(thing: Service) -> None:
+        await thing.shim("crm_attribute", "-l", "forever", "-n", "master-crm-app", "-v", "7")
+        await thing.shim("crm_attribute", "-p", "-v", "high")
+        assert [(one.score, one.why) for one in thing.scores] == [
+            (7, "promotion score 7"), (-1000000, "promotion score 'high' is no number")]
+    asked(tmp_path, then)
+
+
 def test_a_ban_is_the_lowest_score(tmp_path: Path) -> None:
     async def then(thing: Service) -> None:
         assert (await thing.shim("crm_resource", "-B", "-r", "crm-app", "-N", "n1", "-Q"))[0] == 0
@@ -122,8 +131,8 @@ def test_a_ban_is_the_lowest_score(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text, points", [
     ("5", 5), ("-3", -3), ("+7", 7), ("INFINITY", 1000000), ("-INFINITY", -1000000),
-    ("99999999", 1000000), (None, -1)])
-def test_scores_are_read_as_agents_write_them(text: str | None, points: int) -> None:
+    ("99999999", 1000000)])
+def test_scores_are_read_as_agents_write_them(text: str, points: int) -> None:
     assert score(text) == points
 
 

@@ -3,9 +3,10 @@
 from hamgr.adapters.services.ocf.agent import Agent, instance, name_fault
 from hamgr.adapters.services.ocf.attributes import Attributes, LocalAttributes
 from hamgr.adapters.services.ocf.catalogue import AgentUnknownError, Catalogue
-from hamgr.adapters.services.ocf.checks import Checked, Fault, check
+from hamgr.adapters.services.ocf.checks import Checked, Fault, check, clashes
 from hamgr.adapters.services.ocf.driver import OcfAgents
 from hamgr.adapters.services.ocf.peers import Peers, Replicas
 
 __all__ = ["Agent", "AgentUnknownError", "Attributes", "Catalogue", "Checked", "Fault",
-           "LocalAttributes", "OcfAgents", "Peers", "Replicas", "check", "instance", "name_fault"]
+           "LocalAttributes", "OcfAgents", "Peers", "Replicas", "check", "clashes", "instance",
+           "name_fault"]

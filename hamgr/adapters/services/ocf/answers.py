@@ -30,18 +30,18 @@ VERSION = "2.1.5"
 """Version of Pacemaker that is answered for: ocf_local_nodename asks crm_node above 1.1.8 only,
 and takes `uname -n` otherwise, which need not be the node's name."""
 
-_ATTRIBUTE = options.table(
+ATTRIBUTE = options.table(
     "name=,n,attr-name node=,N,uname,U lifetime=,l type=,t update=,v,attr-value "
     "query,G,get-value delete,D,delete-attr default=,d promotion?,p set-name=,s id=,i,attr-id "
     "resource=,r utilization,z pattern=,P quiet,q,Q verbose,V version,$")
-_UPDATER = options.table(
+UPDATER = options.table(
     "name=,n update=,U,v,update-both,B query,Q delete,D node=,N all,A delay=,d set=,s,S "
     "lifetime=,l private,p quiet,q verbose,V version,$")
-_NODE = options.table("name,n list,l partition,p quorum,q cluster-id,i name-for-id=,N quiet,Q "
+NODE = options.table("name,n list,l partition,p quorum,q cluster-id,i name-for-id=,N quiet,Q "
                       "verbose,V version,$")
-_MON = options.table("one-shot,1 as-xml,X inactive,r output-as= quiet,Q verbose,V version,$")
-_RESOURCE = options.table("resource=,r locate,W ban,B node=,N quiet,Q force,f verbose,V version,$")
-_CIBADMIN = options.table("query,Q xpath=,A verbose,V version,$")
+MON = options.table("one-shot,1 as-xml,X inactive,r output-as= quiet,Q verbose,V version,$")
+RESOURCE = options.table("resource=,r locate,W ban,B node=,N quiet,Q force,f verbose,V version,$")
+CIBADMIN = options.table("query,Q xpath=,A verbose,V version,$")
 _NVPAIR = re.compile(r"//nvpair\[@name=(['\"])(?P<name>[^'\"]+)\1\]$")
 
 
@@ -77,13 +77,13 @@ class Desk:
         self._node, self._attributes = node, attributes
         self._peers, self._agents = peers, agents
         self.commands: dict[str, Callable[[tuple[str, ...], str], Answer]] = {
-            "crm_attribute": self._serve(_ATTRIBUTE, self._crm_attribute),
-            "crm_master": self._serve(_ATTRIBUTE, self._crm_master),
-            "attrd_updater": self._serve(_UPDATER, self._attrd_updater),
-            "crm_node": self._serve(_NODE, self._crm_node),
-            "crm_mon": self._serve(_MON, self._crm_mon),
-            "crm_resource": self._serve(_RESOURCE, self._crm_resource),
-            "cibadmin": self._serve(_CIBADMIN, self._cibadmin),
+            "crm_attribute": self._serve(ATTRIBUTE, self._crm_attribute),
+            "crm_master": self._serve(ATTRIBUTE, self._crm_master),
+            "attrd_updater": self._serve(UPDATER, self._attrd_updater),
+            "crm_node": self._serve(NODE, self._crm_node),
+            "crm_mon": self._serve(MON, self._crm_mon),
+            "crm_resource": self._serve(RESOURCE, self._crm_resource),
+            "cibadmin": self._serve(CIBADMIN, self._cibadmin),
             "pacemakerd": self._serve(options.table("version,$"), self._pacemakerd),
             **{name: self._refuse(instead) for name, instead in _REFUSED.items()}}
 

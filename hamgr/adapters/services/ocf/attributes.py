@@ -83,14 +83,8 @@ class LocalAttributes:
         self._listeners.append(changed)
 
 
-def score(value: str | None) -> int:
-    """Return a score as agents write it: "100", "-INFINITY", "+INFINITY"; -1 for none.
-
-    Pacemaker promotes no replica that has no score: its priority for that is -1 then.
-    Raises ValueError if it is no score.
-    """
-    if value is None:
-        return -1
+def score(value: str) -> int:
+    """Return a score as agents write it: "100", "-INFINITY", "+INFINITY". Raises ValueError."""
     sign = -1 if value.startswith("-") else 1
     digits = value.lstrip("+-").strip()
     number = INFINITY if digits.upper() in ("INFINITY", "INF") else int(digits)

@@ -1,6 +1,7 @@
 """Asks the agents that are installed for their meta-data, each once. Blocks: never in the loop."""
 
 import subprocess
+from difflib import get_close_matches
 from pathlib import Path
 
 from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent, name_fault
@@ -41,12 +42,17 @@ class Catalogue:
                 self._asked[key] = parse(self._ask(agent, path))
         except OSError as error:
             raise AgentUnknownError(f"{name} is not installed here: {path}: {error.strerror}; "
-                                    "install its package (Debian: resource-agents)") from error
+                                    f"{self._remedy(name)}") from error
         except (MetadataError, subprocess.TimeoutExpired) as error:
             why = (f"it does not answer in {self._within_s:g} s"
                    if isinstance(error, subprocess.TimeoutExpired) else error)
             raise AgentUnknownError(f"{name} does not say what it takes: {why}") from error
         return self._asked[key]
+
+    def _remedy(self, name: str) -> str:
+        if close := get_close_matches(name, self.names(), 1, 0.9):
+            return f"did you mean {close[0]}?"
+        return "install its package (Debian: resource-agents, pacemaker-resource-agents)"
 
     def _ask(self, agent: Agent, path: Path) -> str:
         """An agent that fails may still have printed what is asked for, so its status is nothing.

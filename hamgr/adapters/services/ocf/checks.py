@@ -41,6 +41,24 @@ def check(agent: Agent, metadata: Metadata, timeouts: Mapping[str, Duration]) ->
         (*_deprecated(agent, metadata), *_hasty(agent, metadata, timeouts)))
 
 
+def clashes(services: Mapping[str, tuple[Agent, Metadata]]) -> Iterator[Fault]:
+    """Yield, of services by name, those that have all values of a unique group in common.
+
+    Source: OCF resource agent API 1.1, `unique-group`: two services must differ in one of them.
+    """
+    taken: dict[tuple[object, ...], str] = {}
+    for service, (agent, metadata) in services.items():
+        for group in dict.fromkeys(one.unique_group for one in metadata.parameters):
+            names = [one.name for one in metadata.parameters if group == one.unique_group]
+            values = tuple((name, agent.parameters.get(name)) for name in names)
+            if not group or all(value is None for _, value in values):
+                continue
+            other = taken.setdefault((agent.name, values), service)
+            if other != service:
+                yield Fault(f"{service}.{_key(names[0])}", f"{other} has the same "
+                            f"{' and '.join(names)}: only one of them can run, change one")
+
+
 def _key(name: str) -> str:
     return f"parameters.{name}"
 

@@ -107,7 +107,18 @@ class OcfAgents:
         await self._shims.close()
 
     async def _carry_out(self, effect: RunService, agent: Agent) -> None:
-        """Run one action, and what is told before and after it, and answer."""
+        """Run one action and answer, whatever happens: the engine waits for it."""
+        judged = Verdict(False, why="the driver has failed")
+        try:
+            judged = await self._act(effect, agent)
+            self._note(effect, judged)
+        finally:
+            del self._tasks[effect.run]
+            self._given_up.pop(effect.run, None)
+            self._answer(effect, judged)
+
+    async def _act(self, effect: RunService, agent: Agent) -> Verdict:
+        """Run one action, and what is told before and after it."""
         deadline = asyncio.get_running_loop().time() + effect.timeout / SECOND
         told = agent.promotable and agent.notify
         if told and effect.action in _TOLD_BEFORE:
@@ -116,10 +127,7 @@ class OcfAgents:
         judged = verdict(effect.action, ended, agent.promotable, effect.active)
         if told and judged.ok and effect.action in _TOLD_AFTER:
             await self._notify(effect, agent, "post", deadline)
-        self._note(effect, judged)
-        del self._tasks[effect.run]
-        self._given_up.pop(effect.run, None)
-        self._answer(effect, judged)
+        return judged
 
     def _call_of(self, effect: RunService, agent: Agent) -> Call:
         """hamgr's probe is a monitor that does not recur."""
@@ -184,20 +192,28 @@ class OcfAgents:
                 self._post_score(key)
 
     def _post_score(self, key: Key) -> None:
-        """Post how well this node would do: what cannot run here at all overrides its score."""
+        """Post how well this node would do: what cannot run here at all overrides its score.
+
+        Pacemaker promotes no replica that has no score: its priority for that is -1 then.
+        """
         agent = self._agents.get(key)
         if agent is None:
             return
-        value = self._attributes.get(self._node, SCORE_PREFIX + instance(*key), Lifetime.REBOOT)
-        try:
-            points, why = score(value), f"promotion score {value}"
-        except ValueError:
-            points, why = -INFINITY, f"promotion score {value!r} is no number"
-        if value is None:
-            points, why = (-1, "it has no promotion score") if agent.promotable else (0, "")
-        if key in self._unable:
-            points, why = -INFINITY, "not installed here"
+        points, why = self._score(key, agent)
         self._post(ServiceScored(group=key[0], service=key[1], score=points, why=why))
+
+    def _score(self, key: Key, agent: Agent) -> tuple[int, str]:
+        if key in self._unable:
+            return -INFINITY, "not installed here"
+        name = SCORE_PREFIX + instance(*key)
+        values = (self._attributes.get(self._node, name, lifetime) for lifetime in Lifetime)
+        value = next((value for value in values if value is not None), None)
+        if value is None:
+            return (-1, "it has no promotion score") if agent.promotable else (0, "")
+        try:
+            return score(value), f"promotion score {value}"
+        except ValueError:
+            return -INFINITY, f"promotion score {value!r} is no number"
 
     def _answer(self, effect: RunService, judged: Verdict) -> None:
         self._post(ServiceAnswered(run=effect.run, group=effect.group, service=effect.service,
