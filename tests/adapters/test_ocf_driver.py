@@ -258,6 +258,14 @@ def test_what_has_no_agent_is_answered_for(tmp_path: Path) -> None:
     serve(tmp_path, THING, then, write_agent(tmp_path, ""))
 
 
+def test_a_mistake_of_the_drivers_own_is_answered_for(tmp_path: Path) -> None:
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).why == "the driver has failed"
+    wrong: dict[str, str] = {"port": 80}  # type: ignore[dict-item]
+    serve(tmp_path, Agent(name="ocf:test:thing", parameters=wrong), then,
+          write_agent(tmp_path, "exit 0"))
+
+
 def test_only_the_end_of_a_long_output_is_told(tmp_path: Path) -> None:
     async def then(thing: Service) -> None:
         told = await thing.run("start")
