@@ -29,7 +29,7 @@ HANGS = "trap '' TERM; echo $$ >{0}/pid; while :; do sleep 1; done"
     (191, True, Found.PROMOTED, "promoted, but degraded (exit status 191): slow"),
     (5, True, Found.STOPPED, "not installed here (exit status 5): slow"),
     (1, False, Found.FAILED, "failed (exit status 1): slow"),
-    (2, False, Found.FAILED, "cannot work with these parameters here (exit status 2): slow"),
+    (2, True, Found.STOPPED, "cannot work with these parameters here (exit status 2): slow"),
     (4, False, Found.FAILED, "not permitted here (exit status 4): slow"),
     (6, False, Found.FAILED, "wrongly configured (exit status 6): slow"),
     (9, False, Found.FAILED, "failed while promoted (exit status 9): slow"),
@@ -39,7 +39,7 @@ HANGS = "trap '' TERM; echo $$ >{0}/pid; while :; do sleep 1; done"
 def test_a_probe_finds(code: int, ok: bool, found: Found, why: str) -> None:
     told = verdict("probe", Ended(code, "", "slow\n"), promotable=True, active=False)
     assert (told.ok, told.found, told.why) == (ok, found, why)
-    assert told.unable is (code == 5)
+    assert told.unable is (code in (2, 5))
 
 
 @pytest.mark.parametrize("code, active, promotable, ok, found, why", [
@@ -242,7 +242,8 @@ def test_an_agent_that_is_not_there_is_stopped_and_cannot_run(tmp_path: Path) ->
         assert (told.ok, told.found) == (True, Found.STOPPED)
         assert told.why == ("not installed here (exit status 5): "
                             f"cannot run {path}: No such file or directory")
-        assert [(one.score, one.why) for one in thing.scores] == [(-1000000, "not installed here")]
+        assert await thing.found() == (True, Found.STOPPED)
+        assert [(one.score, one.why) for one in thing.scores] == [(-1000000, told.why)], "once"
         assert not (await thing.run("start")).ok
         write_agent(tmp_path, "exit 7")
         assert await thing.found() == (True, Found.STOPPED)

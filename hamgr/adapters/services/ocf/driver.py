@@ -56,7 +56,8 @@ class OcfAgents:
         self._peers = alone(node)
         self._here: dict[Key, Found] = {}
         """What this node's own actions found last: newer than what others say of it."""
-        self._unable: set[Key] = set()
+        self._unable: dict[Key, str] = {}
+        """What cannot run here, by the last probe, and why."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._numbers: dict[int, int] = {}
         """By run of a RunService: the number of the command that runs for it."""
@@ -175,8 +176,14 @@ class OcfAgents:
             found = _BECOMES.get(effect.action, Found.UNKNOWN)
         if found is not Found.UNKNOWN:
             self._here[key] = found
-        if effect.action == "probe" and judged.ok and judged.unable != (key in self._unable):
-            (self._unable.add if judged.unable else self._unable.discard)(key)
+        if effect.action == "probe" and judged.ok:
+            self._note_ability(key, judged)
+
+    def _note_ability(self, key: Key, judged: Verdict) -> None:
+        before = self._unable.pop(key, "")
+        if judged.unable:
+            self._unable[key] = judged.why
+        if before != self._unable.get(key, ""):
             self._post_score(key)
 
     def _picture(self) -> Peers:
@@ -204,7 +211,7 @@ class OcfAgents:
 
     def _score(self, key: Key, agent: Agent) -> tuple[int, str]:
         if key in self._unable:
-            return -INFINITY, "not installed here"
+            return -INFINITY, self._unable[key]
         name = SCORE_PREFIX + instance(*key)
         values = (self._attributes.get(self._node, name, lifetime) for lifetime in Lifetime)
         value = next((value for value in values if value is not None), None)

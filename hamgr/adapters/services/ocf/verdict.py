@@ -21,6 +21,10 @@ WORDS = {
     DEGRADED: "runs, but degraded", DEGRADED_PROMOTED: "promoted, but degraded"}
 _FOUND = {OK: Found.STARTED, DEGRADED: Found.STARTED, PROMOTED: Found.PROMOTED,
           DEGRADED_PROMOTED: Found.PROMOTED, NOT_RUNNING: Found.STOPPED}
+_CANNOT_RUN_HERE = frozenset({INSTALLED, ARGS})
+"""What says this when it is probed does not run (pcmk_xe_mask_probe_failure of Pacemaker)."""
+_FINE_BUT = frozenset({DEGRADED, DEGRADED_PROMOTED})
+"""Statuses that are fine, and yet worth a word."""
 _DONE = {"start": {OK, DEGRADED}, "promote": {OK, DEGRADED, PROMOTED, DEGRADED_PROMOTED},
          "demote": {OK, DEGRADED, NOT_RUNNING}, "stop": {OK, NOT_RUNNING}}
 """A degraded success is a success. What does not run is certainly not promoted."""
@@ -58,8 +62,7 @@ def named(code: int) -> str:
 
 
 def _probed(code: int, ended: Ended, promotable: bool) -> Verdict:
-    """Whatever says that it is not installed cannot run: Pacemaker takes it as stopped, too."""
-    if code == INSTALLED:
+    if code in _CANNOT_RUN_HERE:
         return Verdict(True, Found.STOPPED, _told(named(code), ended), unable=True)
     found = _found(code, promotable)
     quiet = code in (OK, NOT_RUNNING, PROMOTED)
@@ -74,12 +77,8 @@ def _monitored(code: int, ended: Ended, promotable: bool, active: bool) -> Verdi
     found = _found(code, promotable)
     wanted = Found.PROMOTED if promotable and active else Found.STARTED
     if found is wanted:
-        return Verdict(True, found, _told(named(code), ended) if code in WORDS_OF_OK else "")
+        return Verdict(True, found, _told(named(code), ended) if code in _FINE_BUT else "")
     return Verdict(False, found, _told(_wrong(found, code), ended))
-
-
-WORDS_OF_OK = frozenset({DEGRADED, DEGRADED_PROMOTED})
-"""Statuses that are fine, and yet worth a word."""
 
 
 def _wrong(found: Found, code: int) -> str:
