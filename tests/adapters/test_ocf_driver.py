@@ -101,7 +101,7 @@ def test_it_is_told_who_it_is_and_what_it_shall_do(tmp_path: Path) -> None:
         "OCF_RA_VERSION_MINOR": "1", "OCF_EXIT_REASON_PREFIX": "ocf-exit-reason:",
         "OCF_RESOURCE_INSTANCE": "crm-app", "OCF_RESOURCE_TYPE": "thing",
         "OCF_RESOURCE_PROVIDER": "test", "OCF_RESKEY_configfile": "/etc/x y.conf",
-        "OCF_RESKEY_port": "80", "OCF_RESKEY_crm_feature_set": "3.16.2",
+        "OCF_RESKEY_port": "80", "OCF_RESKEY_crm_feature_set": "3.16.1",
         "OCF_RESKEY_CRM_meta_name": "start", "OCF_RESKEY_CRM_meta_interval": "0",
         "OCF_RESKEY_CRM_meta_timeout": "20000", "OCF_RESKEY_CRM_meta_on_node": NODE,
         "OCF_RESKEY_CRM_meta_on_node_uuid": "1"}
@@ -131,9 +131,27 @@ def test_a_promotable_one_is_told_of_all_replicas(tmp_path: Path) -> None:
     assert meta["promotable"] == meta["notify"] == "true"
     assert meta["notify_start_uname"] == "n1" and meta["notify_stop_uname"] == " "
     assert meta["notify_promoted_uname"] == meta["notify_master_uname"] == "n2"
-    assert meta["notify_inactive_uname"] == "n1 n3" and meta["notify_slave_uname"] == " "
+    assert meta["notify_inactive_resource"] == "crm-app crm-app"
+    assert meta["notify_slave_uname"] == " " and meta["notify_key_operation"] == "running"
     assert meta["notify_all_uname"] == "n1 n2 n3" and meta["notify_available_uname"] == "n1 n2"
     assert meta["notify_start_resource"] == "crm-app"
+
+
+PACEMAKERS = """
+clone clone_max clone_node_max globally_unique master_max master_node_max notify
+notify_active_resource notify_active_uname notify_all_uname notify_available_uname
+notify_demote_resource notify_demote_uname notify_inactive_resource notify_key_operation
+notify_key_type notify_master_resource notify_master_uname notify_operation
+notify_promote_resource notify_promote_uname notify_promoted_resource notify_promoted_uname
+notify_slave_resource notify_slave_uname notify_start_resource notify_start_uname
+notify_stop_resource notify_stop_uname notify_type notify_unpromoted_resource
+notify_unpromoted_uname on_node on_node_uuid promoted_max promoted_node_max timeout"""
+"""Names of the variables in a graph of crm_simulate 2.1.5, for notifications of a promotable."""
+
+
+def test_it_is_told_everything_that_pacemaker_tells(tmp_path: Path) -> None:
+    found = environment(tmp_path, PROMOTABLE, "promote")
+    assert {f"OCF_RESKEY_CRM_meta_{name}" for name in PACEMAKERS.split()} <= set(found)
 
 
 # ---- in order, and in time

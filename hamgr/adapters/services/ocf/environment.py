@@ -1,7 +1,8 @@
 """The environment in which Pacemaker's executor runs an OCF resource agent, rebuilt. Pure.
 
 Sources: Pacemaker Administration, "Environment Variables" and "Clone Notifications"; Pacemaker's
-services_linux.c (what the executor sets itself); ocf-shellfuncs, ocf-directories and ocf-binaries
+services_linux.c (what the executor sets itself); the variables in the graphs that crm_simulate
+2.1.5 writes (--save-graph); ocf-shellfuncs, ocf-directories and ocf-binaries
 of resource-agents (what agents fall back to). Times are milliseconds here, as agents divide by
 1000 (pgsql, galera, mariadb).
 """
@@ -14,7 +15,7 @@ from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent
 from hamgr.adapters.services.ocf.peers import Peers, Replicas, node_id
 from hamgr.core.types import MILLISECOND, Duration, NodeName
 
-FEATURE_SET = "3.16.2"
+FEATURE_SET = "3.16.1"
 """crm_feature_set of Pacemaker 2.1.5, whose commands the shims answer like: agents choose by it
 between spellings of options (crm_mon --output-as=xml, crm_attribute --promotion)."""
 REASON_PREFIX = "ocf-exit-reason:"
@@ -25,7 +26,8 @@ NOTHING = " "
 """How Pacemaker writes an empty list: agents compare with it."""
 SHIM_SOCKET = "HAMGR_SHIM_SOCKET"
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-_CHANGES = ("start", "stop", "promote", "demote")
+_DONE = {"start": "running", "stop": "stopped", "promote": "promoted", "demote": "demoted"}
+"""Every change of a replica, and what Pacemaker calls it afterwards."""
 
 
 class Place(NamedTuple):
@@ -106,19 +108,22 @@ def _clone(agent: Agent, peers: Peers) -> Iterator[tuple[str, str]]:
 
 def _replicas(call: Call, node: NodeName, peers: Peers,
               replicas: Replicas) -> Iterator[tuple[str, str]]:
-    """What an agent is told of all replicas. Before a change: as it was; and so after it too."""
+    """What an agent is told of all replicas: as they were before the change, also after it."""
     kind, operation = call.notify
     if operation:
         yield from (("notify_type", kind), ("notify_operation", operation),
-                    ("notify_key_type", kind), ("notify_key_operation", operation))
-    inactive = tuple(one for one in peers.nodes if one not in replicas.active)
-    lists = {"active": replicas.active, "inactive": inactive,
-             "promoted": replicas.promoted, "master": replicas.promoted,
-             "unpromoted": replicas.unpromoted, "slave": replicas.unpromoted,
-             **{change: (node,) if change == operation else () for change in _CHANGES}}
+                    ("notify_key_type", kind),
+                    ("notify_key_operation", _DONE[operation] if kind == "post" else operation))
+    change = operation or call.action
+    lists = {"active": replicas.active, "promoted": replicas.promoted,
+             "master": replicas.promoted, "unpromoted": replicas.unpromoted,
+             "slave": replicas.unpromoted,
+             **{one: (node,) if one == change else () for one in _DONE}}
     for what, nodes in lists.items():
         yield f"notify_{what}_uname", _list(nodes)
         yield f"notify_{what}_resource", _list((call.instance,) * len(nodes))
+    inactive = len(peers.nodes) - len(replicas.active)
+    yield "notify_inactive_resource", _list((call.instance,) * inactive)
     yield "notify_available_uname", _list(peers.online)
     yield "notify_all_uname", _list(peers.nodes)
     yield "notify_all_hosts", _list(peers.nodes)
