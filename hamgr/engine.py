@@ -380,6 +380,8 @@ class Engine:
         if seat.standing is not Standing.LEFT:
             seat.leave(self.stopping)
             self._say_now = True
+        if self.activity.has_rest():
+            return
         if now >= self._stop_by or (seat.has_left and not self.activity.awaited(now)):
             self._ended = True
             effects += self.voice.heartbeats(self._receivers(), now)

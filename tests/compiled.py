@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "compiled"
 GROUPS = {
     "decisions": ("core/activity", "core/beat", "core/electorate", "core/knowledge", "core/lease",
-                  "core/liveness", "core/maintenance", "core/parts", "core/rights", "core/scars",
-                  "core/seat", "core/voice", "leader/changes", "leader/leadership",
+                  "core/liveness", "core/maintenance", "core/monitors", "core/parts", "core/rights", "core/scars",
+                  "core/seat", "core/service", "core/voice", "leader/changes", "leader/leadership",
                   "leader/placement", "leader/planner", "engine"),
     "world": tuple(f"simulation/{name}" for name in (
         "addresses", "agent", "clock", "conduct", "connection", "disk", "host", "kernel",

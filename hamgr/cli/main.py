@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Entry] = {
     "standby": Entry("hamgr.cli.operate:standby", "Move everything off a node and keep it off."),
     "resume": Entry("hamgr.cli.operate:resume", "Let a node run groups again."),
     "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
+    "clear": Entry("hamgr.cli.operate:clear", "Forget the failures of services."),
     "simulate": Entry("hamgr.cli.simulate:simulate", "Show what would happen if a node fell."),
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
     "doctor": Entry("hamgr.cli.doctor:doctor", "Look for what is wrong, or will be."),

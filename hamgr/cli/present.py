@@ -14,11 +14,12 @@ from hamgr.config.document import cluster_spec, load, parse
 from hamgr.config.faults import ConfigError
 from hamgr.config.schema import Document
 from hamgr.core.records import Config, Plan, Seat
+from hamgr.core.rights import FAILED_HERE
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import MILLISECOND, NodeName
 from hamgr.simulation.present import SCHEMA, Present, Took, Unfit
-from hamgr.snapshot import FAILED_HERE, Snapshot
+from hamgr.snapshot import Snapshot
 
 SERVERS = 3
 """Of ZooKeeper, where the configuration does not tell."""

@@ -12,10 +12,14 @@ from hamgr.config.convert import document_from
 from hamgr.config.faults import ConfigError, Fault, Findings
 from hamgr.config.lines import lines_of, syntax_fault
 from hamgr.config.plain import plain
-from hamgr.config.schema import Document, Group, Service
+from hamgr.config.schema import Document, Group, Monitor, Service
+from hamgr.config.values import Span
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.types import SECOND, OnFailure
 
 DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
+OCF_MONITOR = Monitor(interval=Span(10 * SECOND), timeout=Span(20 * SECOND))
+"""What most agents advise, and Pacemaker's tools write: nothing else notices that one has ended."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +114,7 @@ def _group_spec(name: str, group: Group) -> GroupSpec:
         name=name,
         nodes=group.nodes,
         services=tuple(_service_spec(service) for service in group.service),
+        everywhere=group.mode == "everywhere",
         has_addresses=bool(group.vips),
         stop_within=int(group.stop_within),
         fencing_required=group.fencing == "required",
@@ -117,14 +122,19 @@ def _group_spec(name: str, group: Group) -> GroupSpec:
 
 
 def _service_spec(service: Service) -> ServiceSpec:
-    spec = ServiceSpec(
+    monitor = service.monitor or (OCF_MONITOR if service.driver == "ocf" else None)
+    return ServiceSpec(
         name=service.name,
+        actions=service.actions,
+        promotable=service.promotable,
+        tells=service.driver != "hook",
+        start_timeout=int(service.start_timeout),
+        stop_timeout=int(service.stop_timeout),
         promote_timeout=int(service.promote_timeout),
         demote_timeout=int(service.demote_timeout),
+        monitor_interval=int(monitor.interval) if monitor is not None else 0,
+        monitor_timeout=int((monitor or Monitor()).timeout),
         restarts=service.restarts,
         window=int(service.window),
+        on_failure=OnFailure(service.on_failure),
     )
-    if service.monitor is None:
-        return spec
-    return msgspec.structs.replace(spec, monitor_interval=int(service.monitor.interval),
-                                   monitor_timeout=int(service.monitor.timeout))

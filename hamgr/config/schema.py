@@ -12,6 +12,8 @@ from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
 from hamgr.times import times_for
 
+COMMANDS = ("start", "promote", "demote", "stop")
+"""What a service may be told, in the order of its life."""
 LinkName = Annotated[str, "link"]
 """The name of a network interface."""
 
@@ -70,9 +72,9 @@ class Vip(Struct, frozen=True, kw_only=True):
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
-    """monitor: what tells whether an active service works."""
+    """monitor: what tells whether a service works, and how often it is asked."""
 
-    command: Annotated[Command, Meta(examples=['"/usr/local/lib/app/check"'])]
+    command: Annotated[Command | None, Meta(examples=['"/usr/local/lib/app/check"'])] = None
     interval: Span = Span(2 * SECOND)
     timeout: Span = Span(5 * SECOND)
 
@@ -82,13 +84,29 @@ class Service(Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(examples=['"app"'])]
     driver: str = "hook"
+    promotable: bool = False
+    start: Command | None = None
+    stop: Command | None = None
     promote: Command | None = None
     demote: Command | None = None
+    unit: str = ""
+    agent: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
     monitor: Monitor | None = None
+    start_timeout: Span = Span(30 * SECOND)
+    stop_timeout: Span = Span(30 * SECOND)
     promote_timeout: Span = Span(30 * SECOND)
     demote_timeout: Span = Span(30 * SECOND)
     restarts: int = 3
     window: Span = Span(60 * SECOND)
+    on_failure: str = "move"
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Return what its driver can do with it, beside looking at it."""
+        if self.driver == "hook":
+            return tuple(action for action in COMMANDS if getattr(self, action))
+        return COMMANDS if self.promotable else ("start", "stop")
 
 
 class Group(Struct, frozen=True, kw_only=True):

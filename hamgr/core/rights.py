@@ -6,11 +6,18 @@ A right is used under its epoch. `given_up` remembers rights that this node will
 
 from typing import NamedTuple
 
-from hamgr.core.group import RELEASE_WINDOW, RELEASES_MAX, LocalGroup, Occasion
+from hamgr.core.events import ServiceScored
+from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
+from hamgr.core.phase import Occasion
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.seat import SeatKeeper, Standing
-from hamgr.core.types import Epoch, GroupName, Instant, Maintenance
+from hamgr.core.types import SECOND, Epoch, GroupName, Instant, Maintenance, Role
+
+RELEASES_MAX, RELEASE_WINDOW = 5, 60 * SECOND
+"""A holder releases of its own accord at most so often in this time (rule 12): links may flap."""
+
+FAILED_HERE = "a service failed here beyond its limit"
 
 
 class Grant(NamedTuple):
@@ -35,11 +42,16 @@ class GroupRights:
         """Why this node's own conditions for the group fail; empty while they hold."""
         self.unfit_until: Instant = 0
         """A service failed here beyond its limit: not again before then."""
+        self.unfit_why = ""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
         """A step into or out of maintenance is under way on this node."""
+        self.held = False
+        """Nothing that rests here is touched: maintenance, or no plan was read yet."""
+        self.told: tuple[object, ...] = ()
+        """What others knew last of how fit this node is, and why."""
 
     @property
     def name(self) -> GroupName:
@@ -53,7 +65,45 @@ class GroupRights:
 
     def is_fit(self, now: Instant) -> bool:
         """Tell whether this node's own conditions for the group hold."""
-        return not self.condition_why and not self.declined and now >= self.unfit_until
+        return not self.unfitness(now)
+
+    def unfitness(self, now: Instant) -> str:
+        """Say which of this node's own conditions for the group fails, or nothing."""
+        if self.declined:
+            return "the file of this node does not give it the group"
+        return self.condition_why or self.local.weakness() or (
+            self.unfit_why or FAILED_HERE if now < self.unfit_until else "")
+
+    def failed_lately(self, now: Instant) -> bool:
+        """Tell whether it is not fit for one reason alone: a service failed beyond its limit."""
+        return now < self.unfit_until and not (
+            self.condition_why or self.declined or self.local.weakness())
+
+    def fit_again_at(self) -> Instant:
+        """Return when the failures that made this node unfit will have aged."""
+        return max((one.aged_at() for one in self.local.services), default=0)
+
+    @property
+    def score(self) -> int:
+        """Return how well this node would do, by the word of all services together."""
+        return sum(one.score for one in self.local.services)
+
+    def scored(self, event: ServiceScored) -> None:
+        """Take in what a service says of this node."""
+        for service in self.local.services:
+            if service.spec.name == event.service:
+                service.score = event.score
+
+    def has_rest(self) -> bool:
+        """Tell whether anything may still run here, or is being stopped, that we may stop."""
+        return not self.held and not self.maintained and any(
+            one.acting or one.role is not Role.STOPPED for one in self.local.services)
+
+    def is_news(self, now: Instant) -> bool:
+        """Tell, once, whether others must know how fit this node is, since that has changed."""
+        tells = (self.unfitness(now), self.local.is_up(), self.score)
+        before, self.told = self.told, tells
+        return before != tells
 
     def give_up(self, epoch: Epoch) -> None:
         """Never use a right up to this epoch (again)."""

@@ -5,7 +5,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from hamgr.core.timing import Timing
-from hamgr.core.types import SECOND, Duration, GroupName, NodeName, ServiceName
+from hamgr.core.types import SECOND, Duration, GroupName, NodeName, OnFailure, ServiceName
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):
@@ -20,15 +20,31 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     """One service of a group. The engine knows services, the shell knows drivers."""
 
     name: ServiceName
+    actions: tuple[str, ...] = ("promote", "demote")
+    """Of start, promote, demote and stop, those that its driver has; the others are done at once.
+    Every one that brings up has the one that takes down."""
+    promotable: bool = False
+    """Replicas are started on every node of the group, and promoted on the active one."""
+    tells: bool = False
+    """Its driver can tell whether it is stopped."""
+    start_timeout: Duration = 30 * SECOND
+    stop_timeout: Duration = 30 * SECOND
     promote_timeout: Duration = 30 * SECOND
     demote_timeout: Duration = 30 * SECOND
     monitor_interval: Duration = 0
     """0: the service is not monitored."""
     monitor_timeout: Duration = 5 * SECOND
     restarts: int = 3
-    """Failures within `window` that are answered by demote and promote on the spot; the next one
-    makes the holder release the group (rule 12)."""
+    """Failures within `window` that are mended on the spot."""
     window: Duration = 60 * SECOND
+    on_failure: OnFailure = OnFailure.MOVE
+    """What the next one does; to move, the holder releases the group (rule 12)."""
+
+    def timeout(self, action: str) -> Duration:
+        """Return how long an action may take."""
+        return {"start": self.start_timeout, "stop": self.stop_timeout,
+                "promote": self.promote_timeout, "demote": self.demote_timeout,
+                "monitor": self.monitor_timeout, "probe": self.monitor_timeout}[action]
 
 
 class GroupSpec(Struct, frozen=True, kw_only=True):
@@ -38,6 +54,8 @@ class GroupSpec(Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeName, ...]
     """In order of preference."""
     services: tuple[ServiceSpec, ...] = ()
+    everywhere: bool = False
+    """It runs on all of its nodes, without a right; it has no addresses."""
     has_addresses: bool = True
     stop_within: Duration = 0
     """Time after a lapse by which everything of the group is certainly down (rule 14)."""

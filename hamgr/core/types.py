@@ -1,6 +1,6 @@
 """The vocabulary that every other module of the core uses: names, instants, lives."""
 
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 NodeName = str
@@ -61,6 +61,24 @@ class Maintenance(str, Enum):
     ENTERING = "entering"
     ON = "on"
     ENDING = "ending"
+
+
+class Role(IntEnum):
+    """How much of a service runs on a node; each one contains those before it."""
+
+    STOPPED = 0
+    STARTED = 1
+    """Where there is something to promote: a replica in standby."""
+    PROMOTED = 2
+
+
+class OnFailure(str, Enum):
+    """What a service that failed more often than its limit allows does to its group."""
+
+    MOVE = "move"
+    BLOCK = "block"
+    """Nothing more is done to it, until an operator clears it."""
+    IGNORE = "ignore"
 
 
 class Found(str, Enum):

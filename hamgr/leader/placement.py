@@ -39,7 +39,7 @@ def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says
         return "is between two rounds"
     word = heartbeat.word(group.name)
     if word is not None and not word.fit:
-        return FAILED_LATELY if word.failed else "its own conditions for the group fail"
+        return FAILED_LATELY if word.failed else word.why or "its own conditions for the group fail"
     return ""
 
 

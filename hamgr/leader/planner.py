@@ -132,12 +132,12 @@ class Draft:
 
 
 def planned_groups(draft: Draft) -> list[GroupSpec]:
-    """Return every group of the file, and a stand-in for each that only the plan has.
+    """Return every group that needs a right, and a stand-in for each that only the plan has.
 
     Nobody can be given such a one: its rights go out like all others, and its epochs and doubts
     are remembered in case it comes back.
     """
-    specs = draft.knowledge.spec.groups
+    specs = [spec for spec in draft.knowledge.spec.groups if not spec.everywhere]
     names = {spec.name for spec in specs}
     return [*specs, *(GroupSpec(name=name, nodes=(), fencing_required=True)
                       for name in draft.plan.groups if name not in names)]

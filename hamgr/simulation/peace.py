@@ -29,17 +29,19 @@ class Peace:
         self.longest_dark: Duration = 0
         self.fenced = 0
         """Machines that a fence device cut off in peace: it was asked before, and is slow."""
-        self._dark_since: dict[GroupName, Instant] = {
-            group: world.now for group in world.watch.groups()}
+        groups = [group for group in world.watch.groups() if not _everywhere(world, group)]
+        self._dark_since: dict[GroupName, Instant] = dict.fromkeys(groups, world.now)
         self._served_by: dict[GroupName, NodeName] = {}
         self._changes: dict[GroupName, list[NodeName]] = {}
         self._written: list[tuple[Instant, str]] = []
         self._history: list[tuple[Instant, NodeName]] = []
-        for group in world.watch.groups():
+        for group in groups:
             self.look(group)
 
     def look(self, group: GroupName) -> None:
         """Note who serves a group now."""
+        if _everywhere(self._world, group):
+            return
         able = [host.name for host in self._world.hosts.values() if host.serving(group)]
         before = self._served_by.get(group, "")
         # A machine that wakes beside the present owner is an overlap, not a change.
@@ -76,7 +78,8 @@ class Peace:
         dark = [group for group in self._dark_since if self._expected(group)]
         lately = max((at for at, _ in self._written), default=self.began)
         changed = max((at for at, _ in self._history), default=self.began)
-        return not dark and now - max(lately, changed) >= SETTLED
+        lacking = any(True for _ in self._world.watch.conduct.services.lacking())
+        return not dark and not lacking and now - max(lately, changed) >= SETTLED
 
     def faults(self) -> list[tuple[str, str]]:
         """Return what did not hold, as (kind, text)."""
@@ -92,6 +95,7 @@ class Peace:
             if len(nodes) > 2 + self.fenced:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
         found += [("scarred", text) for text in self._scars()]
+        found += [("lacking", text) for text in self._world.watch.conduct.services.lacking()]
         late = [text for at, text in self._written if at > now - SETTLED]
         if late:
             found.append(("restless", f"{len(late)} writes at the end of peace, such as: "
@@ -114,7 +118,7 @@ class Peace:
 
     def _expected(self, group: GroupName) -> bool:
         spec = self._world.spec.group(group)
-        if spec is None:
+        if spec is None or spec.everywhere:
             return False
         plan = self._world.turmoil.plan()
         standby = plan.standby if plan is not None else ()
@@ -123,3 +127,8 @@ class Peace:
         able = [node for node in spec.nodes
                 if self._world.hosts[node].powered and node not in standby]
         return bool(able) and not blocked
+
+
+def _everywhere(world: "World", name: GroupName) -> bool:
+    group = world.spec.group(name)
+    return group is not None and group.everywhere

@@ -162,11 +162,12 @@ def fenced_on_own_accusation(stack: ExitStack) -> None:
 
 def failed_stop_taken_for_done(stack: ExitStack) -> None:
     """A service whose stop failed counts as stopped (PROTOCOL: done)."""
-    right = group.LocalGroup._demoted
+    right = group.LocalGroup.service_answered
 
-    def demoted(self: Any, service: Any, event: Any, now: Instant) -> list[Effect]:
-        return right(self, service, replace(event, ok=True), now)
-    put(stack, group.LocalGroup, "_demoted", demoted)
+    def answered(self: Any, event: Any, now: Instant) -> list[Effect]:
+        down = event.action in ("demote", "stop")
+        return right(self, replace(event, ok=event.ok or down), now)
+    put(stack, group.LocalGroup, "service_answered", answered)
 
 
 def group_forgotten_with_its_file(stack: ExitStack) -> None:

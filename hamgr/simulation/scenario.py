@@ -87,11 +87,33 @@ def group_of_kind(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
     """Return a group of one of the kinds that a scenario names."""
     if kind == "address":
         return GroupSpec(name=name, nodes=nodes)
+    if kind == "everywhere":
+        return GroupSpec(name=name, nodes=nodes, services=(_unit("lb"),), everywhere=True,
+                         has_addresses=False)
+    if kind == "units":
+        return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND,
+                         services=(_unit("db"), _unit("app"), _unit("web")))
+    if kind == "replicas":
+        return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND,
+                         services=(_REPLICATED, _unit("app")))
     assert kind in ("service", "fenced"), f"no such kind of group: {kind}"
     service = ServiceSpec(name="db", promote_timeout=2 * SECOND, demote_timeout=2 * SECOND,
                           monitor_interval=SECOND, monitor_timeout=SECOND)
     return GroupSpec(name=name, nodes=nodes, services=(service,), stop_within=150 * MILLISECOND,
                      fencing_required=kind == "fenced")
+
+
+def _unit(name: str) -> ServiceSpec:
+    """Nothing looks at it: its driver notices when it ends."""
+    return ServiceSpec(name=name, actions=("start", "stop"), tells=True,
+                       start_timeout=2 * SECOND, stop_timeout=2 * SECOND, window=10 * SECOND)
+
+
+_REPLICATED = ServiceSpec(
+    name="pg", actions=("start", "promote", "demote", "stop"), promotable=True, tells=True,
+    start_timeout=2 * SECOND, stop_timeout=2 * SECOND, promote_timeout=2 * SECOND,
+    demote_timeout=2 * SECOND, monitor_interval=SECOND, monitor_timeout=SECOND,
+    window=10 * SECOND)
 
 
 def _rotated(names: tuple[str, ...], by: int) -> tuple[str, ...]:

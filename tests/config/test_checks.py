@@ -13,6 +13,7 @@ NODES = 'nodes = ["n1", "n2"]'
 PROMOTE = 'promote = "/usr/local/lib/crm/promote"'
 DEMOTE = 'demote = "/usr/local/lib/crm/demote"'
 MONITOR = 'monitor = { command = "/usr/local/lib/crm/check" }'
+HOOK = f"{PROMOTE}\n{DEMOTE}\n{MONITOR}"
 SERVERS = 'zookeeper = ["10.0.0.11:2181", "10.0.0.12:2181", "10.0.0.13:2181"]'
 N2 = 'addresses = ["10.0.0.12", "10.1.0.12"]'
 N3 = '[node.n3]\naddresses = ["10.0.0.13", "10.1.0.13"]\nwitness = true'
@@ -119,7 +120,8 @@ GROUP = [
     (NODES, "nodes = []", 21, "group.crm.nodes", "is empty; name the nodes"),
     (NODES, NODES + '\nfencing = "required"', 22, "group.crm.fencing", "not supported yet"),
     (NODES, NODES + '\nfencing = "stonith"', 22, "group.crm.fencing", 'write "lease"'),
-    (NODES, NODES + '\nmode = "everywhere"', 22, "group.crm.mode", "not possible yet"),
+    (NODES, NODES + '\nmode = "everywhere"', 23, "group.crm.vips", "every node at once"),
+    (NODES, NODES + '\nmode = "both"', 22, "group.crm.mode", '"active-passive" or "everywhere"'),
     (NODES, NODES + '\nfailback = "always"', 22, "group.crm.failback", 'write "never"'),
     (VIPS, 'vips = ["10.0.0.100"]', 22, "group.crm.vips[0]", 'write "10.0.0.100/24"'),
     (VIPS, 'vips = ["10.0.0/24"]', 22, "group.crm.vips[0]", "not an address with a prefix length"),
@@ -152,8 +154,19 @@ SERVICE = [
     (PROMOTE, 'promote = ["/bin/a", 1]', 26, "group.crm.service[0].promote", "list of strings"),
     (PROMOTE, 'promote = "/bin/a \\u0000"', 26, "group.crm.service[0].promote", "zero byte"),
     (DEMOTE, "", 24, "group.crm.service[0].demote", "is missing; what promote starts"),
-    (MONITOR, MONITOR + '\ndriver = "systemd"', 29, "group.crm.service[0].driver",
-     "call systemctl"),
+    (HOOK, 'driver = "systemd"', 24, "group.crm.service[0].unit", 'write unit = "nginx.service"'),
+    (HOOK, 'driver = "systemd"\nunit = "nginx"', 27, "group.crm.service[0].unit", "in full"),
+    (HOOK, 'driver = "systemd"\nunit = "a.service"\npromotable = true', 28,
+     "group.crm.service[0].promotable", "units are not promoted"),
+    (HOOK, 'driver = "ocf"\nagent = "nginx"', 27, "group.crm.service[0].agent", "provider"),
+    (HOOK, 'driver = "ocf"', 24, "group.crm.service[0].agent", 'write agent = "ocf:'),
+    (PROMOTE, PROMOTE + '\nstart = "/bin/a"', 24, "group.crm.service[0].stop", "write stop = ..."),
+    (MONITOR, MONITOR + "\npromotable = true", 29, "group.crm.service[0].promotable",
+     "write start, stop, promote and demote"),
+    (MONITOR, MONITOR + '\nunit = "a.service"', 29, "group.crm.service[0].unit",
+     'is for driver = "systemd"'),
+    (MONITOR, MONITOR + '\non_failure = "fence"', 29, "group.crm.service[0].on_failure",
+     'use "move", or "block"'),
     (MONITOR, MONITOR + '\ndriver = "magic"', 29, "group.crm.service[0].driver", 'write "hook"'),
     (MONITOR, MONITOR + "\nrestarts = -1", 29, "group.crm.service[0].restarts", "write 0"),
     (MONITOR, MONITOR + '\nwindow = "0s"', 29, "group.crm.service[0].window", "more than 0"),
@@ -346,7 +359,7 @@ addresses = [
 service = [
     "x",
     {name="a", promote="/bin/true"},
-    {name="a b", driver="ocf", promote="/bin/true", demote="/bin/true"},
+    {name="a b", driver="magic", promote="/bin/true", demote="/bin/true"},
 ]""", [(25, "group.crm.service[0]"), (26, "group.crm.service[1].demote"),
        (27, "group.crm.service[2].name"), (27, "group.crm.service[2].driver")]),
     (VIPS, "vips = [1, 2, 3, 4, '10.0.0.0/24', '10.0.0.255/24', '10.0.0.11/24', 'fe80::1/64']",

@@ -7,20 +7,26 @@ what the service is, or becomes), EPOCH (the fencing token), FROM and TO (nodes,
 REASON, PLANNED (0 or 1) and DEADLINE (seconds that it has). Its exit status 0 means done. Its
 last words on stdout and stderr are reported. What it leaves running should not keep writing
 there: it would be ended by SIGPIPE when the agent ends.
+
+A probe runs the monitor: if that is content, the service is started. Whether it is promoted, and
+what a discontented monitor has found, nobody can tell. A monitor may print `score=NUMBER` as a line
+of its own: how well this node would do as the active one.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 from hamgr.adapters.services.runs import Ended, Runs
 from hamgr.core.effects import RunService
-from hamgr.core.events import ServiceAnswered
-from hamgr.core.types import SECOND, GroupName, NodeName, ServiceName
+from hamgr.core.events import ServiceAnswered, ServiceScored
+from hamgr.core.types import SECOND, Found, GroupName, NodeName, ServiceName
 from hamgr.ports import Post
 
-_ROLES = {"promote": "active", "monitor": "active", "demote": "standby"}
+_ROLES = {"promote": "active", "demote": "standby", "stop": "standby"}
+_SCORE = re.compile(r"(?:^|/ )score=(-?\d{1,9})(?: /|$)")
 
 
 class Action(NamedTuple):
@@ -29,7 +35,7 @@ class Action(NamedTuple):
     group: GroupName
     service: ServiceName
     action: str
-    """promote, demote or monitor."""
+    """start, stop, promote, demote or monitor."""
 
 
 class Hooks:
@@ -57,9 +63,10 @@ class Hooks:
 
     def run(self, effect: RunService) -> None:
         """Start the action; exactly one ServiceAnswered follows."""
-        command = self._commands.get(Action(effect.group, effect.service, effect.action))
+        action = "monitor" if effect.action == "probe" else effect.action
+        command = self._commands.get(Action(effect.group, effect.service, action))
         if command is None:
-            asyncio.get_running_loop().call_soon(self._answer, effect, True, "")
+            asyncio.get_running_loop().call_soon(self._answer, effect, True, "", Found.UNKNOWN)
             return
         self._numbers[effect.run] = self._runs.start(
             command, facts(self._cluster, self._node, effect), effect.timeout / SECOND,
@@ -78,17 +85,26 @@ class Hooks:
         del self._numbers[effect.run]
         self._answer(effect, ended.ok, ended.why)
 
-    def _answer(self, effect: RunService, ok: bool, why: str) -> None:
-        self._post(ServiceAnswered(run=effect.run, group=effect.group, service=effect.service,
-                                   action=effect.action, ok=ok, why=why))
+    def _answer(self, effect: RunService, ok: bool, why: str, found: Found | None = None) -> None:
+        looks = effect.action in ("probe", "monitor")
+        if found is None:
+            found = Found.STARTED if ok and looks else Found.UNKNOWN
+        self._post(ServiceAnswered(
+            run=effect.run, group=effect.group, service=effect.service, action=effect.action,
+            ok=ok or effect.action == "probe", why=why, found=found))
+        score = _SCORE.search(why) if ok and looks else None
+        if score is not None:
+            self._post(ServiceScored(group=effect.group, service=effect.service,
+                                     score=int(score.group(1))))
 
 
 def facts(cluster: str, node: NodeName, effect: RunService) -> dict[str, str]:
     """Return what a command is told of its action, as environment."""
     found = {
         "CLUSTER": cluster, "NODE": node, "GROUP": effect.group,
-        "SERVICE": effect.service, "ACTION": effect.action,
-        "ROLE": _ROLES.get(effect.action, ""), "EPOCH": str(effect.epoch),
+        "SERVICE": effect.service, "ACTION": effect.action.replace("probe", "monitor"),
+        "ROLE": _ROLES.get(effect.action, "active" if effect.active else "standby"),
+        "EPOCH": str(effect.epoch),
         "FROM": effect.origin, "TO": effect.target, "REASON": effect.reason,
         "PLANNED": str(int(effect.planned)), "DEADLINE": f"{effect.timeout / SECOND:g}"}
     return {f"HAMGR_{name}": value.replace("\0", "") for name, value in found.items()}

@@ -1,0 +1,74 @@
+"""The services of a document, each by its own driver. Implements the port Services."""
+
+import asyncio
+
+from hamgr.adapters.services.hook import Action, Hooks
+from hamgr.config.schema import COMMANDS, Document, Service
+from hamgr.core.effects import RunService
+from hamgr.core.events import Event, ServiceAnswered
+from hamgr.core.types import GroupName, NodeName, ServiceName
+from hamgr.ports import Post, Services
+
+Key = tuple[GroupName, ServiceName]
+
+
+class Drivers:
+    """Hands each action to the driver of its service."""
+
+    def __init__(self, node: NodeName, document: Document, post: Post) -> None:
+        self._post = post
+        self._hooks = Hooks(document.cluster.name, node, _commands(document), self._took)
+        self._drivers: dict[str, Services] = {"hook": self._hooks}
+        self._of = _drivers(document)
+        self._running: dict[int, Services] = {}
+
+    def configure(self, document: Document) -> None:
+        """Go by another document from the next action on. Start anew: it may need more."""
+        self._hooks.configure(_commands(document))
+        self._of = _drivers(document)
+
+    async def start(self) -> None:
+        """Prepare all drivers. Raises OSError with what the first one says that cannot."""
+        for driver in self._drivers.values():
+            await driver.start()
+
+    def run(self, effect: RunService) -> None:
+        """Start the action; exactly one ServiceAnswered follows."""
+        driver = self._drivers[self._of[effect.group, effect.service]]
+        self._running[effect.run] = driver
+        driver.run(effect)
+
+    def cancel(self, run: int) -> None:
+        """Kill a run that is going on."""
+        if run in self._running:
+            self._running[run].cancel(run)
+
+    def _took(self, event: Event) -> None:
+        if isinstance(event, ServiceAnswered):
+            self._running.pop(event.run, None)
+        self._post(event)
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
+        await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+
+
+def services(document: Document) -> dict[Key, Service]:
+    """Return every service of a document."""
+    return {(name, service.name): service for name, group in document.group.items()
+            for service in group.service}
+
+
+def _drivers(document: Document) -> dict[Key, str]:
+    return {key: service.driver for key, service in services(document).items()}
+
+
+def _commands(document: Document) -> dict[Action, tuple[str, ...]]:
+    commands: dict[Action, tuple[str, ...]] = {}
+    for key, service in services(document).items():
+        for action in COMMANDS:
+            if command := getattr(service, action):
+                commands[Action(*key, action)] = command
+        if service.monitor is not None and service.monitor.command:
+            commands[Action(*key, "monitor")] = service.monitor.command
+    return commands
