@@ -279,7 +279,8 @@ def test_what_has_no_agent_is_answered_for(tmp_path: Path) -> None:
 
 def test_a_mistake_of_the_drivers_own_is_answered_for(tmp_path: Path) -> None:
     async def then(thing: Service) -> None:
-        assert (await thing.run("start")).why == "the driver has failed"
+        told = await thing.run("start")
+        assert not told.ok and told.why.startswith("the driver has failed: AttributeError(")
     wrong: dict[str, str] = {"port": 80}  # type: ignore[dict-item]
     serve(tmp_path, Agent(name="ocf:test:thing", parameters=wrong), then,
           write_agent(tmp_path, "exit 0"))

@@ -208,6 +208,22 @@ def test_without_hamgr_a_command_fails_as_without_a_cluster(tmp_path: Path) -> N
     asked(tmp_path, then)
 
 
+def test_what_is_no_question_hurts_nobody(tmp_path: Path) -> None:
+    async def then(thing: Service) -> None:
+        for question in b"", b"\0", b"x\0rm\0-rf", b"\xff" * 10, b"y" * (1 << 17):
+            reader, writer = await asyncio.open_unix_connection(
+                thing.commands.parent / "shims.sock")
+            try:
+                writer.write(question)
+                writer.write_eof()
+                assert (await reader.read()).startswith(b"64\n0\n")
+            except ConnectionError:
+                assert len(question) > 1 << 16, "one that is too long need not be read to its end"
+            writer.close()
+        assert (await thing.shim("crm_node", "-n"))[1] == "n1\n"
+    asked(tmp_path, then)
+
+
 def test_the_commands_are_roots_alone(tmp_path: Path) -> None:
     async def then(thing: Service) -> None:
         for path in (thing.commands, thing.commands.parent / "shims.sock"):

@@ -109,14 +109,16 @@ class OcfAgents:
 
     async def _carry_out(self, effect: RunService, agent: Agent) -> None:
         """Run one action and answer, whatever happens: the engine waits for it."""
-        judged = Verdict(False, why="the driver has failed")
         try:
             judged = await self._act(effect, agent)
             self._note(effect, judged)
-        finally:
-            del self._tasks[effect.run]
-            self._given_up.pop(effect.run, None)
-            self._answer(effect, judged)
+        except Exception as error:
+            # No lease depends on this service: it must not end the agent.
+            log.exception("%s of %s of group %s", effect.action, effect.service, effect.group)
+            judged = Verdict(False, why=f"the driver has failed: {error!r}")
+        del self._tasks[effect.run]
+        self._given_up.pop(effect.run, None)
+        self._answer(effect, judged)
 
     async def _act(self, effect: RunService, agent: Agent) -> Verdict:
         """Run one action, and what is told before and after it."""

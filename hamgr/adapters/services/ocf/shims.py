@@ -60,6 +60,9 @@ class Shims:
                 await writer.drain()
         except (OSError, TimeoutError) as error:
             log.info("a command of a resource agent is gone: %r", error)
+        except Exception:
+            # Whatever is wrong here, no lease depends on it: it must not end the agent.
+            log.exception("a command of a resource agent could not be answered")
         finally:
             writer.close()
 
