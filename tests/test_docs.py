@@ -8,7 +8,7 @@ import click
 import pytest
 from msgspec import Struct, structs
 
-from hamgr.adapters.services.hook import Hooks
+from hamgr.adapters.services.hook import facts
 from hamgr.cli import doctor, survey
 from hamgr.cli.main import main
 from hamgr.config import schema
@@ -185,7 +185,7 @@ def test_a_key_that_the_page_on_the_configuration_names_exists() -> None:
 
 def test_the_variables_of_hooks_are_explained_and_no_others() -> None:
     effect = RunService(run=1, group="g", service="s", action="promote", epoch=1, timeout=SECOND)
-    real = set(Hooks("c", "n", {}, print)._environment(effect))
+    real = set(facts("c", "n", effect))
     page = (ROOT / "docs/configuration.md").read_text()
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `HAMGR_")]
     assert {variable for row in rows for variable in re.findall(r"HAMGR_\w+", row)} == real
@@ -197,7 +197,8 @@ def test_the_variables_of_hooks_are_explained_and_no_others() -> None:
 
 def test_the_readme_names_every_package_that_make_installs_and_no_other() -> None:
     setup, readme = (ROOT / ".ci/setup").read_text(), (ROOT / "README.md").read_text()
-    for array, row in (("PACKAGES", "both"), ("TEST_PACKAGES", "`make test` besides")):
+    for array, row in (("PACKAGES", "both"), ("TEST_PACKAGES", "`make test` besides"),
+                       ("SLOW_PACKAGES", "`make test-all` besides")):
         (real,) = re.findall(rf"^{array}=\(([^)]*)\)", setup, re.MULTILINE)
         (told,) = re.findall(rf"^\| {re.escape(row)} \| (.*) \|$", readme, re.MULTILINE)
         assert re.findall(r"`([^`]+)`", told) == real.split()
