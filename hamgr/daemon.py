@@ -109,7 +109,7 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> Non
         answers.take(event)
 
     addresses = _addresses(place.wide, post)
-    drivers = Drivers(place.node, place.wide, post)
+    drivers = Drivers(place.node, place.wide, post, place.state_dir)
     await drivers.start()
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
@@ -143,7 +143,8 @@ class _Parts:
             macs=self._addresses.macs)
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
-        self._drivers, self._store = Drivers(place.node, place.wide, post), _store(place)
+        self._drivers = Drivers(place.node, place.wide, post, place.state_dir)
+        self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
             switch=self._switch, services=self._drivers, store=self._store)

@@ -1,9 +1,15 @@
 """The services of a document, each by its own driver. Implements the port Services."""
 
 import asyncio
+from pathlib import Path
 
 from hamgr.adapters.services.hook import Action, Hooks
+from hamgr.adapters.services.ocf.agent import Agent
+from hamgr.adapters.services.ocf.attributes import LocalAttributes
+from hamgr.adapters.services.ocf.driver import OcfAgents
+from hamgr.adapters.services.systemd import Units
 from hamgr.config.schema import COMMANDS, Document, Service
+from hamgr.config.specs import OCF_MONITOR
 from hamgr.core.effects import RunService
 from hamgr.core.events import Event, ServiceAnswered
 from hamgr.core.types import GroupName, NodeName, ServiceName
@@ -15,16 +21,24 @@ Key = tuple[GroupName, ServiceName]
 class Drivers:
     """Hands each action to the driver of its service."""
 
-    def __init__(self, node: NodeName, document: Document, post: Post) -> None:
+    def __init__(self, node: NodeName, document: Document, post: Post, state_dir: Path) -> None:
+        """state_dir: where programs may run, for the commands that resource agents call."""
         self._post = post
-        self._hooks = Hooks(document.cluster.name, node, _commands(document), self._took)
-        self._drivers: dict[str, Services] = {"hook": self._hooks}
+        cluster = document.cluster.name
+        self._hooks = Hooks(cluster, node, _commands(document), self._took)
+        self._units = Units(units(document), self._took)
+        self._agents = OcfAgents(cluster, node, agents(document), self._took,
+                                 directory=state_dir / "ocf", attributes=LocalAttributes())
+        self._drivers: dict[str, Services] = {
+            "hook": self._hooks, "systemd": self._units, "ocf": self._agents}
         self._of = _drivers(document)
         self._running: dict[int, Services] = {}
 
     def configure(self, document: Document) -> None:
         """Go by another document from the next action on. Start anew: it may need more."""
         self._hooks.configure(_commands(document))
+        self._units.configure(units(document))
+        self._agents.configure(agents(document))
         self._of = _drivers(document)
 
     async def start(self) -> None:
@@ -57,6 +71,20 @@ def services(document: Document) -> dict[Key, Service]:
     """Return every service of a document."""
     return {(name, service.name): service for name, group in document.group.items()
             for service in group.service}
+
+
+def units(document: Document) -> dict[Key, str]:
+    """Return the unit of each service that systemd runs."""
+    return {key: service.unit for key, service in services(document).items()
+            if service.driver == "systemd"}
+
+
+def agents(document: Document) -> dict[Key, Agent]:
+    """Return the resource agent of each service that has one."""
+    return {key: Agent(name=service.agent, parameters=service.parameters,
+                       promotable=service.promotable, notify=service.promotable,
+                       interval=int((service.monitor or OCF_MONITOR).interval))
+            for key, service in services(document).items() if service.driver == "ocf"}
 
 
 def _drivers(document: Document) -> dict[Key, str]:

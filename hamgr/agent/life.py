@@ -32,8 +32,9 @@ from hamgr.agent.showing import layers, process, status_line
 from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.events import Event, StopAsked
-from hamgr.core.types import SECOND, Duration, Instant
+from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.engine import Engine
+from hamgr.explain import Explanation, explained
 from hamgr.snapshot import snapshot
 
 EXIT_HURRIED = 1
@@ -92,7 +93,8 @@ class Agent:
             former=about.former, disk=self._disk, coordinator=ports.coordinator,
             answers=self._answers)
         self._control = Control(about.run_dir, Desk(
-            status=self._status, ask=self._requests.ask, stop=self.stop, reload=self._reload,
+            status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
+            reload=self._reload,
             recorder=self._recorder.tail, configuration=self._configuration,
             apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
@@ -363,6 +365,11 @@ class Agent:
                            keys=self._outside.keys(),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
+
+    def _explain(self, group: GroupName, node: NodeName) -> Explanation:
+        if not self._loop.engine:
+            return Explanation(lines=("this node takes no part yet: see hamgr status",))
+        return explained(self._engine, group, node, time.monotonic_ns())
 
     def _fed(self) -> Engine | None:
         return self._engine if self._loop.engine else None

@@ -39,6 +39,8 @@ COMMANDS: Mapping[str, Entry] = {
     "standby": Entry("hamgr.cli.operate:standby", "Move everything off a node and keep it off."),
     "resume": Entry("hamgr.cli.operate:resume", "Let a node run groups again."),
     "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
+    "explain": Entry("hamgr.cli.explain:explain", "Say why a group is where it is."),
+    "why-not": Entry("hamgr.cli.explain:why_not", "Say why a group is not on a node."),
     "clear": Entry("hamgr.cli.operate:clear", "Forget the failures of services."),
     "simulate": Entry("hamgr.cli.simulate:simulate", "Show what would happen if a node fell."),
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),

@@ -5,11 +5,14 @@ import msgspec
 from hamgr.config.check_services import check_services, choice
 from hamgr.config.faults import Findings, Path, nearest
 from hamgr.config.schema import Document, Group, Vip
+from hamgr.config.specs import group_spec
 from hamgr.config.values import Address, Interface
 from hamgr.core.heartbeat import WHY_MAX
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Right, Voters
 from hamgr.core.timing import Timing
+from hamgr.leader import policy_check
+from hamgr.leader.situation import policy_of
 
 PLAN_BYTES_MAX = 1_000_000
 """ZooKeeper refuses requests of more than 1,048,575 bytes (jute.maxbuffer), and drops whoever sends
@@ -22,7 +25,6 @@ _CHOICES: dict[str, dict[str, str]] = {
         "required": 'fence devices are not supported yet, and hamgr promises no fencing that it '
                     'cannot do; use "lease", with stop_within for what stops slowly',
     },
-    "failback": {"never": ""},
 }
 
 
@@ -45,6 +47,23 @@ def check_groups(document: Document, findings: Findings) -> None:
                                "VIP belongs to one group and to no machine: choose another")
             taken.setdefault(vip.address.ip, f"a VIP of group {name}")
     _plan_size(document, findings)
+
+
+def check_policies(document: Document, findings: Findings) -> None:
+    """Note everything that is wrong with what groups want of their places."""
+    for name, group in document.group.items():
+        try:
+            valid = group.failback == "never" or group.failback_after is not None
+        except ValueError:
+            valid = False
+        if not valid:
+            findings.fault(("group", name, "failback"), f'"{group.failback}" is not possible; '
+                           'write "never", or how long the better node must have been fit, such '
+                           'as "after 5m"')
+            return
+    policies = [policy_of(group_spec(*one)) for one in document.group.items()]
+    for fault in policy_check.faults(policies):
+        findings.fault(("group", fault.group, fault.key), fault.text)
 
 
 def _group(document: Document, group: Group, path: Path, findings: Findings) -> None:

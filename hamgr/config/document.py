@@ -12,14 +12,11 @@ from hamgr.config.convert import document_from
 from hamgr.config.faults import ConfigError, Fault, Findings
 from hamgr.config.lines import lines_of, syntax_fault
 from hamgr.config.plain import plain
-from hamgr.config.schema import Document, Group, Monitor, Service
-from hamgr.config.values import Span
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
-from hamgr.core.types import SECOND, OnFailure
+from hamgr.config.schema import Document
+from hamgr.config.specs import group_spec
+from hamgr.core.spec import ClusterSpec, NodeSpec
 
 DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
-OCF_MONITOR = Monitor(interval=Span(10 * SECOND), timeout=Span(20 * SECOND))
-"""What most agents advise, and Pacemaker's tools write: nothing else notices that one has ended."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +86,7 @@ def cluster_spec(document: Document) -> ClusterSpec:
         name=document.cluster.name,
         nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness)
                     for name, node in document.node.items()),
-        groups=tuple(_group_spec(name, group) for name, group in document.group.items()),
+        groups=tuple(group_spec(name, group) for name, group in document.group.items()),
         timing=document.timing,
     )
 
@@ -107,41 +104,3 @@ def digest(document: Document) -> str:
 
 def _only(fault: Fault) -> Reading:
     return Reading(document=None, faults=(fault,))
-
-
-def _group_spec(name: str, group: Group) -> GroupSpec:
-    return GroupSpec(
-        name=name,
-        nodes=group.nodes,
-        services=tuple(_service_spec(service) for service in group.service),
-        everywhere=group.mode == "everywhere",
-        has_addresses=bool(group.vips),
-        stop_within=int(group.stop_within),
-        fencing_required=group.fencing == "required",
-        prefer=dict(group.prefer),
-        stickiness=group.stickiness,
-        failback=None if group.failback_after is None else int(group.failback_after),
-        priority=group.priority,
-        beside=tuple(Tie(near.group, near.score) for near in group.beside),
-        apart=tuple(Tie(near.group, near.score) for near in group.apart),
-        requires=group.requires,
-    )
-
-
-def _service_spec(service: Service) -> ServiceSpec:
-    monitor = service.monitor or (OCF_MONITOR if service.driver == "ocf" else None)
-    return ServiceSpec(
-        name=service.name,
-        actions=service.actions,
-        promotable=service.promotable,
-        tells=service.driver != "hook",
-        start_timeout=int(service.start_timeout),
-        stop_timeout=int(service.stop_timeout),
-        promote_timeout=int(service.promote_timeout),
-        demote_timeout=int(service.demote_timeout),
-        monitor_interval=int(monitor.interval) if monitor is not None else 0,
-        monitor_timeout=int((monitor or Monitor()).timeout),
-        restarts=service.restarts,
-        window=int(service.window),
-        on_failure=OnFailure(service.on_failure),
-    )

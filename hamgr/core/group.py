@@ -324,16 +324,6 @@ class LocalGroup:
         self.phase, self._mended = Phase.STOPPING, blocked
         return self._go_down(now)
 
-    def weakness(self) -> str:
-        """Say why this node would do badly as the active one, by what rests here; or nothing."""
-        for one in self.services:
-            if one.spec.promotable and not self.is_active and not one.is_in(Role.STARTED):
-                state = one.state if one.state == "failed" else f"is {one.state}"
-                return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
-            if one.score < 0:
-                return f"{one.spec.name} gives this node a score of {one.score}"
-        return ""
-
     def _rests_in(self, service: LocalService) -> Role:
         """Return in which role a service is where the group is not active."""
         if not self.hosting or service.gone:

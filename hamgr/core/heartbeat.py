@@ -42,7 +42,7 @@ class GroupWord(NamedTuple):
     score: Score = 0
     """How well the node would do as the active one, by the word of its services."""
     why: Annotated[str, Meta(max_length=WHY_MAX)] = ""
-    """Why it is not fit, in words, cut off at WHY_MAX bytes."""
+    """Why it is not fit, or what does not go on there, in words; cut off at WHY_MAX bytes."""
 
 
 class Relay(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hamgr.core.events import ServiceScored
 from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
-from hamgr.core.phase import Occasion
+from hamgr.core.phase import Occasion, Phase
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.types import SECOND, Epoch, GroupName, Instant, Maintenance, Role
@@ -71,13 +71,33 @@ class GroupRights:
         """Say which of this node's own conditions for the group fails, or nothing."""
         if self.declined:
             return "the file of this node does not give it the group"
-        return self.condition_why or self.local.weakness() or (
+        return self.condition_why or self.weakness() or (
             self.unfit_why or FAILED_HERE if now < self.unfit_until else "")
 
     def failed_lately(self, now: Instant) -> bool:
         """Tell whether it is not fit for one reason alone: a service failed beyond its limit."""
         return now < self.unfit_until and not (
-            self.condition_why or self.declined or self.local.weakness())
+            self.condition_why or self.declined or self.weakness())
+
+    def weakness(self) -> str:
+        """Say why this node would do badly as the active one, by what rests here; or nothing."""
+        for one in self.local.services:
+            if one.spec.promotable and not self.local.is_active and not one.is_in(Role.STARTED):
+                state = one.state if one.state == "failed" else f"is {one.state}"
+                return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
+            if one.score < 0:
+                return f"{one.spec.name} gives this node a score of {one.score}"
+        return ""
+
+    def trouble(self) -> str:
+        """Say what does not go on by itself in an active group, or nothing."""
+        for one in self.local.services if self.local.is_active else ():
+            if one.blocked:
+                return f"{one.spec.name} is blocked: {one.why}"
+            if one.state == "failed" and self.local.phase is not Phase.ACTIVE:
+                goes = "stop" if self.local.phase is Phase.STOPPING else "start"
+                return f"{one.spec.name} does not {goes}: {one.why}"
+        return ""
 
     def fit_again_at(self) -> Instant:
         """Return when the failures that made this node unfit will have aged."""
@@ -101,7 +121,7 @@ class GroupRights:
 
     def is_news(self, now: Instant) -> bool:
         """Tell, once, whether others must know how fit this node is, since that has changed."""
-        tells = (self.unfitness(now), self.local.is_up(), self.score)
+        tells = (self.unfitness(now), self.local.is_up(), self.score, self.trouble())
         before, self.told = self.told, tells
         return before != tells
 

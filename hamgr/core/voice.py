@@ -113,7 +113,7 @@ class Voice:
         return GroupWord(
             rights.name, local.epoch, rights.done, not why, local.armed and not rights.keeping,
             local.is_up(), rights.failed_lately(now), rights.score,
-            why.encode()[:WHY_MAX].decode(errors="ignore"))
+            (why or rights.trouble()).encode()[:WHY_MAX].decode(errors="ignore"))
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, by a voter for one that has just started: it has forgotten them (rule 2).

@@ -20,6 +20,7 @@ from hamgr.leader import changes
 from hamgr.leader.moves import Moves
 from hamgr.leader.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.leader.requests import end_maintenance, gather
+from hamgr.leader.situation import FitSince
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""
@@ -75,6 +76,11 @@ class Leadership:
         leader = self._knowledge.leader
         return (leader is not None and leader.node == self._knowledge.node
                 and leader.incarnation == self._knowledge.incarnation)
+
+    @property
+    def fit_since(self) -> FitSince:
+        """Return since when each node could have each group, as far as it was asked."""
+        return self._moves.fit_since
 
     def begin_anew(self, now: Instant) -> None:
         """ZooKeeper's data was written anew: leave all the time to write their seats (rule 25)."""

@@ -17,7 +17,7 @@ class Moves:
     """Remembers since when which node could have which group: for failback alone."""
 
     def __init__(self) -> None:
-        self._fit_since: FitSince = {}
+        self.fit_since: FitSince = {}
         self._better_since: dict[GroupName, tuple[NodeName, Instant]] = {}
         """Which node would be a better heir of each group, and since when."""
         self._compared_at: Instant = 0
@@ -28,7 +28,7 @@ class Moves:
         `moves`: by operators. A group whose node cannot have it any more is not ours: its node
         releases it, or it was emptied.
         """
-        draft.places.decide_anew(dict(moves), self._fit_since)
+        draft.places.decide_anew(dict(moves), self.fit_since)
         specs = [spec for spec in draft.knowledge.spec.groups
                  if spec.may_be_moved and not spec.everywhere]
         if not specs:
@@ -68,12 +68,12 @@ class Moves:
             draft.wake_at(self._compared_at + detection)
 
     def _note_fitness(self, draft: Draft, specs: list[GroupSpec]) -> None:
-        before, self._fit_since = self._fit_since, {}
+        before, self.fit_since = self.fit_since, {}
         for spec in specs:
             for node in spec.nodes if spec.failback is not None else ():
                 if not unfit(draft, spec, node):
-                    self._fit_since[spec.name, node] = before.get((spec.name, node), draft.now)
-        draft.places.decide_anew(draft.places.wanted, self._fit_since)
+                    self.fit_since[spec.name, node] = before.get((spec.name, node), draft.now)
+        draft.places.decide_anew(draft.places.wanted, self.fit_since)
 
 
 def _stop_nowhere(draft: Draft, spec: GroupSpec) -> None:

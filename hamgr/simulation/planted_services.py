@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from typing import Any
 
-from hamgr.core import activity, group
+from hamgr.core import activity, group, rights
 from hamgr.core.effects import Effect
 from hamgr.core.seat import HOLDING
 from hamgr.core.service import LocalService
@@ -36,7 +36,7 @@ def broken_replica_inherits(stack: ExitStack) -> None:
     """Nobody asks whether a node's replica works before it is named heir."""
     def weakness(self: Any) -> str:
         return ""
-    put(stack, group.LocalGroup, "weakness", weakness)
+    put(stack, rights.GroupRights, "weakness", weakness)
 
 
 def lapse_stops_what_rests(stack: ExitStack) -> None:

@@ -146,44 +146,9 @@ GROUP = [
     (VIPS, 'vips = [{ address = "10.0.0.9/24", interface = "a-name-too-long0" }]', 22,
      "group.crm.vips[0].interface", "is not the name of an interface"),
 ]
-SERVICE = [
-    (PROMOTE, 'promote = "bin/promote"', 26, "group.crm.service[0].promote", "not a full path"),
-    (PROMOTE, 'promote = "/bin/a && /bin/b"', 26, "group.crm.service[0].promote", "needs a shell"),
-    (PROMOTE, "promote = \"/bin/a 'b\"", 26, "group.crm.service[0].promote", "not closed"),
-    (PROMOTE, "promote = []", 26, "group.crm.service[0].promote", "is empty"),
-    (PROMOTE, 'promote = ["/bin/a", 1]', 26, "group.crm.service[0].promote", "list of strings"),
-    (PROMOTE, 'promote = "/bin/a \\u0000"', 26, "group.crm.service[0].promote", "zero byte"),
-    (DEMOTE, "", 24, "group.crm.service[0].demote", "is missing; what promote starts"),
-    (HOOK, 'driver = "systemd"', 24, "group.crm.service[0].unit", 'write unit = "nginx.service"'),
-    (HOOK, 'driver = "systemd"\nunit = "nginx"', 27, "group.crm.service[0].unit", "in full"),
-    (HOOK, 'driver = "systemd"\nunit = "a.service"\npromotable = true', 28,
-     "group.crm.service[0].promotable", "units are not promoted"),
-    (HOOK, 'driver = "ocf"\nagent = "nginx"', 27, "group.crm.service[0].agent", "provider"),
-    (HOOK, 'driver = "ocf"', 24, "group.crm.service[0].agent", 'write agent = "ocf:'),
-    (PROMOTE, PROMOTE + '\nstart = "/bin/a"', 24, "group.crm.service[0].stop", "write stop = ..."),
-    (MONITOR, MONITOR + "\npromotable = true", 29, "group.crm.service[0].promotable",
-     "write start, stop, promote and demote"),
-    (MONITOR, MONITOR + '\nunit = "a.service"', 29, "group.crm.service[0].unit",
-     'is for driver = "systemd"'),
-    (MONITOR, MONITOR + '\non_failure = "fence"', 29, "group.crm.service[0].on_failure",
-     'use "move", or "block"'),
-    (MONITOR, MONITOR + '\ndriver = "magic"', 29, "group.crm.service[0].driver", 'write "hook"'),
-    (MONITOR, MONITOR + "\nrestarts = -1", 29, "group.crm.service[0].restarts", "write 0"),
-    (MONITOR, MONITOR + '\nwindow = "0s"', 29, "group.crm.service[0].window", "more than 0"),
-    (MONITOR, MONITOR + '\npromote_timeout = "0s"', 29, "group.crm.service[0].promote_timeout",
-     "more than 0"),
-    (MONITOR, MONITOR.replace(" }", ', timeout = "0s" }'), 28,
-     "group.crm.service[0].monitor.timeout", "more than 0"),
-    (MONITOR, MONITOR + '\n[[group.crm.service]]\nname = "app"\nmonitor = { command = "/bin/a" }',
-     30, "group.crm.service[1].name", "another service of this group"),
-    (MONITOR, MONITOR + '\n[[group.crm.service]]\nname = "other"', 29, "group.crm.service[1]",
-     "does nothing"),
-]
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "words"),
-    [*FORM, *SERVER, *NAMES, *TIMES, *NODE, *GROUP, *SERVICE],
+    [*FORM, *SERVER, *NAMES, *TIMES, *NODE, *GROUP],
     ids=lambda value: None if isinstance(value, int) else str(value)[:40])
 def test_fault(old: str, new: str, line: int, key: str, words: str) -> None:
     found = faults((old, new))
@@ -193,7 +158,7 @@ def test_fault(old: str, new: str, line: int, key: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "key"), [
-    (case[0], case[1], case[3]) for case in [*SERVER, *NAMES, *TIMES, *NODE, *GROUP, *SERVICE]])
+    (case[0], case[1], case[3]) for case in [*SERVER, *NAMES, *TIMES, *NODE, *GROUP]])
 def test_one_mistake_is_one_fault(old: str, new: str, key: str) -> None:
     assert [fault[1] for fault in faults((old, new))] == [key]
 
@@ -306,7 +271,7 @@ def test_two_groups_cannot_have_one_vip() -> None:
 
 
 def test_all_faults_are_found_at_once_and_in_the_order_of_the_file() -> None:
-    mistakes = [SERVER[0], TIMES[2], NODE[4], GROUP[0], SERVICE[0]]
+    mistakes = [SERVER[0], TIMES[2], NODE[4], GROUP[0]]
     found = faults(*((case[0], case[1]) for case in mistakes))
     assert [fault[1] for fault in found] == [case[3] for case in mistakes]
 

@@ -24,6 +24,7 @@ PLACES: dict[str, type[Struct]] = {
     "## `[node.NAME]`": schema.Node,
     "## `[group.NAME]`": schema.Group,
     "| key in `vips` |": schema.Vip,
+    "| key in `with`": schema.Near,
     "## `[[group.NAME.service]]`": schema.Service,
     "| key in `monitor` |": schema.Monitor,
 }

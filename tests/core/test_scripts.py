@@ -256,8 +256,9 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
         nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
                     for name in names),
         groups=tuple(GroupSpec(
-            name=group, **{"nodes": running, **_policy(group, policies)}, stop_within=duration(stop_within),
-            fencing_required=fencing == "required", everywhere=mode == "everywhere" or group == everywhere,
+            name=group, **{"nodes": running, **_policy(group, policies)},
+            stop_within=duration(stop_within), fencing_required=fencing == "required",
+            everywhere=mode == "everywhere" or group == everywhere,
             has_addresses=addresses == "yes" and mode != "everywhere" and group != everywhere,
             services=tuple(_service(one, monitor_interval=duration(monitor),
                                     on_failure=OnFailure(on_failure), restarts=int(restarts))

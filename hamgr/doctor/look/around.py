@@ -20,6 +20,7 @@ from hamgr.doctor.facts import (
     WallClocks,
 )
 from hamgr.doctor.look import clocks, machine, network, zookeeper
+from hamgr.drivers import units
 from hamgr.wire import fingerprint
 
 STATE_DIR = "/var/lib/hamgr"
@@ -45,7 +46,7 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         ensemble=_with(here, lambda there: zookeeper.ensemble(there.document)),
         clock=_had(machine.clock), wall_clocks=_with(here, _wall_clocks, matters=False),
         managers=_had(machine.managers), units=_had(machine.units, matters=False),
-        service_units=_had(lambda: machine.service_units({})),
+        service_units=_with(here, lambda there: machine.service_units(units(there.document))),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
         disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
