@@ -87,16 +87,20 @@ def _moved(situation: Situation, places: Places) -> set[GroupName]:
 
 def _chooses_freely(situation: Situation, here: Places, there: Places) -> str | None:
     """Tell whether Pacemaker would agree on the first group it has elsewhere if nobody were decided
-    later, and on all others if that group were bound to its place."""
+    later and those before were bound to their places, and on all others if it were bound too."""
     policies = {policy.name: policy for policy in situation.policies}
     order = decision_order(policies)
     first = next(name for name in order if here[name] != there[name])
-    kept = [name for name in order[:order.index(first) + 1]]
+    kept = order[:order.index(first) + 1]
     kept += [name for name in order if name not in kept and _follows(policies[name], kept)]
     alone = situation
     for name in order:
         alone = alone if name in kept else without(alone, name)
     alone = _barred(alone, first, _left_for_others(situation, first))
+    for name in order[:order.index(first)]:
+        if not policies[name].everywhere:
+            alone = _barred(alone, name, [node for node in policies[name].nodes
+                                          if node not in here[name]])
     if simulate(alone)[first] != here[first] or policies[first].everywhere:
         return None
     bound = _barred(situation, first, [node for node in policies[first].nodes
