@@ -204,6 +204,16 @@ def _followers_as_important(situation: Situation) -> Situation:
     return _policies(situation, lambda one: replace(one, priority=priorities[one.name]))
 
 
+def _followers_that_meet(situation: Situation) -> Situation:
+    """Leave out who must be with groups that are elsewhere for the sake of others."""
+    places, smaller = ours(situation), situation
+    for policy in situation.policies:
+        if not places[policy.name] and any(tie.mandatory and places[tie.group]
+                                           for tie in policy.beside):
+            smaller = without(smaller, policy.name)
+    return smaller
+
+
 CLASSES = (
     Class(REQUIRES, _running_requires_nothing),
     Class("two that run everywhere are kept apart", _clones_not_apart),
@@ -211,6 +221,7 @@ CLASSES = (
     Class("promotable and tied", _not_promotable),
     Class("a less important follower moves nobody", _followers_as_important),
     Class("two targets", _one_target),
+    Class("of followers that cannot meet, the more important", _followers_that_meet),
     Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )
