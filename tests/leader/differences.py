@@ -88,16 +88,20 @@ def _moved(situation: Situation, places: Places) -> set[GroupName]:
 
 def _chooses_freely(situation: Situation, here: Places, there: Places) -> str | None:
     """Tell whether Pacemaker would agree on the first group it has elsewhere if nobody were decided
-    later, and on all others if that group were bound to its place."""
+    later and those before were bound to their places, and on all others if it were bound too."""
     policies = {policy.name: policy for policy in situation.policies}
     order = decision_order(policies)
     first = next(name for name in order if here[name] != there[name])
-    kept = [name for name in order[:order.index(first) + 1]]
+    kept = order[:order.index(first) + 1]
     kept += [name for name in order if name not in kept and _follows(policies[name], kept)]
     alone = situation
     for name in order:
         alone = alone if name in kept else without(alone, name)
     alone = _barred(alone, first, _left_for_others(situation, first))
+    for name in order[:order.index(first)]:
+        if not policies[name].everywhere:
+            alone = _barred(alone, name, [node for node in policies[name].nodes
+                                          if node not in here[name]])
     if simulate(alone)[first] != here[first] or policies[first].everywhere:
         return None
     bound = _barred(situation, first, [node for node in policies[first].nodes
@@ -201,6 +205,16 @@ def _followers_as_important(situation: Situation) -> Situation:
     return _policies(situation, lambda one: replace(one, priority=priorities[one.name]))
 
 
+def _followers_that_meet(situation: Situation) -> Situation:
+    """Leave out who must be with groups that are elsewhere for the sake of others."""
+    places, smaller = ours(situation), situation
+    for policy in situation.policies:
+        if not places[policy.name] and any(tie.mandatory and places[tie.group]
+                                           for tie in policy.beside):
+            smaller = without(smaller, policy.name)
+    return smaller
+
+
 CLASSES = (
     Class(REQUIRES, _running_requires_nothing),
     Class("two that run everywhere are kept apart", _clones_not_apart),
@@ -208,6 +222,7 @@ CLASSES = (
     Class("promotable and tied", _not_promotable),
     Class("a less important follower moves nobody", _followers_as_important),
     Class("two targets", _one_target),
+    Class("of followers that cannot meet, the more important", _followers_that_meet),
     Class("what keeps a follower away counts", _followers_barred),
     Class("broken at the start", _nothing_broken),
 )
