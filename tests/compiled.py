@@ -22,7 +22,9 @@ GROUPS = {
     "decisions": (*(f"core/{name}" for name in (
         "activity", "beat", "electorate", "knowledge", "lease", "liveness", "maintenance",
         "monitors", "parts", "rights", "scars", "seat", "service", "voice")),
-        "leader/changes", "leader/leadership", "leader/placement", "leader/planner", "engine"),
+        *(f"leader/{name}" for name in (
+            "changes", "choice", "heirs", "leadership", "moves", "place", "placement", "planner",
+            "situation", "terms", "ties")), "engine"),
     "world": tuple(f"simulation/{name}" for name in (
         "addresses", "agent", "clock", "conduct", "connection", "disk", "host", "kernel",
         "network", "services", "session", "switch", "twin", "zookeeper")),

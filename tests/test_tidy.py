@@ -31,8 +31,6 @@ FUNCTIONS_RED: dict[str, int] = {}
 
 STARTED_BY_NAME = frozenset({"hamgr.__main__", "hamgr.simulation.__main__", "hamgr.deadman"})
 """Modules that nobody imports since Python, or a file path, starts them."""
-AWAITED = frozenset({"hamgr.leader.account", "hamgr.leader.place", "hamgr.leader.policy_check"})
-"""Modules that are whole before the leader, the configuration and the command line ask them."""
 CLOCKS_ALLOWED = frozenset({f"hamgr/simulation/{name}.py" for name in (
     "__main__", "main", "batch", "soak")})
 """Where the simulator tells people how fast it ran; nothing simulated sees that clock."""
@@ -296,7 +294,7 @@ def test_every_module_is_used() -> None:
     used = {name for path in modules() for name in imported(parse(path)) if name != dotted(path)}
     packages = {dotted(path) for path in modules() if path.name == "__init__.py"}
     needless = {dotted(path) for path in modules()} - used - packages
-    assert needless - STARTED_BY_NAME == AWAITED
+    assert needless - STARTED_BY_NAME == set()
 
 
 def test_what_decides_never_loops_over_a_set() -> None:

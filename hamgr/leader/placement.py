@@ -9,6 +9,7 @@ from hamgr.core.types import Instant, NodeName, SeatState
 
 FAILED_LATELY = "a service of the group failed there beyond its limit"
 """Why a node gets the group only if no other can have it."""
+IN_STANDBY = "in standby"
 Says = Callable[[NodeName], Heartbeat | None]
 """A node's newest word on itself, if it is heard; our own for ourselves."""
 
@@ -32,7 +33,7 @@ def node_unfitness(node: NodeName, knowledge: Knowledge, says: Says,
     if spec.witness:
         return "a witness runs no group"
     if node in standby:
-        return "in standby"
+        return IN_STANDBY
     seen = knowledge.seats.get(node)
     if seen is None:
         return "has never joined"

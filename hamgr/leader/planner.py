@@ -304,7 +304,8 @@ def _tied_elsewhere(draft: Draft, spec: GroupSpec, heir: NodeName) -> str:
     if not spec.beside and not spec.apart:
         return ""
     spot = draft.places.spot(spec.name)
-    return "" if heir in (*spot.nodes, *spot.heirs) else "other groups keep it from there"
+    able = heir in spot.nodes or heir in spot.heirs
+    return "" if able else "other groups keep it from there"
 
 
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:

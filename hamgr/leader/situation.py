@@ -7,7 +7,7 @@ from hamgr.core.records import UNPLANNED, GroupPlan, Plan
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import GroupName, Instant, Maintenance, NodeName
 from hamgr.leader.place import place
-from hamgr.leader.placement import FAILED_LATELY, Says, node_unfitness, own_unfitness
+from hamgr.leader.placement import FAILED_LATELY, IN_STANDBY, Says, node_unfitness, own_unfitness
 from hamgr.leader.policy import (
     Account,
     Bar,
@@ -86,7 +86,8 @@ class Places:
         if plan is not None:
             for node in knowledge.spec.nodes:
                 why = node_unfitness(node.name, knowledge, self._says, plan.standby)
-                nodes[node.name] = NodeState(bar=Bar(why) if why else None)
+                nodes[node.name] = NodeState(
+                    bar=Bar(why, stays=why == IN_STANDBY) if why else None)
         return place(Situation(
             now=self._now, nodes=nodes,
             policies=tuple([policy_of(spec) for spec in knowledge.spec.groups]),
