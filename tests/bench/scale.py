@@ -73,9 +73,12 @@ class Counted(Cluster):
 
 
 def spec_of(nodes: int) -> ClusterSpec:
-    """Return a cluster of seven voters at most, with a group for every three workers (or nodes)."""
+    """Return a cluster of seven voters at most, with a group for every three workers (or nodes).
+
+    A thousand nodes have the groups of a hundred, so that nothing but the nodes grows.
+    """
     names = [f"node-{number:04}" for number in range(nodes)]
-    workers = names[VOTERS_MAX:] or names
+    workers = names[VOTERS_MAX:100] or names
     groups = tuple(GroupSpec(name=f"group-{at // 3:03}", nodes=tuple(workers[at:at + 3]))
                    for at in range(0, len(workers) - 1, 3))
     return ClusterSpec(
