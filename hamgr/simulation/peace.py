@@ -4,9 +4,11 @@ The bound sums what may stand between the end of all faults and a served group: 
 ZooKeeper, claims of the dead and of the scarred, warm-up, and a fence that fails at first.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hamgr.core.records import REQUESTS, SEATS
+from hamgr.core.spec import GroupSpec
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.zookeeper import Commit
 from hamgr.snapshot import Snapshot, snapshot
@@ -91,9 +93,12 @@ class Peace:
                 found.append(("dark", f"{group} is served by nobody since "
                                       f"{(now - since) / SECOND:.1f} s"))
         for group, nodes in self._changes.items():
-            # One change is the cluster's own healing.
-            if len(nodes) > 2 + self.fenced:
+            # One change is the cluster's own healing, another one its policy's.
+            spec = self._world.spec.group(group)
+            by_policy = int(spec is not None and spec.may_be_moved)
+            if len(nodes) > 2 + by_policy + self.fenced:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
+        found += [("apart", text) for text in self._ties_broken()]
         found += [("scarred", text) for text in self._scars()]
         found += [("lacking", text) for text in self._world.watch.conduct.services.lacking()]
         late = [text for at, text in self._written if at > now - SETTLED]
@@ -101,6 +106,25 @@ class Peace:
             found.append(("restless", f"{len(late)} writes at the end of peace, such as: "
                                       f"{late[-1]}"))
         return found
+
+    def _ties_broken(self) -> Iterator[str]:
+        """Say which groups are not where the policies of others want them."""
+        for spec in self._world.spec.groups:
+            here = self._served_by.get(spec.name, "")
+            for tie in spec.beside:
+                there = self._served_by.get(tie.group, "")
+                if here and here != there and not _everywhere(self._world, tie.group):
+                    yield f"{spec.name} is on {here}, and {tie.group} on {there or 'no node'}"
+            for tie in spec.apart:
+                if here and here == self._served_by.get(tie.group, ""):
+                    yield f"{spec.name} and {tie.group} are both on {here}"
+
+    def _may_be_nowhere(self, spec: GroupSpec) -> bool:
+        """Tell whether other groups may keep one from every node."""
+        served = self._served_by
+        return any(not served.get(tie.group, "") for tie in spec.beside) or any(
+            tie.group in served for tie in spec.apart) or any(
+            not served.get(name, "") for name in spec.requires)
 
     def _scars(self) -> list[str]:
         """Return who stands accused by a voter that hears it (rule 19)."""
@@ -118,7 +142,7 @@ class Peace:
 
     def _expected(self, group: GroupName) -> bool:
         spec = self._world.spec.group(group)
-        if spec is None or spec.everywhere:
+        if spec is None or spec.everywhere or self._may_be_nowhere(spec):
             return False
         plan = self._world.turmoil.plan()
         standby = plan.standby if plan is not None else ()

@@ -1,8 +1,9 @@
 """What a run is a function of: the cluster, its weather and its faults, as plain data."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
 from hamgr.times import times_for
 
@@ -44,6 +45,10 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Datagrams hold next to nothing, so that heartbeats go out in parts, as with many groups."""
     groups: tuple[str, ...] = ("address",)
     """Kinds of groups: address, service (with stop_within) or fenced."""
+    tie: str = ""
+    """What the second group wants of its distance to the first: beside, apart or requires."""
+    failback: Duration = 0
+    """The first group goes back to its first node after so long; 0: never."""
     ensemble_inside: bool = True
     """ZooKeeper's servers run on the first three nodes, not on machines of their own."""
     drift_ppm: int = 0
@@ -79,8 +84,19 @@ def cluster_spec(scenario: Scenario) -> ClusterSpec:
                   for index, name in enumerate(names))
     groups = tuple(group_of_kind(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
                    for number, kind in enumerate(scenario.groups, 1))
-    return ClusterSpec(name="simulated", nodes=nodes, groups=groups,
+    return ClusterSpec(name="simulated", nodes=nodes, groups=_with_policies(scenario, groups),
                        timing=times_for(scenario.interval))
+
+
+def _with_policies(scenario: Scenario, groups: tuple[GroupSpec, ...]) -> tuple[GroupSpec, ...]:
+    first, *others = groups
+    if scenario.failback and not first.everywhere:
+        first = replace(first, failback=scenario.failback, prefer={first.nodes[0]: 100})
+    if others and scenario.tie == "requires":
+        others[0] = replace(others[0], requires=(first.name,))
+    elif others and scenario.tie and not (scenario.tie == "apart" and others[0].everywhere):
+        others[0] = replace(others[0], **{scenario.tie: (Tie(first.name),)})
+    return (first, *others)
 
 
 def group_of_kind(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:

@@ -91,7 +91,10 @@ def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Sc
     wide = random.Random(f"{seed}/wide").random() < WIDE and not nodes
     nodes = nodes or rng.choices((2, 3, 4, 5), (1, 6, 1, 2))[0]
     kinds = rng.choices(*zip(*KINDS_OF_GROUPS, strict=True), k=rng.choice((1, 1, 2, 3)))
+    policies = random.Random(f"{seed}/policies")
     return Scenario(
+        tie=policies.choice(("", "", "", "beside", "apart", "requires")),
+        failback=policies.choice((0, 0, 0, 2)) * SECOND,
         seed=seed, nodes=8 + seed % 2 if wide else nodes, voters=3 + 2 * (seed % 3) if wide else 0,
         rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
         witnesses=1 if nodes > 2 and rng.random() < 0.15 and not wide else 0,

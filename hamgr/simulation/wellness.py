@@ -98,7 +98,9 @@ class Wellness:
         """A group starts on a node under a new epoch."""
         before = self._owners.get(group, "")
         self._owners[group] = node
-        world = self._world
+        world, spec = self._world, self._world.spec.group(group)
+        if spec is None or spec.may_be_moved:
+            return
         if before in ("", node) or world.now - self._asked_at < 6 * WELL:
             return
         well = self._well(WELL)
@@ -111,7 +113,8 @@ class Wellness:
     def _must_be_served(self, name: GroupName, well: list[NodeName]) -> bool:
         world, plan = self._world, self._world.turmoil.plan()
         spec = world.spec.group(name)
-        if plan is None or spec is None or spec.fencing_required or spec.everywhere:
+        if plan is None or spec is None or spec.fencing_required or spec.everywhere or (
+                spec.may_be_moved or spec.requires):
             return False
         planned = plan.groups.get(name)
         free = planned is None or planned.maintenance is Maintenance.OFF
