@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
+from hamgr.adapters.services.ocf.peers import Peers, alone
 from hamgr.adapters.store import Configuration, DirectoryStore
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
@@ -37,7 +39,8 @@ from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, GroupName, Instant
-from hamgr.drivers import Drivers
+from hamgr.drivers import Drivers, picture
+from hamgr.engine import Engine
 from hamgr.place import Place
 from hamgr.ports import Post
 from hamgr.prospect import Prospect, Standpoint, rings, vips
@@ -99,6 +102,7 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
     with closing(Alarm()) as alarm:
         parts = _Parts(place, lock, post)
         agent = Agent(_about(place), parts.ports, parts.outside(realtime, alarm))
+        parts.show_cluster(agent.fed)
         return await agent.run()
 
 
@@ -148,6 +152,14 @@ class _Parts:
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
             switch=self._switch, services=self._drivers, store=self._store)
+
+    def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
+        """Have resource agents see the cluster as the engine does, while there is one."""
+        def look() -> Peers:
+            engine = fed()
+            return alone(self._place.node) if engine is None else picture(
+                engine, time.monotonic_ns())
+        self._drivers.see(look)
 
     def outside(self, realtime: RealTime, alarm: Alarm) -> Outside:
         """Return what the agent is told of the process around it."""

@@ -1,21 +1,41 @@
 """The services of a document, each by its own driver. Implements the port Services."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from hamgr.adapters.services.hook import Action, Hooks
 from hamgr.adapters.services.ocf.agent import Agent
 from hamgr.adapters.services.ocf.attributes import LocalAttributes
 from hamgr.adapters.services.ocf.driver import OcfAgents
+from hamgr.adapters.services.ocf.peers import Peers, Replicas
 from hamgr.adapters.services.systemd import Units
 from hamgr.config.schema import COMMANDS, Document, Service
 from hamgr.config.specs import OCF_MONITOR
 from hamgr.core.effects import RunService
 from hamgr.core.events import Event, ServiceAnswered
-from hamgr.core.types import GroupName, NodeName, ServiceName
-from hamgr.ports import Post, Services
+from hamgr.core.types import GroupName, Instant, NodeName, ServiceName
+from hamgr.engine import Engine
+from hamgr.ports import Post
 
 Key = tuple[GroupName, ServiceName]
+
+
+class Driver(Protocol):
+    """What every driver does: see ports.Services."""
+
+    async def start(self) -> None:
+        """Prepare to run actions. Raises OSError."""
+
+    def run(self, effect: RunService) -> None:
+        """Start the action; exactly one ServiceAnswered follows."""
+
+    def cancel(self, run: int) -> None:
+        """Kill a run that is going on."""
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
 
 
 class Drivers:
@@ -29,10 +49,10 @@ class Drivers:
         self._units = Units(units(document), self._took)
         self._agents = OcfAgents(cluster, node, agents(document), self._took,
                                  directory=state_dir / "ocf", attributes=LocalAttributes())
-        self._drivers: dict[str, Services] = {
+        self._drivers: dict[str, Driver] = {
             "hook": self._hooks, "systemd": self._units, "ocf": self._agents}
         self._of = _drivers(document)
-        self._running: dict[int, Services] = {}
+        self._running: dict[int, Driver] = {}
 
     def configure(self, document: Document) -> None:
         """Go by another document from the next action on. Start anew: it may need more."""
@@ -57,6 +77,14 @@ class Drivers:
         if run in self._running:
             self._running[run].cancel(run)
 
+    def retell(self) -> None:
+        """Post again what a new engine does not know: scores and attributes."""
+        self._agents.retell()
+
+    def see(self, look: Callable[[], Peers]) -> None:
+        """Have resource agents see the cluster as this tells it, whenever they ask."""
+        self._agents.see(look)
+
     def _took(self, event: Event) -> None:
         if isinstance(event, ServiceAnswered):
             self._running.pop(event.run, None)
@@ -65,6 +93,30 @@ class Drivers:
     async def close(self) -> None:
         """Kill whatever still runs."""
         await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+
+
+def picture(engine: Engine, now: Instant) -> Peers:
+    """Return what resource agents may know of the cluster, by what this node's engine knows."""
+    knowledge, own = engine.knowledge, engine.voice.own(now)
+    said = {node.name: own if node.name == engine.node else knowledge.liveness.says(node.name, now)
+            for node in knowledge.spec.nodes}
+    plan = knowledge.plan
+    replicas = {}
+    for group in knowledge.spec.groups:
+        planned = plan.groups.get(group.name) if plan is not None else None
+        holder = planned.holder.node if planned is not None and planned.holder is not None else ""
+        words = {node: heartbeat.word(group.name) for node in group.nodes
+                 if (heartbeat := said.get(node)) is not None}
+        active = tuple(node for node, word in words.items() if word is not None and word.epoch
+                       and node == holder)
+        resting = tuple(node for node, word in words.items() if node not in active
+                        and (word is None or word.fit))
+        for service in group.services:
+            replicas[group.name, service.name] = Replicas(
+                promoted=active if service.promotable else (),
+                unpromoted=resting if service.promotable or group.everywhere else active)
+    return Peers(nodes=tuple(said), replicas=replicas, quorate=not own.lapsed,
+                 online=tuple(node for node, heartbeat in said.items() if heartbeat is not None))
 
 
 def services(document: Document) -> dict[Key, Service]:

@@ -105,6 +105,6 @@ def longest_chain(spec: ClusterSpec) -> Duration:
     chains = (sum(service.timeout(action) for service in group.services
                   for action in ("probe", *service.actions) if action in _DOWNWARD)
               for group in spec.groups)
-    runs = (max(service.start_timeout, service.promote_timeout, service.monitor_timeout)
+    runs = (max(service.timeout(action) for action in (*service.actions, "monitor"))
             for group in spec.groups for service in group.services)
     return max((*chains, *runs), default=0)

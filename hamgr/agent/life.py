@@ -83,10 +83,10 @@ class Agent:
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
         self._loop.intercept = self._intercept
         self._requests = Requests(self._answers, ports.coordinator)
-        self._rebuilding = Rebuilding(self._fed, ports.coordinator, self._answers)
+        self._rebuilding = Rebuilding(self.fed, ports.coordinator, self._answers)
         self._applying = Applying(
             about.applied, Parts(
-                engine=self._fed,
+                engine=self.fed,
                 consider=outside.consider, seal=outside.seal, narrow=outside.narrow,
                 keep=outside.keep,
                 enter=self._enter, post=self.post),
@@ -168,6 +168,7 @@ class Agent:
             if over := await self._until_done(what, attempt):
                 return over
         self._loop.begin(self._engine)
+        self._ports.services.retell()
         self._applying.start()
         self._outside.notify("READY=1")
         self._outside.settle()
@@ -371,7 +372,8 @@ class Agent:
             return Explanation(lines=("this node takes no part yet: see hamgr status",))
         return explained(self._engine, group, node, time.monotonic_ns())
 
-    def _fed(self) -> Engine | None:
+    def fed(self) -> Engine | None:
+        """Return the engine that events go to now, if there is one."""
         return self._engine if self._loop.engine else None
 
     def _status_line(self, now: Instant) -> str:

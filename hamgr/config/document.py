@@ -84,7 +84,8 @@ def cluster_spec(document: Document) -> ClusterSpec:
     """Return what decisions depend on, in plain numbers: records and heartbeats carry them."""
     return ClusterSpec(
         name=document.cluster.name,
-        nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness)
+        nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness,
+                                attributes=dict(node.attributes))
                     for name, node in document.node.items()),
         groups=tuple(group_spec(name, group) for name, group in document.group.items()),
         timing=document.timing,

@@ -64,6 +64,7 @@ class Node(Struct, frozen=True, kw_only=True):
     addresses: Annotated[tuple[Address, ...], Meta(examples=['["10.0.0.11", "10.1.0.11"]'])]
     witness: bool = False
     voter: bool = True
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 class Vip(Struct, frozen=True, kw_only=True):
@@ -127,6 +128,7 @@ class Group(Struct, frozen=True, kw_only=True):
     mode: str = "active-passive"
     fencing: str = "lease"
     stop_within: Span = Span(0)
+    needs: dict[str, str] = field(default_factory=dict)
     prefer: dict[NodeName, Preference] = field(default_factory=dict)
     stickiness: int = 0
     failback: str = "never"

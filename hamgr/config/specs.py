@@ -19,6 +19,7 @@ def group_spec(name: GroupName, group: Group) -> GroupSpec:
         has_addresses=bool(group.vips),
         stop_within=int(group.stop_within),
         fencing_required=group.fencing == "required",
+        needs=dict(group.needs),
         prefer=dict(group.prefer),
         stickiness=group.stickiness,
         failback=None if group.failback_after is None else int(group.failback_after),

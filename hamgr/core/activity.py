@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from hamgr.core import events as ev
 from hamgr.core import maintenance
+from hamgr.core.attributes import health, illness, lacking
 from hamgr.core.effects import Effect, Fence, Report
 from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
@@ -66,6 +67,8 @@ class Activity:
         self.groups: dict[GroupName, GroupRights] = {}
         self._doubts: dict[GroupName, Doubts] = {}
         self._news = False
+        self._attributes: dict[str, str | None] = {}
+        """What was set while this engine runs; None: what the file says counts no more."""
         self._cleared: set[str] = set()
         """Requests to forget failures that were done here."""
         self.configure(0)
@@ -146,7 +149,22 @@ class Activity:
                 self._add(spec)
         for name, rights in self.groups.items():
             rights.local.configure(ours.get(name) or replace(rights.local.spec, nodes=()), now)
+        self._gate()
         self._news = True
+
+    def attribute_changed(self, event: ev.AttributeChanged) -> None:
+        """Take in another value of one of this node's attributes."""
+        self._attributes[event.name] = event.value
+        self._gate()
+
+    def _gate(self) -> None:
+        """Look anew at what this node's attributes keep from it."""
+        node = self._knowledge.spec.node(self._knowledge.node)
+        merged = {**(node.attributes if node is not None else {}), **self._attributes}
+        known = {name: value for name, value in merged.items() if value is not None}
+        for rights in self.groups.values():
+            rights.gate_why = illness(known) or lacking(rights.local.spec.needs, known)
+            rights.health = health(known)
 
     def _add(self, spec: GroupSpec) -> None:
         self.groups[spec.name] = GroupRights(LocalGroup(spec, self._number))
@@ -300,7 +318,7 @@ class Activity:
 
     def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
         """Say why the holder releases of its own accord, or nothing (rule 12)."""
-        why = rights.condition_why or rights.local.released_unfit
+        why = rights.condition_why or rights.gate_why or rights.local.released_unfit
         if not why or rights.maintained:
             return ""
         return why if may_release(rights, plan, self._knowledge, now) else ""

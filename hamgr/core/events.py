@@ -124,6 +124,13 @@ class ServiceScored(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class AttributeChanged(Struct, frozen=True, kw_only=True):
+    """An attribute of this node has another value (None: it has none any more)."""
+
+    name: str
+    value: str | None
+
+
 class FenceAnswered(Struct, frozen=True, kw_only=True):
     """A Fence effect ended: ok only if the device confirms that the node is off."""
 
@@ -156,6 +163,6 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 
 News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
         | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
-        | ServiceAnswered | ServiceChanged | ServiceScored | FenceAnswered | MaintenanceKept
-        | ConfigurationApplied | StopAsked)
+        | ServiceAnswered | ServiceChanged | ServiceScored | AttributeChanged | FenceAnswered
+        | MaintenanceKept | ConfigurationApplied | StopAsked)
 Event = Tick | HeartbeatReceived | News

@@ -43,6 +43,10 @@ class GroupRights:
         self.unfit_until: Instant = 0
         """A service failed here beyond its limit: not again before then."""
         self.unfit_why = ""
+        self.gate_why = ""
+        """What of its attributes keeps this node from the group."""
+        self.health = 0
+        """What this node's health adds to its score."""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
@@ -71,13 +75,13 @@ class GroupRights:
         """Say which of this node's own conditions for the group fails, or nothing."""
         if self.declined:
             return "the file of this node does not give it the group"
-        return self.condition_why or self.weakness() or (
+        return self.condition_why or self.gate_why or self.weakness() or (
             self.unfit_why or FAILED_HERE if now < self.unfit_until else "")
 
     def failed_lately(self, now: Instant) -> bool:
         """Tell whether it is not fit for one reason alone: a service failed beyond its limit."""
         return now < self.unfit_until and not (
-            self.condition_why or self.declined or self.weakness())
+            self.condition_why or self.gate_why or self.declined or self.weakness())
 
     def weakness(self) -> str:
         """Say why this node would do badly as the active one, by what rests here; or nothing."""
@@ -105,8 +109,8 @@ class GroupRights:
 
     @property
     def score(self) -> int:
-        """Return how well this node would do, by the word of all services together."""
-        return sum(one.score for one in self.local.services)
+        """Return how well this node would do, by the word of its services and its health."""
+        return self.health + sum(one.score for one in self.local.services)
 
     def scored(self, event: ServiceScored) -> None:
         """Take in what a service says of this node."""

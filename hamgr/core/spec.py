@@ -14,6 +14,8 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
     name: NodeName
     voter: bool = True
     witness: bool = False
+    attributes: dict[str, str] = {}
+    """What the file says of it; what is set while it runs takes its place."""
 
 
 class ServiceSpec(Struct, frozen=True, kw_only=True):
@@ -80,6 +82,8 @@ class GroupSpec(Struct, frozen=True, kw_only=True):
     """Time after a lapse by which everything of the group is certainly down (rule 14)."""
     fencing_required: bool = False
     """Rule 13: a fence device must confirm before another node takes over."""
+    needs: dict[str, str] = {}
+    """What a node's attributes must be, such as {"pingd": ">= 100"}: see core.attributes."""
     prefer: dict[NodeName, int] = {}
     """Scores of nodes; 0 for those that are not named. FORBIDDEN and less: never there."""
     stickiness: int = 0

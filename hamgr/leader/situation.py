@@ -106,6 +106,8 @@ class Places:
                 scores[node] = word.score
             if why := own_unfitness(word):
                 bars[node] = Bar(why, last_resort=why == FAILED_LATELY)
+            elif word is not None and word.score < 0:
+                bars[node] = Bar(f"its score is {word.score}", last_resort=True)
             if spec.failback is not None and (spec.name, node) in self.fit_since:
                 since[node] = self.fit_since[spec.name, node]
         holder = self.wanted.get(spec.name, "") or (

@@ -13,7 +13,7 @@ from pathlib import Path
 from hamgr.adapters.services.ocf import Agent, LocalAttributes, OcfAgents
 from hamgr.adapters.services.ocf.agent import OCF_ROOT
 from hamgr.core.effects import RunService
-from hamgr.core.events import Event, ServiceAnswered, ServiceScored
+from hamgr.core.events import AttributeChanged, Event, ServiceAnswered, ServiceScored
 from hamgr.core.types import SECOND, Found
 from tests.netns import PATIENCE_S
 
@@ -34,6 +34,7 @@ class Service:
         self.driver = OcfAgents("test", node, {(GROUP, SERVICE): agent}, self._posted,
                                 directory=folder / "ocf", attributes=self.attributes, root=root)
         self._runs = 0
+        self.changed: list[AttributeChanged] = []
 
     def start(self, action: str, timeout: int = LONG, active: bool = True) -> int:
         """Start an action, and return the number of its run."""
@@ -69,6 +70,8 @@ class Service:
     def _posted(self, event: Event) -> None:
         if isinstance(event, ServiceScored):
             self.scores.append(event)
+        elif isinstance(event, AttributeChanged):
+            self.changed.append(event)
         else:
             assert isinstance(event, ServiceAnswered), event
             self.answers.put_nowait(event)

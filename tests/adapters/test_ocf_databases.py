@@ -135,7 +135,7 @@ def picture(*, promoted: tuple[str, ...], unpromoted: tuple[str, ...]) -> Peers:
 async def becomes_primary(n1: Service) -> None:
     """Alone, it starts as a standby, finds that nobody has newer data, and is promoted."""
     assert (await n1.run("start")).ok
-    n1.driver.see(picture(promoted=(), unpromoted=("n1",)))
+    n1.driver.see(lambda: picture(promoted=(), unpromoted=("n1",)))
     await until(n1, f"master-{INSTANCE}", "1000")
     assert n1.scores[-1].score == 1000
     told = await n1.run("promote")
@@ -161,13 +161,13 @@ def test_postgresql_replicates_and_its_replica_takes_over(folder: Path) -> None:
             configured(other)
             assert (await n2.run("start")).ok
             both = picture(promoted=("n1",), unpromoted=("n2",))
-            n1.driver.see(both)
-            n2.driver.see(both)
+            n1.driver.see(lambda: both)
+            n2.driver.see(lambda: both)
             await until(n1, f"{INSTANCE}-data-status", "STREAMING|ASYNC", "n2")
             assert n2.scores[-1].score == 100, "the primary says that its replica may follow"
             assert await n2.found("monitor", active=False) == (True, Found.STARTED)
             await gone(int((data / "data" / "postmaster.pid").read_text().split()[0]))
-            n2.driver.see(picture(promoted=(), unpromoted=("n2",)))
+            n2.driver.see(lambda: picture(promoted=(), unpromoted=("n2",)))
             await until(n2, f"master-{INSTANCE}", "1000", "n2")
             told = await n2.run("promote")
             assert told.ok, told

@@ -85,7 +85,7 @@ def environment(tmp_path: Path, agent: Agent, action: str, peers: Peers | None =
 
     async def then(thing: Service) -> None:
         if peers is not None:
-            thing.driver.see(peers)
+            thing.driver.see(lambda: peers)
         await thing.run(action, 20 * SECOND)
         lines = (tmp_path / "env").read_text().splitlines()
         found.update(line.split("=", 1) for line in lines if "=" in line)

@@ -22,7 +22,7 @@ NOSUCH = "crm_attribute: Error performing operation: No such device or address\n
 
 def asked(tmp_path: Path, then: Callable[[Service], Awaitable[None]]) -> None:
     async def story(thing: Service) -> None:
-        thing.driver.see(PEERS)
+        thing.driver.see(lambda: PEERS)
         await then(thing)
     serve(tmp_path, Agent(name="ocf:test:thing", promotable=True), story,
           write_agent(tmp_path, "exit 0"))

@@ -46,6 +46,9 @@ class Attributes(Protocol):
     def holders(self, name: str, lifetime: Lifetime) -> tuple[NodeName, ...]:
         """Return the nodes that have a value of this name, sorted."""
 
+    def of(self, node: NodeName) -> dict[str, str]:
+        """Return every value of a node by name; where there are two, that of this boot."""
+
     def listen(self, changed: Listener) -> None:
         """Call this after every change of a value of a node, in the loop's thread."""
 
@@ -77,6 +80,11 @@ class LocalAttributes:
     def holders(self, name: str, lifetime: Lifetime) -> tuple[NodeName, ...]:
         """Return the nodes that have a value of this name, sorted."""
         return tuple(sorted(node for node, one in self._values[lifetime] if one == name))
+
+    def of(self, node: NodeName) -> dict[str, str]:
+        """Return every value of a node by name; where there are two, that of this boot."""
+        return {name: value for lifetime in (Lifetime.FOREVER, Lifetime.REBOOT)
+                for (whose, name), value in self._values[lifetime].items() if whose == node}
 
     def listen(self, changed: Listener) -> None:
         """Call this after every change of a value of a node."""

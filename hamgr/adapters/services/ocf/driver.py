@@ -12,7 +12,7 @@ what does not run is not told anything. What the other nodes' replicas do is not
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from hamgr.adapters.services.ocf.shims import Shims
 from hamgr.adapters.services.ocf.verdict import Verdict, verdict
 from hamgr.adapters.services.runs import Ended, Runs
 from hamgr.core.effects import RunService
-from hamgr.core.events import ServiceAnswered, ServiceScored
+from hamgr.core.events import AttributeChanged, ServiceAnswered, ServiceScored
 from hamgr.core.types import SECOND, Found, GroupName, NodeName, ServiceName
 from hamgr.ports import Post
 
@@ -53,7 +53,7 @@ class OcfAgents:
         self._cluster, self._node, self._post = cluster, node, post
         self._agents = dict(agents)
         self._attributes = attributes
-        self._peers = alone(node)
+        self._look: Callable[[], Peers] = lambda: alone(node)
         self._here: dict[Key, Found] = {}
         """What this node's own actions found last: newer than what others say of it."""
         self._unable: dict[Key, str] = {}
@@ -73,9 +73,16 @@ class OcfAgents:
         """Use these agents from the next action on. Start anew if there were none before."""
         self._agents = dict(agents)
 
-    def see(self, peers: Peers) -> None:
-        """Take a new picture of the cluster: what agents are told, and ask, from now on."""
-        self._peers = peers
+    def see(self, look: Callable[[], Peers]) -> None:
+        """Ask this for a picture of the cluster whenever agents are told of it, or ask."""
+        self._look = look
+
+    def retell(self) -> None:
+        """Post again what a new engine does not know: promotion scores and attributes."""
+        for key in self._agents:
+            self._post_score(key)
+        for name, value in self._attributes.of(self._node).items():
+            self._post(AttributeChanged(name=name, value=value))
 
     async def start(self) -> None:
         """Start the runner and the shims, if there is any agent. Raises OSError if it cannot."""
@@ -190,13 +197,18 @@ class OcfAgents:
 
     def _picture(self) -> Peers:
         """The cluster, with this node as its own actions found it."""
-        replicas = {key: _with(self._peers.of(*key), self._node, self._here.get(key))
+        peers = self._look()
+        replicas = {key: _with(peers.of(*key), self._node, self._here.get(key))
                     for key in self._agents}
-        return Peers(nodes=self._peers.nodes, online=self._peers.online,
-                     quorate=self._peers.quorate, replicas=replicas)
+        return Peers(nodes=peers.nodes, online=peers.online, quorate=peers.quorate,
+                     replicas=replicas)
 
     def _attribute_changed(self, node: NodeName, name: str, value: str | None) -> None:
-        for key in self._agents if node == self._node else ():
+        if node != self._node:
+            return
+        if not name.startswith(SCORE_PREFIX):
+            self._post(AttributeChanged(name=name, value=value))
+        for key in self._agents:
             if name == SCORE_PREFIX + instance(*key):
                 self._post_score(key)
 
