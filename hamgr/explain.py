@@ -33,6 +33,9 @@ def explained(engine: Engine, group: GroupName, node: NodeName, now: Instant) ->
         return own if name == engine.node else knowledge.liveness.says(name, now)
 
     places = Places(knowledge, lambda: knowledge.plan, says, now)
+    places.wanted = {name: one.heir.node for name, one in (
+        knowledge.plan.groups.items() if knowledge.plan is not None else ())
+        if one.handover and one.heir is not None}
     places.fit_since = engine.leadership.fit_since
     account = places.account(group)
     if account is None:

@@ -66,6 +66,8 @@ class GroupView(Struct, frozen=True, kw_only=True):
     done: Epoch = 0
     fit: bool = True
     unfit_why: str = ""
+    failed_lately: bool = False
+    """Not fit for one reason alone: a service failed there beyond its limit."""
     armed: bool = False
     maintenance: bool = False
     active_for: Duration | None = None
@@ -152,8 +154,9 @@ def _group(rights: GroupRights, knowledge: Knowledge, now: Instant) -> GroupView
     unfit = rights.unfitness(now)
     return GroupView(
         name=rights.name, role=role, phase=local.phase.value, epoch=local.epoch, done=rights.done,
-        fit=not unfit, unfit_why=unfit, armed=local.armed,
+        fit=not unfit, unfit_why=unfit,
+        failed_lately=rights.failed_lately(now), armed=local.armed,
         maintenance=bool(rights.maintained), why=local.occasion.why,
         active_for=now - local.active_since if local.phase.value == "active" else None,
         services=tuple(ServiceView(name=one.spec.name, state=one.state, why=one.why,
-                                   failures=len(one.failed_at)) for one in local.services))
+                                   failures=one.failures(now)) for one in local.services))

@@ -67,7 +67,7 @@ class Sweep:
         failed, in words. Replicas stay, and so does what runs everywhere."""
         failures = []
         for service in () if group.everywhere else reversed(group.services):
-            if service.tells and await self._is_stopped(group.name, service):
+            if service.tells and await self._rests(group.name, service):
                 continue
             for action in ("demote",) if service.promotable else ("demote", "stop"):
                 if action not in service.actions:
@@ -77,9 +77,11 @@ class Sweep:
                     failures.append(f"{group.name}/{service.name} does not {action}: {answer.why}")
         return failures
 
-    async def _is_stopped(self, group: GroupName, service: ServiceSpec) -> bool:
+    async def _rests(self, group: GroupName, service: ServiceSpec) -> bool:
+        """Tell whether it needs no right as it is: to demote a replica may mean to stop it."""
         answer = await self._run(group, service, "probe")
-        return answer.ok and answer.found is Found.STOPPED
+        at_rest = (Found.STOPPED, Found.STARTED) if service.promotable else (Found.STOPPED,)
+        return answer.ok and answer.found in at_rest
 
     async def _run(self, group: GroupName, service: ServiceSpec, action: str) -> ServiceAnswered:
         number, answer = self._answers.expect()

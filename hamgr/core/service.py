@@ -105,7 +105,7 @@ class LocalService:
         else:
             self._demoted_in_vain |= action == "demote"
         if not ok or action in ("start", "promote"):
-            self.why = why
+            self.why = "" if ok else why
 
     def _reached(self, role: Role) -> None:
         self.role, self.sure, self._demoted_in_vain = role, True, False
@@ -123,7 +123,11 @@ class LocalService:
     def failed(self, now: Instant) -> int:
         """Count a failure; return how many there are within the window."""
         self.failed_at = [at for at in self.failed_at if now - at < self.spec.window] + [now]
-        return len(self.failed_at)
+        return self.failures(now)
+
+    def failures(self, now: Instant) -> int:
+        """Return how many there are within the window."""
+        return sum(now - at < self.spec.window for at in self.failed_at)
 
     @property
     def is_over_limit(self) -> bool:

@@ -53,7 +53,12 @@ def own_unfitness(word: GroupWord | None) -> str:
     """Say why a node, by its own word, cannot have a group, or nothing."""
     if word is None or word.fit:
         return ""
-    return FAILED_LATELY if word.failed else word.why or "its own conditions for the group fail"
+    return word.why or (FAILED_LATELY if word.failed else "its own conditions for the group fail")
+
+
+def is_last_resort(word: GroupWord | None) -> bool:
+    """Tell whether a node is to be given a group if no other can have it."""
+    return word is not None and not word.fit and word.failed
 
 
 def heir_weakness(node: NodeName, holder: NodeName, knowledge: Knowledge, says: Says,

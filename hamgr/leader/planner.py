@@ -11,7 +11,7 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.records import UNPLANNED, GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
-from hamgr.leader.placement import FAILED_LATELY, heir_weakness, unfitness
+from hamgr.leader.placement import heir_weakness, is_last_resort, node_unfitness, unfitness
 from hamgr.leader.situation import Places
 
 LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
@@ -229,7 +229,7 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
             if _reads(draft, node)}
     fit = ([node for node, bar in bars.items() if not bar]
-           or [node for node, bar in bars.items() if bar == FAILED_LATELY])
+           or [node for node in bars if _is_last_resort(draft, spec, node)])
     if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
         return group
     said = draft.says(fit[0])
@@ -244,6 +244,13 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     draft.check_seat(right.node)
     changed = replace(group, holder=right, top_epoch=right.epoch, handover=False)
     return draft.set_group(spec.name, changed, f"{right.node} is holder, epoch {right.epoch}")
+
+
+def _is_last_resort(draft: Draft, spec: GroupSpec, node: NodeName) -> bool:
+    said = draft.says(node)
+    barred = node in draft.seats or node_unfitness(node, draft.knowledge, draft.says,
+                                                   draft.plan.standby)
+    return not barred and said is not None and is_last_resort(said.word(spec.name))
 
 
 def unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:

@@ -7,7 +7,13 @@ from hamgr.core.records import UNPLANNED, GroupPlan, Plan
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import GroupName, Instant, Maintenance, NodeName
 from hamgr.leader.place import place
-from hamgr.leader.placement import FAILED_LATELY, IN_STANDBY, Says, node_unfitness, own_unfitness
+from hamgr.leader.placement import (
+    IN_STANDBY,
+    Says,
+    is_last_resort,
+    node_unfitness,
+    own_unfitness,
+)
 from hamgr.leader.policy import (
     Account,
     Bar,
@@ -105,7 +111,7 @@ class Places:
             if word is not None and word.score > 0:
                 scores[node] = word.score
             if why := own_unfitness(word):
-                bars[node] = Bar(why, last_resort=why == FAILED_LATELY)
+                bars[node] = Bar(why, last_resort=is_last_resort(word))
             elif word is not None and word.score < 0:
                 bars[node] = Bar(f"its score is {word.score}", last_resort=True)
             if spec.failback is not None and (spec.name, node) in self.fit_since:
