@@ -48,8 +48,6 @@ class GroupRights:
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
         """A step into or out of maintenance is under way on this node."""
-        self.held = False
-        """Nothing that rests here is touched: maintenance, or no plan was read yet."""
         self.told: tuple[object, ...] = ()
         """What others knew last of how fit this node is, and why."""
 
@@ -116,7 +114,7 @@ class GroupRights:
 
     def has_rest(self) -> bool:
         """Tell whether anything may still run here, or is being stopped, that we may stop."""
-        return not self.held and not self.maintained and any(
+        return not self.local.held and not self.maintained and any(
             one.acting or one.role is not Role.STOPPED for one in self.local.services)
 
     def is_news(self, now: Instant) -> bool:
