@@ -269,10 +269,11 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
                    frozen: bool) -> None:
     holder, heir = group.holder, group.heir
     assert holder is not None
-    asked = heir is None or wanted  # a thousand groups need no thousand answers
+    # A thousand groups need no thousand answers.
+    asked = wanted or (heir is None and _may_have_heir(draft, group))
     best = best_heir(draft, spec, holder.node, wanted) if asked and not frozen else ""
     if heir is None:
-        if best and not group.leaving and not draft.declare_dead(best):
+        if best and _may_have_heir(draft, group) and not draft.declare_dead(best):
             _name_heir(draft, spec, group, best)
         return
     if group.handover and wanted:
@@ -322,15 +323,19 @@ def _weakness(draft: Draft, node: NodeName, holder: NodeName) -> str:
     return heir_weakness(node, holder, draft.knowledge, draft.says, draft.now)
 
 
+def _may_have_heir(draft: Draft, group: GroupPlan) -> bool:
+    """Tell whether nothing is leaving, and the holder is a `member` in its round (rule 18)."""
+    holder = group.holder
+    held = draft.knowledge.seats.get(holder.node) if holder is not None else None
+    return (not group.leaving and holder is not None and held is not None
+            and held.seat.life == holder.life and held.seat.state is SeatState.MEMBER)
+
+
 def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) -> None:
     """Rule 18: holder and heir are both `member` in the rounds named, by the transaction too."""
     holder = group.holder
     assert holder is not None and not group.leaving
-    seats = draft.knowledge.seats
-    held = seats.get(holder.node)
-    if held is None or held.seat.life != holder.life or held.seat.state is not SeatState.MEMBER:
-        return
-    if seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
+    if draft.knowledge.seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
         return
     right = _new_right(draft, node, group)
     draft.check_seat(holder.node)

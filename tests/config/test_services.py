@@ -106,4 +106,5 @@ def test_services_that_agents_could_not_tell_apart_are_a_fault() -> None:
                        + OCF.format(group="a-b", name=second, number=102)))
     assert faulty("b-c", "d") == []
     (fault,) = faulty("b-c", "c")
-    assert fault[1] == "group.a-b.service[0].name" and f"{instance('a-b', 'c')} to resource agents" in fault[2]
+    assert fault[1] == "group.a-b.service[0].name"
+    assert f"{instance('a-b', 'c')} to resource agents" in fault[2]
