@@ -227,7 +227,7 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     if spot.waits:
         return group
     bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
-            if _reads(draft, node)}
+            if _reads(draft, node) and not _foe_is_there(draft, spec, node)}
     fit = ([node for node, bar in bars.items() if not bar]
            or [node for node, bar in bars.items() if bar == FAILED_LATELY])
     if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
@@ -257,6 +257,13 @@ def _reads(draft: Draft, node: NodeName) -> bool:
     """Tell whether a node would read that it was given something (rule 18)."""
     said = draft.says(node)
     return said is not None and said.sound
+
+
+def _foe_is_there(draft: Draft, spec: GroupSpec, node: NodeName) -> bool:
+    """Tell whether a group that must be apart may still run on a node that it shall leave."""
+    return any(right.node == node for foe in draft.knowledge.spec.foes.get(spec.name, ())
+               for group in [draft.plan.groups.get(foe, UNPLANNED)]
+               for right in (group.holder, *group.leaving) if right is not None)
 
 
 def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
@@ -310,8 +317,8 @@ def _tied_elsewhere(draft: Draft, spec: GroupSpec, heir: NodeName) -> str:
 
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
     """Return the best heir: the wanted node if it can be, else by strength, then by place."""
-    fit = [node for node in draft.places.ranked(spec, holder)
-           if not unfit(draft, spec, node) and _reads(draft, node)]
+    fit = [node for node in draft.places.ranked(spec, holder) if not unfit(draft, spec, node)
+           and _reads(draft, node) and not _foe_is_there(draft, spec, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""
