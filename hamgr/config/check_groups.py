@@ -46,7 +46,24 @@ def check_groups(document: Document, findings: Findings) -> None:
                 findings.fault(here, f'"{vip.address.ip}" is {taken[vip.address.ip]} already; a '
                                "VIP belongs to one group and to no machine: choose another")
             taken.setdefault(vip.address.ip, f"a VIP of group {name}")
+    _instances(document, findings)
     _plan_size(document, findings)
+
+
+def _instances(document: Document, findings: Findings) -> None:
+    """Resource agents call their files and attributes by group and service together: `instance`
+    of the driver."""
+    owners: dict[str, str] = {}
+    for name, group in document.group.items():
+        for here, service in findings.numbered(("group", name, "service"), group.service):
+            if service.driver != "ocf":
+                continue
+            called = f"{name}-{service.name}"
+            if called in owners:
+                findings.fault((*here, "name"), f'"{service.name}" in group {name} is {called} to '
+                               f"resource agents, and so is {owners[called]}: they would take "
+                               "each other's files for their own; call it otherwise")
+            owners.setdefault(called, f'"{service.name}" in group {name}')
 
 
 def check_policies(document: Document, findings: Findings) -> None:

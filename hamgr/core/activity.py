@@ -1,5 +1,6 @@
 """All groups on this node: from rights to what runs, and back (rules 10 to 14, 19, 21, 22)."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbe
               | ev.ServiceAnswered | ev.ServiceChanged | ev.ServiceScored | ev.ConditionChanged
               | ev.FenceAnswered | ev.MaintenanceKept)
 
+CLEARED_KEPT = 100
+"""Many more than requests that are answered stay in ZooKeeper."""
 FENCE_RETRY: Duration = 5 * SECOND
 """Between two attempts at a fence device that failed."""
 
@@ -69,7 +72,7 @@ class Activity:
         self._news = False
         self._attributes: dict[str, str | None] = {}
         """What was set while this engine runs; None: what the file says counts no more."""
-        self._cleared: set[str] = set()
+        self._cleared: deque[str] = deque(maxlen=CLEARED_KEPT)
         """Requests to forget failures that were done here."""
         self.configure(0)
 
@@ -127,7 +130,7 @@ class Activity:
     def wake(self) -> Instant:
         """Return when `act` has something to do without any event."""
         times = [one.local.wake() for one in self.groups.values()
-                 if not one.maintained and not one.held]
+                 if not one.maintained and not one.local.held]
         return min((*times, *(one.wake for one in self._doubts.values()),
                     *(one.unfit_until for one in self.groups.values() if one.unfit_until)),
                    default=NEVER)
@@ -185,7 +188,7 @@ class Activity:
             case ev.ServiceAnswered():
                 return rights.local.service_answered(event, now)
             case ev.ServiceChanged():
-                held = rights.maintained or rights.held
+                held = rights.maintained or rights.local.held
                 return [] if held else rights.local.service_changed(event, now)
             case ev.ServiceScored():
                 rights.scored(event)
@@ -230,7 +233,7 @@ class Activity:
         for rights in self.groups.values():
             plan = self._plan(rights.name)
             self._host(rights, plan, stopping)
-            if not rights.maintained and not rights.held:
+            if not rights.maintained and not rights.local.held:
                 effects += rights.local.tick(now)
             effects += maintenance.follow(rights, plan, self._knowledge, self._seat, now)
             if plan is not None:
@@ -245,25 +248,24 @@ class Activity:
     def _host(self, rights: GroupRights, plan: GroupPlan | None, stopping: bool) -> None:
         """Say what may rest here: nothing in standby, and in maintenance all stays as it is."""
         known = self._knowledge.plan
-        rights.held = not rights.local.is_active and (plan is None or plan.maintenance in (
-            Maintenance.ON, Maintenance.ENDING))
+        rights.local.hold(not rights.local.is_active and (
+            plan is None or plan.maintenance in (Maintenance.ON, Maintenance.ENDING)))
         rights.local.hosting = not (stopping or rights.declined or known is None
                                     or self._knowledge.node in known.standby)
 
     def _clear_failures(self, now: Instant) -> list[Effect]:
-        """Do what operators asked of this node, once each."""
+        """Do what operators asked of this node, once each: also what is answered already, since
+        the leader waits for those alone that it hears to be unfit."""
         effects: list[Effect] = []
-        requests = self._knowledge.requests
-        self._cleared &= requests.keys()
-        for name, (request, _) in requests.items():
+        for name, (request, _) in self._knowledge.requests.items():
             asked = request.kind == "clear" and request.node in ("", self._knowledge.node)
-            if not asked or name in self._cleared or request.state != "open":
+            if not asked or name in self._cleared or request.state == "refused":
                 continue
-            self._cleared.add(name)
+            self._cleared.append(name)
             for rights in self.groups.values():
                 if request.group in ("", rights.name):
                     rights.unfit_until = 0
-                    effects += rights.local.clear(now)
+                    effects += rights.local.clear(bool(rights.maintained), now)
         return effects
 
     def _plan(self, name: GroupName) -> GroupPlan | None:

@@ -56,6 +56,8 @@ class LocalGroup:
         """A failure beyond the limit: the group shall leave this node (rule 12)."""
         self.hosting = False
         """What rests may run here: no standby, no end of the agent."""
+        self.held = False
+        """Nothing that rests here is touched: maintenance, or no plan was read yet."""
         self.services = [self._service(one) for one in spec.services]
         self._run: tuple[int, LocalService] | None = None
         """The action under way: its run number and service."""
@@ -85,6 +87,8 @@ class LocalGroup:
         self.phase, self.epoch, self.occasion = Phase.STARTING, epoch, occasion
         self._probe, self._mended, self.released_unfit = probe, None, ""
         self._monitors.forget()
+        for service in self.services:
+            service.blocked = False  # else the group would be active without it
         return [*self.arm(), *self._go_up(now),
                 self._report(Reason.STARTING, epoch=epoch, why=occasion.why)]
 
@@ -164,7 +168,7 @@ class LocalGroup:
         gone = [service for service in self.services if service.gone]
         for service, to in (*((one, Role.STOPPED) for one in reversed(gone)),
                             *((one, one.top) for one in self.services if not one.gone)):
-            if not service.blocked and (action := service.step(to)):
+            if not service.is_left(to) and (action := service.step(to)):
                 return [self._act(service, action)]
         self.services = [service for service in self.services if not service.gone]
         if wants and not has:
@@ -313,16 +317,27 @@ class LocalGroup:
         self._monitors.forget()
         return [report, *self._go_down(now)]
 
-    def clear(self, now: Instant) -> list[fx.Effect]:
+    def clear(self, maintained: bool, now: Instant) -> list[fx.Effect]:
         """An operator has seen to what failed: forget it, and try again what was given up."""
-        blocked = next((one for one in self.services if one.blocked), None)
+        blocked = [one for one in self.services if one.blocked]
         for service in self.services:
             service.clear()
         self.released_unfit = ""
-        if blocked is None or self.phase is not Phase.ACTIVE:
+        if maintained or self.held:
+            for service in blocked:  # trusted, and looked at when maintenance ends
+                service.take_over(service.role)
+                self._monitors.watch(service, now)
+            return []
+        if not blocked or self.phase is not Phase.ACTIVE:
             return self._go_on(now)
-        self.phase, self._mended = Phase.STOPPING, blocked
+        self.phase, self._mended = Phase.STOPPING, blocked[0]
         return self._go_down(now)
+
+    def hold(self, held: bool) -> None:
+        """Touch nothing that rests here from now on, or go on."""
+        if held and not self.held:
+            self._monitors.make_due()
+        self.held = held
 
     def _rests_in(self, service: LocalService) -> Role:
         """Return in which role a service is where the group is not active."""
@@ -335,9 +350,10 @@ class LocalGroup:
     def _rest(self, now: Instant) -> list[fx.Effect]:
         """Bring what rests here to where it shall be, each service in its turn."""
         for service in self.services if self.hosting else reversed(self.services):
-            if self._run is not None:
+            if self.held or self._run is not None:
                 break
-            if not service.blocked and (action := service.step(self._rests_in(service))):
+            to = self._rests_in(service)
+            if not service.is_left(to) and (action := service.step(to)):
                 return [self._act(service, action)] if now >= service.retry_at else []
         return []
 
@@ -355,7 +371,7 @@ class LocalGroup:
     def tick(self, now: Instant) -> list[fx.Effect]:
         """Do what has become due: retries, monitors, and what rests."""
         effects: list[fx.Effect] = []
-        if self.released_unfit and now >= max([one.aged_at() for one in self.services], default=0):
+        if self.released_unfit and now >= max(one.aged_at() for one in self.services):
             self.released_unfit = ""  # there was nowhere to go, and it has worked since
         if now >= self._retry_at or self.phase is Phase.INACTIVE:
             self._retry_at = NEVER

@@ -52,10 +52,8 @@ class GroupRights:
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
         """A step into or out of maintenance is under way on this node."""
-        self.held = False
-        """Nothing that rests here is touched: maintenance, or no plan was read yet."""
-        self.told: tuple[object, ...] = ()
-        """What others knew last of how fit this node is, and why."""
+        self.told: bool | None = None
+        """Whether this node is fit, as others knew it last."""
 
     @property
     def name(self) -> GroupName:
@@ -120,14 +118,16 @@ class GroupRights:
 
     def has_rest(self) -> bool:
         """Tell whether anything may still run here, or is being stopped, that we may stop."""
-        return not self.held and not self.maintained and any(
+        return not self.local.held and not self.maintained and any(
             one.acting or one.role is not Role.STOPPED for one in self.local.services)
 
     def is_news(self, now: Instant) -> bool:
-        """Tell, once, whether others must know how fit this node is, since that has changed."""
-        tells = (self.unfitness(now), self.local.is_up(), self.score, self.trouble())
-        before, self.told = self.told, tells
-        return before != tells
+        """Tell, once, whether others must know at once that this node became fit, or unfit.
+
+        All else can wait for the next heartbeat: of a thousand groups each comes up on its own.
+        """
+        before, self.told = self.told, self.is_fit(now)
+        return before is not self.told
 
     def give_up(self, epoch: Epoch) -> None:
         """Never use a right up to this epoch (again)."""

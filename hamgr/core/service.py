@@ -138,6 +138,10 @@ class LocalService:
         """Return when it may be tried here again that failed beyond its limit; 0 if it did not."""
         return self.failed_at[-1] + self.spec.window if self.is_over_limit else 0
 
+    def is_left(self, to: Role) -> bool:
+        """Tell whether it is not touched: it is blocked, and need not be stopped."""
+        return self.blocked and to is not Role.STOPPED
+
     def clear(self) -> None:
         """An operator has seen to it: forget its failures."""
         self.failed_at, self.blocked, self.retry_at = [], False, 0

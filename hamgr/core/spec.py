@@ -134,3 +134,14 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _nodes(self) -> dict[NodeName, NodeSpec]:
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def foes(self) -> dict[GroupName, set[GroupName]]:
+        """Who must be apart from each group, whichever of both says so."""
+        found: dict[GroupName, set[GroupName]] = {}
+        for group in self.groups:
+            for tie in group.apart:
+                if tie.mandatory:
+                    found.setdefault(group.name, set()).add(tie.group)
+                    found.setdefault(tie.group, set()).add(group.name)
+        return found

@@ -172,6 +172,31 @@ class ServiceUnits(Struct, frozen=True, kw_only=True):
     units: tuple[ServiceUnit, ...] = ()
 
 
+class Misfit(Struct, frozen=True, kw_only=True):
+    """What does not fit between a service and its resource agent, and the remedy."""
+
+    key: str
+    """Of the service's table: "parameters.configfile"."""
+    text: str
+    severe: bool = True
+    """The service cannot work like this."""
+
+
+class ServiceAgent(Struct, frozen=True, kw_only=True):
+    """The resource agent of one service of this node's groups."""
+
+    group: GroupName
+    service: ServiceName
+    agent: str
+    misfits: tuple[Misfit, ...] = ()
+
+
+class ResourceAgents(Struct, frozen=True, kw_only=True):
+    """The resource agents of all services whose driver is "ocf", by their own meta-data."""
+
+    services: tuple[ServiceAgent, ...] = ()
+
+
 class AgentHome(Struct, frozen=True, kw_only=True):
     """Where the agent's process lives."""
 
@@ -202,5 +227,6 @@ class Facts(Struct, frozen=True, kw_only=True):
     managers: Managers | Missing
     units: Units | Missing
     service_units: ServiceUnits | Missing
+    resource_agents: ResourceAgents | Missing
     home: AgentHome | Missing
     disk: Disk | Missing

@@ -22,7 +22,7 @@ CHECKS: tuple[Check, ...] = (
     zookeeper.fsync, zookeeper.session, zookeeper.connected,
     machine.clock_rate, machine.wall_clock, machine.managed_elsewhere, machine.real_time,
     machine.switch, machine.units_enabled, services.started_by_hamgr_alone,
-    machine.state_directory,
+    services.fits_its_agent, machine.state_directory,
 )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hamgr.doctor.facts import ServiceUnit, ServiceUnits
+from hamgr.doctor.facts import ResourceAgents, ServiceUnit, ServiceUnits
 from hamgr.doctor.finding import Finding, fault, ok, warning
 
 _ENABLED = ("enabled", "enabled-runtime")
@@ -24,6 +24,17 @@ def started_by_hamgr_alone(service_units: ServiceUnits) -> Iterator[Finding]:
             yield ok(where, f"{one.unit} is started by hamgr alone")
 
 
+def fits_its_agent(resource_agents: ResourceAgents) -> Iterator[Finding]:
+    """A service gives its resource agent what that takes, by the agent's own meta-data."""
+    for one in resource_agents.services:
+        where = f"{one.group}: {one.service}"
+        for misfit in one.misfits:
+            tell = fault if misfit.severe else warning
+            yield tell(where, f"{misfit.key}: {misfit.text}", _fitting(misfit.key))
+        if not one.misfits:
+            yield ok(where, f"fits what {one.agent} says of itself")
+
+
 def _others(one: ServiceUnit) -> list[tuple[str, str]]:
     """Return what starts a unit beside hamgr, each with a remedy."""
     found = []
@@ -37,6 +48,12 @@ def _others(one: ServiceUnit) -> list[tuple[str, str]]:
     found += [(f"{trigger} starts {one.unit}", f"`systemctl disable --now {trigger}`")
               for trigger in one.triggered_by]
     return found
+
+
+def _fitting(key: str) -> str:
+    if key == "agent":
+        return "have the agent work on this node, or name another one in the configuration"
+    return f"change {key} of this service in the configuration, and `hamgr config apply` that"
 
 
 def _mending(one: ServiceUnit) -> str:

@@ -227,7 +227,7 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     if spot.waits:
         return group
     bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
-            if _reads(draft, node)}
+            if _reads(draft, node) and not _foe_is_there(draft, spec, node)}
     fit = ([node for node, bar in bars.items() if not bar]
            or [node for node in bars if _is_last_resort(draft, spec, node)])
     if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
@@ -266,6 +266,13 @@ def _reads(draft: Draft, node: NodeName) -> bool:
     return said is not None and said.sound
 
 
+def _foe_is_there(draft: Draft, spec: GroupSpec, node: NodeName) -> bool:
+    """Tell whether a group that must be apart may still run on a node that it shall leave."""
+    return any(right.node == node for foe in draft.knowledge.spec.foes.get(spec.name, ())
+               for group in [draft.plan.groups.get(foe, UNPLANNED)]
+               for right in (group.holder, *group.leaving) if right is not None)
+
+
 def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
     life = draft.knowledge.seats[node].seat.life
     return Right(node=node, incarnation=life.incarnation, round=life.round,
@@ -276,10 +283,11 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
                    frozen: bool) -> None:
     holder, heir = group.holder, group.heir
     assert holder is not None
-    asked = heir is None or wanted  # a thousand groups need no thousand answers
+    # A thousand groups need no thousand answers.
+    asked = wanted or (heir is None and _may_have_heir(draft, group))
     best = best_heir(draft, spec, holder.node, wanted) if asked and not frozen else ""
     if heir is None:
-        if best and not group.leaving and not draft.declare_dead(best):
+        if best and _may_have_heir(draft, group) and not draft.declare_dead(best):
             _name_heir(draft, spec, group, best)
         return
     if group.handover and wanted:
@@ -317,8 +325,8 @@ def _tied_elsewhere(draft: Draft, spec: GroupSpec, heir: NodeName) -> str:
 
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
     """Return the best heir: the wanted node if it can be, else by strength, then by place."""
-    fit = [node for node in draft.places.ranked(spec, holder)
-           if not unfit(draft, spec, node) and _reads(draft, node)]
+    fit = [node for node in draft.places.ranked(spec, holder) if not unfit(draft, spec, node)
+           and _reads(draft, node) and not _foe_is_there(draft, spec, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""
@@ -330,15 +338,19 @@ def _weakness(draft: Draft, node: NodeName, holder: NodeName) -> str:
     return heir_weakness(node, holder, draft.knowledge, draft.says, draft.now)
 
 
+def _may_have_heir(draft: Draft, group: GroupPlan) -> bool:
+    """Tell whether nothing is leaving, and the holder is a `member` in its round (rule 18)."""
+    holder = group.holder
+    held = draft.knowledge.seats.get(holder.node) if holder is not None else None
+    return (not group.leaving and holder is not None and held is not None
+            and held.seat.life == holder.life and held.seat.state is SeatState.MEMBER)
+
+
 def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) -> None:
     """Rule 18: holder and heir are both `member` in the rounds named, by the transaction too."""
     holder = group.holder
     assert holder is not None and not group.leaving
-    seats = draft.knowledge.seats
-    held = seats.get(holder.node)
-    if held is None or held.seat.life != holder.life or held.seat.state is not SeatState.MEMBER:
-        return
-    if seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
+    if draft.knowledge.seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
         return
     right = _new_right(draft, node, group)
     draft.check_seat(holder.node)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hamgr.adapters.services.ocf.agent import instance
 from tests.config.files import faults, reading
 
 NODES = 'nodes = ["n1", "n2"]'
@@ -86,3 +87,24 @@ vips = ["10.0.0.102/24"]
     assert [(near.group, near.score < 1_000_000) for near in group.beside] == [
         ("web", False), ("db", True)]
     assert str(group.failback_after) == "5m" and group.prefer["n1"] == 100
+
+
+OCF = """
+[group.{group}]
+nodes = ["n2"]
+vips = ["10.0.0.{number}/24"]
+[[group.{group}.service]]
+name = "{name}"
+driver = "ocf"
+agent = "ocf:heartbeat:Dummy"
+"""
+
+
+def test_services_that_agents_could_not_tell_apart_are_a_fault() -> None:
+    def faulty(first: str, second: str) -> list[tuple[int | None, str, str]]:
+        return faults((MONITOR, MONITOR + OCF.format(group="a", name=first, number=101)
+                       + OCF.format(group="a-b", name=second, number=102)))
+    assert faulty("b-c", "d") == []
+    (fault,) = faulty("b-c", "c")
+    assert fault[1] == "group.a-b.service[0].name"
+    assert f"{instance('a-b', 'c')} to resource agents" in fault[2]

@@ -17,8 +17,11 @@ from hamgr.doctor.facts import (
     KeyFile,
     Link,
     Managers,
+    Misfit,
     Network,
+    ResourceAgents,
     Server,
+    ServiceAgent,
     ServiceUnit,
     ServiceUnits,
     Units,
@@ -101,6 +104,11 @@ def service_unit(**changes: Any) -> ServiceUnit:
                           "load": "loaded", "state": "disabled", **changes})
 
 
+def resource_agents(*misfits: Misfit) -> ResourceAgents:
+    return ResourceAgents(services=(ServiceAgent(
+        group="crm", service="web", agent="ocf:heartbeat:nginx", misfits=misfits),))
+
+
 def facts(**changes: Any) -> Facts:
     """Return the facts with some of them exchanged."""
     good = Facts(
@@ -109,6 +117,7 @@ def facts(**changes: Any) -> Facts:
         ensemble=ensemble(), clock=Clock(slew=0.00002, synchronised=True),
         wall_clocks=WallClocks(ahead={"n1": 0.01, "n3": -0.02}), managers=Managers(),
         service_units=ServiceUnits(units=(service_unit(),)),
+        resource_agents=resource_agents(),
         units=Units(enabled={"hamgr.service": "enabled"}), home=AgentHome(unit="hamgr.service"),
         disk=Disk(path="/var/lib/hamgr", free=1 << 30))
     return replace(good, **changes)

@@ -19,6 +19,7 @@ from hamgr.doctor.facts import (
     Facts,
     KeyFile,
     Managers,
+    Misfit,
     Missing,
     Network,
     Server,
@@ -43,6 +44,7 @@ from tests.doctor.healthy import (
     link,
     network,
     process,
+    resource_agents,
     server,
     service_unit,
     shared,
@@ -61,6 +63,10 @@ def loss(lost: int, **changes: Any) -> Any:
     counted = {"heard.n1.0": 600 - lost, "lost.n1.0": lost, "heard.n1.1": 600, "heard.n3.0": 20,
                "lost.n3.0": 20}
     return agent(counters={"rings_last_minute": counted}, **changes)
+
+
+def misfit(key: str, text: str, *, severe: bool = True) -> dict[str, Any]:
+    return {"resource_agents": resource_agents(Misfit(key=key, text=text, severe=severe))}
 
 
 def units(**changes: Any) -> dict[str, Any]:
@@ -238,6 +244,12 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
     ("started by hamgr alone", units(load="not-found"), FAULT, "crm: app", "is not-found"),
     ("started by hamgr alone", units(load=""), FAULT, "crm: app", "is not known to systemd"),
     ("started by hamgr alone", units(load="bad-setting"), FAULT, "crm: app", "is bad-setting"),
+    ("fits its agent", misfit("parameters.prot", "it has no such parameter"), FAULT, "crm: web",
+     "parameters.prot: it has no such parameter"),
+    ("fits its agent", misfit("agent", "it is not installed here"), FAULT, "crm: web",
+     "agent: it is not installed"),
+    ("fits its agent", misfit("start", "a timeout is short", severe=False), WARNING, "crm: web",
+     "start: a timeout is short"),
     ("state directory", {"disk": Disk(path="S", free=9 << 20)}, WARNING, "S", "9 MiB are free"),
     ("state directory", {"disk": Disk(path="S", free=4096)}, FAULT, "S", "4 KiB are free"),
     ("state directory", {"disk": Disk(path="S", free=1 << 30, read_only=True)}, FAULT, "S",
