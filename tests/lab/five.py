@@ -16,7 +16,7 @@ from hamgr.lab.hooked import HookRun
 from hamgr.lab.lab import Lab
 from tests.lab.scene import Scene
 
-LONG_S = 30.0
+LONG_S = 8.0
 FIVE = ("disk", "data", "queue", "cache", "work")
 REPLICAS = ("data", "queue")
 """Promotable: they are started on every node."""
@@ -45,7 +45,7 @@ def ocf(group: str, name: str, agent: str, more: str = "") -> str:
             f'{more}monitor = {{ interval = "500ms" }}\n{LIMITS.replace("2s", "10s")}')
 
 
-APP = (group("app", "n1 n2 n3", 'vips = ["10.77.1.100/24"]\nstop_within = "0s"\n')
+APP = (group("app", "n1 n2 n3", 'vips = ["10.77.1.100/24"]\nstop_within = "3s"\n')
        + hook("app", "disk")
        + ocf("app", "data", "ocf:pacemaker:Stateful", "promotable = true\n")
        + hook("app", "queue", PROMOTE)
