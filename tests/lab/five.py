@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from hamgr.core.types import NEVER, Instant
 from hamgr.lab.hooked import HookRun
 from hamgr.lab.lab import Lab
+from hamgr.lab.node import AGENT
 from tests.lab.scene import Scene
 
 LONG_S = 8.0
@@ -135,6 +136,13 @@ def wait_said(lab: Lab, node: str, text: str, *words: str) -> str:
 
     wait(reached, lambda: f"{text!r} is not in\n{told[0]}")
     return told[0]
+
+
+def start_again(lab: Lab, node: str) -> None:
+    """Start an agent that was killed, as systemd does: when nothing that it started is left."""
+    wait(lambda: not lab.nodes[node].cgroup.below(AGENT).populated,
+         lambda: f"{node}: the switch, or a hook, outlives the agent")
+    lab.start_agent(node)
 
 
 def never_two(scene: Scene, service: str, since: Instant, action: str = "start",

@@ -26,6 +26,7 @@ from tests.lab.five import (
     never_two,
     runs,
     said,
+    start_again,
     states,
     there,
     wait,
@@ -194,7 +195,7 @@ def test_an_agent_killed_in_the_middle_of_a_step_leaves_nothing_and_never_two(
          lambda: scene.lab.hook_runs()[-9:])
     scene.lab.kill_agent(victim)
     scene.lab.mend_hooks()
-    scene.lab.start_agent(victim)
+    start_again(scene.lab, victim)
     final = scene.client.wait_served(LONG_S)
     all_on(scene, final)
     [killed] = [run for run in runs(scene.lab, service, action, since, victim)
