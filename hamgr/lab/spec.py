@@ -23,7 +23,7 @@ GROUP = "app"
 INTERVAL_MAX = 10 * SECOND
 """As in a configuration file."""
 SERVERS = 3
-"""ZooKeeper servers, on the first nodes: as on real clusters of three."""
+"""ZooKeeper servers, on the first nodes: as on real clusters of three; or on nodes of their own."""
 
 
 class LabError(Exception):
@@ -40,7 +40,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """How many of them, the last ones with an agent, vote but run no group."""
     bystanders: int = 0
     """How many of the nodes, the last ones, have no agent and are no part of the cluster: only the
-    machine of a ZooKeeper server, where two nodes alone are to be had."""
+    machine of a ZooKeeper server, where two nodes alone are to be had. Three: ZooKeeper is theirs,
+    and outlives every node of the cluster."""
     rings: int = 2
     interval: Duration = 100 * MILLISECOND
     """Between two heartbeats, in nanoseconds."""
@@ -118,8 +119,11 @@ class LabSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The nodes that run a ZooKeeper server."""
-        return self.node_names[:SERVERS] if self.zookeeper else ()
+        """The nodes that run a ZooKeeper server: bystanders alone, if there are enough."""
+        if not self.zookeeper:
+            return ()
+        apart = self.bystanders >= SERVERS
+        return self.node_names[-SERVERS:] if apart else self.node_names[:SERVERS]
 
     @property
     def group_names(self) -> tuple[str, ...]:
