@@ -17,11 +17,11 @@ from hamgr.lab.lab import Lab
 from hamgr.lab.node import AGENT
 from tests.lab.scene import Scene
 
-LONG_S = 8.0
+LONG_S = 30.0
 FIVE = ("disk", "data", "queue", "cache", "work")
 REPLICAS = ("data", "queue")
 """Promotable: they are started on every node."""
-LIMITS = 'restarts = 1\nwindow = "4s"\nstart_timeout = "2s"\npromote_timeout = "2s"\n'
+LIMITS = 'restarts = 1\nwindow = "10s"\nstart_timeout = "2s"\npromote_timeout = "2s"\n'
 DOWN_LIMITS = 'demote_timeout = "2s"\nstop_timeout = "2s"\n'
 MONITOR = 'monitor = { command = "{hook}", interval = "300ms" }\n'
 START = 'start = "{hook}"\nstop = "{hook}"\n'

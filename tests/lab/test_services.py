@@ -132,25 +132,41 @@ def test_what_fails_is_restarted_with_what_follows_it_and_beyond_the_limit_the_g
     assert "stop disk" in did(scene.lab, owner, again)
     assert did(scene.lab, target, since) == UP
     assert never_two(scene, "disk", since)
-    told = wait_said(scene.lab, target, "beyond its limit", "why-not", "app", owner)
-    assert f"app is not to be on {owner}" in told
+    told = wait_said(scene.lab, target, "queue failed", "why-not", "app", owner)
+    assert f"app is not to be on {owner}: " in told
+    operate(scene, target, "clear", "app")
     all_on(scene, target)
 
 
 def test_a_start_that_fails_is_tried_again_and_then_the_next_one_has_the_group(
         scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    target, since = scene.plan["heir"]["node"], time.monotonic_ns()
     scene.lab.hook(target, "start", FAIL, "disk")
     ask_for_switchover(scene, target)
     wait(lambda: len(ended(scene.lab, "disk", "start", since, target)) == 2,
          lambda: scene.lab.hook_runs()[-9:])
-    final = scene.client.wait_served(LONG_S, other_than=[owner, target])
+    final = scene.client.wait_served(LONG_S, other_than=[target])
     told = said(scene.lab, final, "explain", "app")
-    assert f"{target}: a service failed here beyond its limit" in told or "(last resort)" in told
-    assert "beyond its limit" in said(scene.lab, final, "why-not", "app", target)
+    assert "a service of the group failed there beyond its limit (last resort)" in told
+    assert "only if no other node can have it" in said(
+        scene.lab, final, "why-not", "app", target)
     assert never_two(scene, "disk", since)
     scene.lab.mend_hooks()
     all_on(scene, final)
+
+
+def test_what_starts_nowhere_is_explained_and_starts_once_it_can(scene: Scene) -> None:
+    owner = scene.client.served_by
+    others = [name for name in scene.lab.nodes if name != owner]
+    for name in scene.lab.nodes:
+        scene.lab.hook(name, "start", FAIL, "disk")
+    ask_for_switchover(scene, others[0])
+    why = "disk failed 2 times: exit status 1: start shall fail on"
+    wait(lambda: any(why in said(scene.lab, name, "explain", "app") for name in others),
+         lambda: [said(scene.lab, name, "explain", "app") for name in others])
+    assert scene.client.served_by == ""
+    scene.lab.mend_hooks()
+    all_on(scene, scene.client.wait_served(LONG_S))
 
 
 def test_what_cannot_be_stopped_is_started_nowhere_else_until_it_can(scene: Scene) -> None:
@@ -161,7 +177,10 @@ def test_what_cannot_be_stopped_is_started_nowhere_else_until_it_can(scene: Scen
          lambda: scene.lab.hook_runs()[-9:])
     assert f"stop shall fail on {owner}" in said(scene.lab, owner, "status")
     told = said(scene.lab, target, "explain", "app")
-    assert f"{owner} hands over to {target}" in told
+    assert f"{owner} hands over to {target}" in told and f"stays on {owner}" not in told
+    assert f"{owner}: disk does not stop: exit status 1: stop shall fail on {owner}" in told
+    assert f"app is on its way to {target}: {owner} hands over, and has yet to stop" in said(
+        scene.lab, target, "why-not", "app", target)
     assert runs(scene.lab, "disk", "start", since) == [] and scene.client.served_by == ""
     scene.lab.mend_hooks()
     assert scene.served_elsewhere(owner) == target
