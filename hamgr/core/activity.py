@@ -239,7 +239,7 @@ class Activity:
         self._cleared &= requests.keys()
         for name, (request, _) in requests.items():
             asked = request.kind == "clear" and request.node in ("", self._knowledge.node)
-            if not asked or name in self._cleared or request.state != "open":
+            if not asked or name in self._cleared or request.state not in ("open", "done"):
                 continue
             self._cleared.add(name)
             for rights in self.groups.values():
