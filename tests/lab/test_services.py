@@ -155,6 +155,7 @@ def test_a_start_that_fails_is_tried_again_and_then_the_next_one_has_the_group(
     all_on(scene, final)
 
 
+@pytest.mark.slow
 def test_what_starts_nowhere_is_explained_and_starts_once_it_can(scene: Scene) -> None:
     owner = scene.client.served_by
     others = [name for name in scene.lab.nodes if name != owner]
@@ -202,8 +203,8 @@ def test_what_hangs_is_killed_at_its_timeout_and_what_cannot_be_demoted_is_stopp
 
 
 @pytest.mark.parametrize("action, service, at_target", [
-    ("start", "disk", True), ("promote", "queue", True),
-    ("demote", "queue", False), ("stop", "disk", False)])
+    pytest.param("start", "disk", True, marks=pytest.mark.slow), ("promote", "queue", True),
+    pytest.param("demote", "queue", False, marks=pytest.mark.slow), ("stop", "disk", False)])
 def test_an_agent_killed_in_the_middle_of_a_step_leaves_nothing_and_never_two(
         scene: Scene, action: str, service: str, at_target: bool) -> None:
     owner, heir, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
