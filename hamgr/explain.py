@@ -46,9 +46,20 @@ def explained(engine: Engine, group: GroupName, node: NodeName, now: Instant) ->
                      if (said := says(one.name)) is not None
                      and (word := said.word(group)) is not None and word.fit and word.why)
     if node:
-        return Explanation(lines=(why_not(account, node), *troubles), account=account)
-    return Explanation(lines=(*told, *troubles, *explain(account)), account=account,
-                       now=(*told, *troubles))
+        because = _on_its_way(group, planned, node) or why_not(account, node)
+        return Explanation(lines=(because, *troubles), account=account)
+    lines = explain(account)
+    if planned.handover and account.holder in account.spot.nodes:
+        del lines[0]  # it is on its way because somebody asked for that, whatever its place says
+    return Explanation(lines=(*told, *troubles, *lines), account=account, now=(*told, *troubles))
+
+
+def _on_its_way(group: GroupName, planned: GroupPlan, node: NodeName) -> str:
+    """Say why a group that is on its way to a node is not there yet, or nothing."""
+    holder, heir = planned.holder, planned.heir
+    if holder is None or heir is None or not planned.handover or heir.node != node:
+        return ""
+    return f"{group} is on its way to {node}: {holder.node} hands over, and has yet to stop"
 
 
 def _now(planned: GroupPlan) -> Iterator[str]:

@@ -99,7 +99,8 @@ class GroupRights:
             if one.state == "failed" and self.local.phase is not Phase.ACTIVE:
                 goes = "stop" if self.local.phase is Phase.STOPPING else "start"
                 return f"{one.spec.name} does not {goes}: {one.why}"
-        return ""
+        on_its_way = self.local.phase in (Phase.STARTING, Phase.STOPPING)
+        return self.local.released_unfit if on_its_way else ""
 
     def fit_again_at(self) -> Instant:
         """Return when the failures that made this node unfit will have aged."""
