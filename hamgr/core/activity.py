@@ -320,7 +320,7 @@ class Activity:
 
     def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
         """Say why the holder releases of its own accord, or nothing (rule 12)."""
-        why = rights.condition_why or rights.gate_why or rights.local.released_unfit
+        why = rights.wants_release(now)
         if not why or rights.maintained:
             return ""
         return why if may_release(rights, plan, self._knowledge, now) else ""

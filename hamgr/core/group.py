@@ -371,8 +371,6 @@ class LocalGroup:
     def tick(self, now: Instant) -> list[fx.Effect]:
         """Do what has become due: retries, monitors, and what rests."""
         effects: list[fx.Effect] = []
-        if self.released_unfit and now >= max(one.aged_at() for one in self.services):
-            self.released_unfit = ""  # there was nowhere to go, and it has worked since
         if now >= self._retry_at or self.phase is Phase.INACTIVE:
             self._retry_at = NEVER
             effects += self._go_on(now)

@@ -76,6 +76,15 @@ class GroupRights:
         return self.condition_why or self.gate_why or self.weakness() or (
             self.unfit_why or FAILED_HERE if now < self.unfit_until else "")
 
+    def wants_release(self, now: Instant) -> str:
+        """Say why the group shall leave this node, or nothing (rule 12).
+
+        A failure beyond the limit is forgotten when it has aged and there was nowhere to go.
+        """
+        if self.local.released_unfit and now >= self.fit_again_at():
+            self.local.released_unfit = ""
+        return self.condition_why or self.gate_why or self.local.released_unfit
+
     def failed_lately(self, now: Instant) -> bool:
         """Tell whether it is not fit for one reason alone: a service failed beyond its limit."""
         return now < self.unfit_until and not (

@@ -16,7 +16,7 @@ from hamgr.core.records import GroupPlan, Voters
 from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
-from hamgr.leader import leadership, placement, planner, requests
+from hamgr.leader import leadership, placement, planner, requests, situation
 from hamgr.leader.leadership import Leadership
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.planted import put
@@ -128,6 +128,11 @@ def standby_overlooked(stack: ExitStack) -> None:
     def unfitness(node: Any, spec: Any, known: Any, says: Any, standby: Any) -> str:
         return right(node, spec, known, says, ())
     put(stack, planner, "unfitness", unfitness)
+    of_node = placement.node_unfitness
+
+    def node_unfitness(node: Any, known: Any, says: Any, standby: Any) -> str:
+        return of_node(node, known, says, ())
+    put(stack, situation, "node_unfitness", node_unfitness)
 
 
 def fence_not_awaited(stack: ExitStack) -> None:
