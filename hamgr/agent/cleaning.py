@@ -74,7 +74,7 @@ class Sweep:
                     continue
                 answer = await self._run(group.name, service, action)
                 if not answer.ok:
-                    failures.append(f"{group.name}/{service.name} does not {action}: {answer.why}")
+                    failures.append(f"{group.name}/{service.name} does not stop: {answer.why}")
         return failures
 
     async def _rests(self, group: GroupName, service: ServiceSpec) -> bool:
@@ -105,7 +105,8 @@ def in_place(
 def longest_chain(spec: ClusterSpec) -> Duration:
     """Return how long the services of one group may take: to go down one by one, or any run."""
     chains = (sum(service.timeout(action) for service in group.services
-                  for action in ("probe", *service.actions) if action in _DOWNWARD)
+                  for action in (*service.actions, *(("probe",) if service.tells else ()))
+                  if action in _DOWNWARD)
               for group in spec.groups)
     runs = (max(service.timeout(action) for action in (*service.actions, "monitor"))
             for group in spec.groups for service in group.services)

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from hamgr.core.records import UNPLANNED
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import GroupName, Instant, Maintenance, NodeName
+from hamgr.core.types import Epoch, GroupName, Instant, Maintenance, NodeName
 from hamgr.leader.account import headline
 from hamgr.leader.planner import Draft, best_heir, planned_groups, unfit, withdraw_heir
 from hamgr.leader.situation import FitSince
@@ -21,6 +21,8 @@ class Moves:
         self._better_since: dict[GroupName, tuple[NodeName, Instant]] = {}
         """Which node would be a better heir of each group, and since when."""
         self._compared_at: Instant = 0
+        self._epochs: dict[GroupName, Epoch] = {}
+        """Under which each group was held when fitness was noted last."""
 
     def by_policy(self, draft: Draft, moves: dict[GroupName, NodeName]) -> None:
         """Add to `moves` whatever its policy sends to another node; have stop what can be nowhere.
@@ -68,8 +70,15 @@ class Moves:
             draft.wake_at(self._compared_at + detection)
 
     def _note_fitness(self, draft: Draft, specs: list[GroupSpec]) -> None:
+        """Since when each node could have each group, counted from the group's last move at the
+        earliest: what an operator has moved is not moved back at once."""
         before, self.fit_since = self.fit_since, {}
+        epochs, self._epochs = self._epochs, {}
         for spec in specs:
+            holder = draft.plan.groups.get(spec.name, UNPLANNED).holder
+            self._epochs[spec.name] = epoch = holder.epoch if holder is not None else 0
+            if epochs.get(spec.name) != epoch:
+                before = {key: since for key, since in before.items() if key[0] != spec.name}
             for node in spec.nodes if spec.failback is not None else ():
                 if not unfit(draft, spec, node):
                     self.fit_since[spec.name, node] = before.get((spec.name, node), draft.now)
