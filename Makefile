@@ -46,6 +46,7 @@ test: $(TESTS) $(COMPILED) ## the tests that fit continuous integration
 	@$(PYTEST) -m "lab and not slow"
 
 test-all: $(TESTS) check sim ## everything: checks, simulated clusters, all tests
+	@.ci/setup --slow-tests
 	@$(PYTEST)
 
 check: $(READY) ## ruff, mypy, import contracts, the limits of the house

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from ipaddress import ip_address
@@ -16,7 +17,7 @@ from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
-from hamgr.adapters.services.hook import Action, Hooks
+from hamgr.adapters.services.ocf.peers import Peers, alone
 from hamgr.adapters.store import Configuration, DirectoryStore
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
@@ -38,6 +39,8 @@ from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, GroupName, Instant
+from hamgr.drivers import Drivers, picture
+from hamgr.engine import Engine
 from hamgr.place import Place
 from hamgr.ports import Post
 from hamgr.prospect import Prospect, Standpoint, rings, vips
@@ -99,6 +102,7 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
     with closing(Alarm()) as alarm:
         parts = _Parts(place, lock, post)
         agent = Agent(_about(place), parts.ports, parts.outside(realtime, alarm))
+        parts.show_cluster(agent.fed)
         return await agent.run()
 
 
@@ -108,14 +112,15 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> Non
     def post(event: Event) -> None:
         answers.take(event)
 
-    addresses, hooks = _addresses(place.wide, post), _hooks(place, post)
-    await hooks.start()
+    addresses = _addresses(place.wide, post)
+    drivers = Drivers(place.node, place.wide, post, place.state_dir)
+    await drivers.start()
     try:
-        sweep = Sweep(place.node, spec, addresses=addresses, services=hooks, store=store,
+        sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
                       answers=answers, spared=to_be_spared(place.document, store.kept_vips()))
         await sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec))
     finally:
-        await hooks.close()
+        await drivers.close()
         await addresses.close()
 
 
@@ -142,10 +147,19 @@ class _Parts:
             macs=self._addresses.macs)
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
-        self._hooks, self._store = _hooks(place, post), _store(place)
+        self._drivers = Drivers(place.node, place.wide, post, place.state_dir)
+        self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=self._hooks, store=self._store)
+            switch=self._switch, services=self._drivers, store=self._store)
+
+    def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
+        """Have resource agents see the cluster as the engine does, while there is one."""
+        def look() -> Peers:
+            engine = fed()
+            return alone(self._place.node) if engine is None else picture(
+                engine, time.monotonic_ns())
+        self._drivers.see(look)
 
     def outside(self, realtime: RealTime, alarm: Alarm) -> Outside:
         """Return what the agent is told of the process around it."""
@@ -243,8 +257,8 @@ class _Parts:
             await self._have_addresses({name: vips(group) for name, group in staying.items()}, new)
         except ValueError as error:  # more than the switch can guard
             raise OSError(str(error)) from error
-        self._hooks.configure(_commands(wide))
-        await self._hooks.start()
+        self._drivers.configure(wide)
+        await self._drivers.start()
         self._transport.configure(prospect.rings)
         self._store.configure(_kept_vips(new))
 
@@ -269,7 +283,7 @@ class _Parts:
         await self._have_addresses(
             {name: vips(group) for name, group in document.group.items()}, document)
         self._switch.configure(tuple(document.group))
-        self._hooks.configure(_commands(document))
+        self._drivers.configure(document)
         self._wide = document
 
 
@@ -325,19 +339,3 @@ def _addresses(document: Document, post: Post,
                      interfaces_changed=interfaces_changed,
                      valid_lft_s=document.address.valid_lft // SECOND,
                      renewal_s=document.address.renewal / SECOND)
-
-
-def _hooks(place: Place, post: Post) -> Hooks:
-    return Hooks(place.document.cluster.name, place.node, _commands(place.wide), post)
-
-
-def _commands(document: Document) -> dict[Action, tuple[str, ...]]:
-    commands: dict[Action, tuple[str, ...]] = {}
-    for name, group in document.group.items():
-        for service in group.service:
-            for action, command in (
-                    ("promote", service.promote), ("demote", service.demote),
-                    ("monitor", service.monitor and service.monitor.command)):
-                if command:
-                    commands[Action(name, service.name, action)] = command
-    return commands

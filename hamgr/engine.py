@@ -50,7 +50,6 @@ class Engine:
         self._beat = Beat(now)
         self._next_extra: Instant = NEVER
         self._plan_by: Instant = now
-        self._serial = 0
         self._deadline_sent: Instant = -1
         self._say_now = False
         self._calm = False
@@ -140,6 +139,8 @@ class Engine:
                 self._zookeeper_changed(connected, effects)
             case ev.DeadlineSet(serial=serial):
                 self.seat.deadline_set(serial)
+            case ev.AttributeChanged():
+                self.activity.attribute_changed(event)
             case ev.StopAsked(why=why):
                 self._stop(why or "told to stop", now)
             case ev.ConfigurationApplied(spec=spec, digest=digest):
@@ -169,7 +170,7 @@ class Engine:
         vacate = self.leadership.vacate_op() if self.stopping else None
         effects += self.seat.act(now, may_claim=not self.activity.exclusive(),
                                   may_reclaim=self.activity.may_reclaim(), vacate=vacate,
-                                  serial=self._next_serial)
+                                  serial=self._number)
         if not self.stopping:
             self._plan(now, effects)
 
@@ -208,7 +209,7 @@ class Engine:
         self._deadline_sent = deadline
         if not any(isinstance(effect, fx.SetDeadline) for effect in effects):
             at = 0 if self.activity.exclusive() else len(effects)  # after disarming: nothing to do
-            effects.insert(at, fx.SetDeadline(deadline=deadline, serial=self._next_serial()))
+            effects.insert(at, fx.SetDeadline(deadline=deadline, serial=self._number()))
 
     def _heard(self, heartbeat: Heartbeat, ring: int, now: Instant,
                effects: list[fx.Effect]) -> bool:
@@ -380,6 +381,8 @@ class Engine:
         if seat.standing is not Standing.LEFT:
             seat.leave(self.stopping)
             self._say_now = True
+        if self.activity.has_rest():
+            return
         if now >= self._stop_by or (seat.has_left and not self.activity.awaited(now)):
             self._ended = True
             effects += self.voice.heartbeats(self._receivers(), now)
@@ -388,10 +391,6 @@ class Engine:
     def _number(self) -> int:
         self._numbers += 1
         return self._numbers
-
-    def _next_serial(self) -> int:
-        self._serial += 1
-        return self._serial
 
     def _report(self, reason: Reason, **facts: str | int) -> fx.Report:
         return fx.Report(reason=reason, node=self.node, facts=facts)

@@ -115,6 +115,9 @@ class Services(Protocol):
     def cancel(self, run: int) -> None:
         """Kill a run that is going on."""
 
+    def retell(self) -> None:
+        """Post again what a new engine does not know: scores and attributes."""
+
     async def close(self) -> None:
         """Kill whatever still runs."""
 

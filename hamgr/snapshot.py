@@ -13,9 +13,6 @@ from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName, Serv
 from hamgr.core.voice import Voice
 from hamgr.engine import Engine
 
-FAILED_HERE = "a service failed here beyond its limit"
-"""Why a node is not fit whose other conditions hold."""
-
 
 class PeerView(Struct, frozen=True, kw_only=True):
     """One other node, as this one sees it."""
@@ -69,6 +66,8 @@ class GroupView(Struct, frozen=True, kw_only=True):
     done: Epoch = 0
     fit: bool = True
     unfit_why: str = ""
+    failed_lately: bool = False
+    """Not fit for one reason alone: a service failed there beyond its limit."""
     armed: bool = False
     maintenance: bool = False
     active_for: Duration | None = None
@@ -152,13 +151,12 @@ def _group(rights: GroupRights, knowledge: Knowledge, now: Instant) -> GroupView
                 role = name
         if role == "none" and any(right.node == knowledge.node for right in plan.leaving):
             role = "leaving"
-    unfit = rights.condition_why or (
-        "the file of this node does not give it the group" if rights.declined else
-        "" if rights.is_fit(now) else FAILED_HERE)
+    unfit = rights.unfitness(now)
     return GroupView(
         name=rights.name, role=role, phase=local.phase.value, epoch=local.epoch, done=rights.done,
-        fit=rights.is_fit(now), unfit_why=unfit, armed=local.armed,
+        fit=not unfit, unfit_why=unfit,
+        failed_lately=rights.failed_lately(now), armed=local.armed,
         maintenance=bool(rights.maintained), why=local.occasion.why,
         active_for=now - local.active_since if local.phase.value == "active" else None,
         services=tuple(ServiceView(name=one.spec.name, state=one.state, why=one.why,
-                                   failures=len(one.failed_at)) for one in local.services))
+                                   failures=one.failures(now)) for one in local.services))

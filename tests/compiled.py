@@ -19,10 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "compiled"
 GROUPS = {
-    "decisions": ("core/activity", "core/beat", "core/electorate", "core/knowledge", "core/lease",
-                  "core/liveness", "core/maintenance", "core/parts", "core/rights", "core/scars",
-                  "core/seat", "core/voice", "leader/changes", "leader/leadership",
-                  "leader/placement", "leader/planner", "engine"),
+    "decisions": (*(f"core/{name}" for name in (
+        "activity", "beat", "electorate", "knowledge", "lease", "liveness", "maintenance",
+        "monitors", "parts", "rights", "scars", "seat", "service", "voice")),
+        *(f"leader/{name}" for name in (
+            "changes", "choice", "heirs", "leadership", "moves", "place", "placement", "planner",
+            "situation", "terms", "ties")), "engine"),
     "world": tuple(f"simulation/{name}" for name in (
         "addresses", "agent", "clock", "conduct", "connection", "disk", "host", "kernel",
         "network", "services", "session", "switch", "twin", "zookeeper")),

@@ -8,7 +8,7 @@ import click
 import pytest
 from msgspec import Struct, structs
 
-from hamgr.adapters.services.hook import Hooks
+from hamgr.adapters.services.hook import facts
 from hamgr.cli import doctor, survey
 from hamgr.cli.main import main
 from hamgr.config import schema
@@ -20,7 +20,7 @@ from hamgr.lab import secured
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text()
 FENCE = re.MULTILINE | re.DOTALL
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "vagrant/README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "vagrant/README.md"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -180,12 +180,13 @@ def test_a_key_that_the_page_on_the_configuration_names_exists() -> None:
     keys = {key for span in code for key in re.findall(r"(?:^|[{,.] ?)([a-z_]+) = ", span)}
     keys |= {span for span in code if re.fullmatch(r"[a-z]+(_[a-z]+)+", span)}
     keys |= {key for span in code for key in re.findall(r"^[a-z]+\.([a-z_]+)$", span)}
-    assert keys - known - {"track_script"} == set(), "named, and not in the schema"  # Keepalived's
+    others = {"track_script", "pingd", "zone"}  # Keepalived's, and attributes of examples
+    assert keys - known - others == set(), "named, and not in the schema"
 
 
 def test_the_variables_of_hooks_are_explained_and_no_others() -> None:
     effect = RunService(run=1, group="g", service="s", action="promote", epoch=1, timeout=SECOND)
-    real = set(Hooks("c", "n", {}, print)._environment(effect))
+    real = set(facts("c", "n", effect))
     page = (ROOT / "docs/configuration.md").read_text()
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `HAMGR_")]
     assert {variable for row in rows for variable in re.findall(r"HAMGR_\w+", row)} == real
@@ -197,7 +198,8 @@ def test_the_variables_of_hooks_are_explained_and_no_others() -> None:
 
 def test_the_readme_names_every_package_that_make_installs_and_no_other() -> None:
     setup, readme = (ROOT / ".ci/setup").read_text(), (ROOT / "README.md").read_text()
-    for array, row in (("PACKAGES", "both"), ("TEST_PACKAGES", "`make test` besides")):
+    for array, row in (("PACKAGES", "both"), ("TEST_PACKAGES", "`make test` besides"),
+                       ("SLOW_PACKAGES", "`make test-all` besides")):
         (real,) = re.findall(rf"^{array}=\(([^)]*)\)", setup, re.MULTILINE)
         (told,) = re.findall(rf"^\| {re.escape(row)} \| (.*) \|$", readme, re.MULTILINE)
         assert re.findall(r"`([^`]+)`", told) == real.split()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
+from hamgr.core.heartbeat import WHY_MAX, Accusation, Echo, GroupWord, Heartbeat, Relay
 from hamgr.core.seat import Standing
 from hamgr.core.types import NEVER
 from hamgr.wire import DATAGRAM_MAX, KEYS, Drop, Wire, fingerprint, fingerprints
@@ -23,8 +23,9 @@ heartbeats = st.builds(
     seat=st.sampled_from(["", *(state.value for state in Standing)]), lapsed=st.booleans(),
     lease=numbers, revision=numbers, voters=numbers, lateness=numbers,
     echo=st.none() | st.builds(Echo, numbers, numbers, numbers, st.booleans()),
-    groups=st.lists(st.builds(GroupWord, names, numbers, numbers, st.booleans(), st.booleans()),
-                    max_size=few).map(tuple),
+    groups=st.lists(st.builds(
+        GroupWord, names, numbers, numbers, st.booleans(), st.booleans(), score=numbers,
+        why=st.text(max_size=WHY_MAX // 4)), max_size=few).map(tuple),
     accusations=st.lists(st.builds(Accusation, names, numbers, numbers), max_size=few).map(tuple),
     relays=st.lists(st.builds(Relay, names, numbers, names, numbers), max_size=few).map(tuple),
     credits=st.lists(names, max_size=few).map(tuple),

@@ -9,9 +9,10 @@ from hamgr.agent.housekeeping import BIDE, PATIENT
 from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
-from hamgr.core.types import SECOND, Duration, Epoch, GroupName, NodeName
+from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, NodeName
 from hamgr.ports import Addresses, Services, Store
 
+_DOWNWARD = ("probe", "demote", "stop")
 REASON = "nothing may be left of a former life"
 
 
@@ -37,8 +38,8 @@ class Sweep:
     async def run(self) -> None:
         """Remove addresses, stop services; raises OSError with what is left, in words.
 
-        A service is stopped whether or not it runs: a demote action that finds nothing to stop
-        has to succeed, as a stop action has to in every cluster manager.
+        What cannot be told to be stopped is stopped: an action that finds nothing to stop has to
+        succeed, as in every cluster manager.
         """
         keep = self._spared.union(self._store.maintenance())
         await self._addresses.clean(keep)
@@ -62,19 +63,31 @@ class Sweep:
         await running
 
     async def _stop(self, group: GroupSpec) -> list[str]:
-        """Demote in reverse order, all of them even if one fails; return what failed, in words."""
+        """Take down what needs a right, in reverse order, all of it even if one fails; return what
+        failed, in words. Replicas stay, and so does what runs everywhere."""
         failures = []
-        for service in reversed(group.services):
-            answer = await self._demote(group.name, service)
-            if not answer.ok:
-                failures.append(f"{group.name}/{service.name} does not stop: {answer.why}")
+        for service in () if group.everywhere else reversed(group.services):
+            if service.tells and await self._rests(group.name, service):
+                continue
+            for action in ("demote",) if service.promotable else ("demote", "stop"):
+                if action not in service.actions:
+                    continue
+                answer = await self._run(group.name, service, action)
+                if not answer.ok:
+                    failures.append(f"{group.name}/{service.name} does not stop: {answer.why}")
         return failures
 
-    async def _demote(self, group: GroupName, service: ServiceSpec) -> ServiceAnswered:
+    async def _rests(self, group: GroupName, service: ServiceSpec) -> bool:
+        """Tell whether it needs no right as it is: to demote a replica may mean to stop it."""
+        answer = await self._run(group, service, "probe")
+        at_rest = (Found.STOPPED, Found.STARTED) if service.promotable else (Found.STOPPED,)
+        return answer.ok and answer.found in at_rest
+
+    async def _run(self, group: GroupName, service: ServiceSpec, action: str) -> ServiceAnswered:
         number, answer = self._answers.expect()
         self._services.run(RunService(
-            run=number, group=group, service=service.name, action="demote", epoch=0,
-            timeout=service.demote_timeout, reason=REASON))
+            run=number, group=group, service=service.name, action=action, epoch=0,
+            timeout=service.timeout(action), reason=REASON))
         event = await answer
         assert isinstance(event, ServiceAnswered), "a run was answered as a write"
         return event
@@ -90,8 +103,11 @@ def in_place(
 
 
 def longest_chain(spec: ClusterSpec) -> Duration:
-    """Return how long the services of one group may take: to be demoted one by one, or any run."""
-    chains = (sum(service.demote_timeout for service in group.services) for group in spec.groups)
-    runs = (max(service.promote_timeout, service.monitor_timeout)
+    """Return how long the services of one group may take: to go down one by one, or any run."""
+    chains = (sum(service.timeout(action) for service in group.services
+                  for action in (*service.actions, *(("probe",) if service.tells else ()))
+                  if action in _DOWNWARD)
+              for group in spec.groups)
+    runs = (max(service.timeout(action) for action in (*service.actions, "monitor"))
             for group in spec.groups for service in group.services)
     return max((*chains, *runs), default=0)

@@ -19,6 +19,7 @@ from hamgr.agent.facts import (
     Ask,
     AskApply,
     AskConfiguration,
+    AskExplain,
     AskRebuild,
     AskRecorder,
     AskReload,
@@ -28,7 +29,8 @@ from hamgr.agent.facts import (
     AskWatch,
 )
 from hamgr.core.records import Config, Request
-from hamgr.core.types import NodeName
+from hamgr.core.types import GroupName, NodeName
+from hamgr.explain import Explanation
 
 SOCKET = "control.sock"
 LINE_BYTES_MAX = 256 << 10
@@ -48,6 +50,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Callable[[], AgentStatus]
     ask: Callable[[Request, Callable[[str], None], float], Awaitable[Request | None]]
+    explain: Callable[[GroupName, NodeName], Explanation]
     stop: Callable[[str], None]
     reload: Callable[[], Awaitable[tuple[str, ...]]]
     recorder: Callable[[int], list[dict[str, Any]]]
@@ -129,6 +132,8 @@ class Control:
             case AskRequest():
                 within_s = min(ask.within_s, WITHIN_S_MAX)
                 await self._follow(lambda say: self._desk.ask(ask.request, say, within_s), client)
+            case AskExplain(group=group, node=node):
+                await client.say({"explanation": self._desk.explain(group, node)})
             case AskConfiguration():
                 await client.say(self._desk.configuration())
             case AskApply(config=config):

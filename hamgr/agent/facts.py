@@ -102,6 +102,14 @@ class AskRequest(Struct, frozen=True, tag_field="do", tag="request", forbid_unkn
     within_s: float = 60.0
 
 
+class AskExplain(Struct, frozen=True, tag_field="do", tag="explain", forbid_unknown_fields=True):
+    """Answered by one line {"explanation": Explanation}."""
+
+    group: GroupName
+    node: NodeName = ""
+    """Why the group is not there; empty: where it is, and why."""
+
+
 class AskConfiguration(Struct, frozen=True, tag_field="do", tag="configuration",
                        forbid_unknown_fields=True):
     """Answered by {"applied": Config or null, "own": Config, "refused": why it is not used}."""
@@ -140,4 +148,4 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
 
 
 Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskRebuild | AskStop
-       | AskReload | AskRecorder)
+       | AskReload | AskRecorder | AskExplain)

@@ -32,8 +32,9 @@ from hamgr.agent.showing import layers, process, status_line
 from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.events import Event, StopAsked
-from hamgr.core.types import SECOND, Duration, Instant
+from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.engine import Engine
+from hamgr.explain import Explanation, explained
 from hamgr.snapshot import snapshot
 
 EXIT_HURRIED = 1
@@ -82,17 +83,18 @@ class Agent:
         self._dispatch = Dispatch(ports, self._disk, self.post, ended=self._end)
         self._loop.intercept = self._intercept
         self._requests = Requests(self._answers, ports.coordinator)
-        self._rebuilding = Rebuilding(self._fed, ports.coordinator, self._answers)
+        self._rebuilding = Rebuilding(self.fed, ports.coordinator, self._answers)
         self._applying = Applying(
             about.applied, Parts(
-                engine=self._fed,
+                engine=self.fed,
                 consider=outside.consider, seal=outside.seal, narrow=outside.narrow,
                 keep=outside.keep,
                 enter=self._enter, post=self.post),
             former=about.former, disk=self._disk, coordinator=ports.coordinator,
             answers=self._answers)
         self._control = Control(about.run_dir, Desk(
-            status=self._status, ask=self._requests.ask, stop=self.stop, reload=self._reload,
+            status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
+            reload=self._reload,
             recorder=self._recorder.tail, configuration=self._configuration,
             apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
@@ -166,6 +168,7 @@ class Agent:
             if over := await self._until_done(what, attempt):
                 return over
         self._loop.begin(self._engine)
+        self._ports.services.retell()
         self._applying.start()
         self._outside.notify("READY=1")
         self._outside.settle()
@@ -364,7 +367,13 @@ class Agent:
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})
 
-    def _fed(self) -> Engine | None:
+    def _explain(self, group: GroupName, node: NodeName) -> Explanation:
+        if not self._loop.engine:
+            return Explanation(lines=("this node takes no part yet: see hamgr status",))
+        return explained(self._engine, group, node, time.monotonic_ns())
+
+    def fed(self) -> Engine | None:
+        """Return the engine that events go to now, if there is one."""
         return self._engine if self._loop.engine else None
 
     def _status_line(self, now: Instant) -> str:

@@ -325,7 +325,8 @@ def _group_problems(
 
 def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:
     for service in view.services:
-        if service.why or (service.failures and service.state != "promoted"):
+        works = service.state in ("started", "promoted")
+        if service.why or (service.failures and not works):
             times = f", failed {service.failures} times" if service.failures else ""
             why = f": {service.why}" if service.why else ""
             yield degraded(f"{service.name} of {view.name} is {service.state} on {node}"

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import msgspec
@@ -13,7 +13,7 @@ from hamgr.config.values import Span
 from hamgr.lab import hook, sweep
 from hamgr.lab.lab import Lab
 from hamgr.lab.report import faults_in_words, report, rows
-from hamgr.lab.spec import GROUP, Faults, LabError, LabSpec, directory, load, vips
+from hamgr.lab.spec import GROUP, Faults, LabError, LabSpec, directory, load
 
 SCHEMA = 1
 """Of what --json prints; raised when a field changes its meaning or goes away."""
@@ -80,11 +80,14 @@ def lab() -> None:
               help="Each with a VIP of its own, on another node.")
 @click.option("--hooks", is_flag=True,
               help="Give group app a service; its hooks record themselves in the lab's directory.")
+@click.option("--groups-from", "own", type=click.File(), metavar="FILE",
+              help="Groups of your own, TOML: {hook} is a command that records itself, {here} a "
+                   "directory that each node has for itself.")
 @click.option("--secure", is_flag=True,
               help="ZooKeeper with TLS, SASL and access lists.")
-def up(interval: Span, **how: Any) -> None:
+def up(interval: Span, own: TextIO | None, **how: Any) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
-    spec = LabSpec(interval=int(interval), **how)
+    spec = LabSpec(interval=int(interval), own=own.read() if own is not None else "", **how)
     raised = Lab.up(spec, say=click.echo)
     click.echo(f"lab {spec.name} is up in {raised.directory}: "
                f"try hamgr lab status --name {spec.name}")
@@ -166,7 +169,7 @@ def probe(name: str, seconds: float, group: str, as_json: bool) -> None:
     found = Lab.find(name)
     if group not in found.spec.group_names:
         raise LabError(f"no group {group}; there are {', '.join(found.spec.group_names)}")
-    with found.probe(vips(group)[0]) as client:
+    with found.probe(found.spec.vips_of(group)[0]) as client:
         for sentence in client.follow(seconds):
             click.echo(sentence, err=as_json)
         seen = client.finish()
@@ -281,10 +284,11 @@ def loss(name: str, percent: int, heartbeats: bool) -> None:
 @_node
 @click.argument("action", type=click.Choice(hook.ACTIONS))
 @click.argument("how", type=click.Choice((hook.FAIL, hook.HANG)))
-def break_hook(name: str, node: str, action: str, how: str) -> None:
+@click.option("--service", default="", help="Of this service alone.")
+def break_hook(name: str, node: str, action: str, how: str, service: str) -> None:
     """Have a hook of a node fail or hang, in a lab with hooks."""
-    Lab.find(name).hook(node, action, how)
-    _say(Faults(hooks=[(node, action, how)]))
+    Lab.find(name).hook(node, action, how, service)
+    _say(Faults(hooks=[(node, action, how, service)]))
 
 
 @fault.command("zookeeper-down")

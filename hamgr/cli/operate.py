@@ -76,6 +76,19 @@ def resume(node: str, **how: Any) -> None:
 
 
 @click.command()
+@click.argument("group", default="")
+@click.option("--node", default="", metavar="NODE", help="On this node only; default: on all.")
+@_options
+def clear(group: str, node: str, **how: Any) -> None:
+    """Forget the failures of the services of GROUP, or of all groups.
+
+    What waits for that is tried again: a service that is blocked, a node that the group left for
+    its failures, a replica that did not start.
+    """
+    _operate(Request(id=new_id(), kind="clear", group=group, node=node), "", **how)
+
+
+@click.command()
 @click.argument("switch", type=click.Choice(["on", "off"]), metavar="on|off")
 @click.option("--group", default="", help="One group only; default: all.")
 @click.option("--owner-is-down", is_flag=True,

@@ -18,7 +18,7 @@ from hamgr.core.spec import ClusterSpec
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import MILLISECOND, NodeName
 from hamgr.simulation.present import SCHEMA, Present, Took, Unfit
-from hamgr.snapshot import FAILED_HERE, Snapshot
+from hamgr.snapshot import Snapshot
 
 SERVERS = 3
 """Of ZooKeeper, where the configuration does not tell."""
@@ -111,13 +111,13 @@ def _unfit(status: AgentStatus, snapshot: Snapshot) -> Iterator[Unfit]:
         spec = status.spec.group(group.name)
         if spec is not None and status.node in spec.nodes and not group.fit:
             yield Unfit(group=group.name, node=status.node, why=group.unfit_why,
-                        failed=group.unfit_why == FAILED_HERE)
+                        failed=group.failed_lately)
     for peer in snapshot.peers:
         for word in peer.words:
             spec = status.spec.group(word.group)
             if spec is not None and peer.node in spec.nodes and not word.fit:
                 yield Unfit(group=word.group, node=peer.node, failed=word.failed,
-                            why=FAILED_HERE if word.failed else "by its own word")
+                            why=word.why or "by its own word")
 
 
 def _took(status: AgentStatus) -> Iterator[Took]:

@@ -45,7 +45,26 @@ def cannot_change(old: Document, new: Document) -> tuple[Fault, ...]:
     faults += [_fault(("group", name, "vips"), f"{vip} is a VIP of group {owner} until now; take "
                       "it out there and apply that first, or two nodes could have it for a moment")
                for name, vip, owner in _wandering(old, new)]
+    for name in old.group:
+        if name in new.group:
+            faults += _other_kind(name, old.group[name], new.group[name])
     return tuple(faults)
+
+
+def _other_kind(name: GroupName, old: Group, new: Group) -> Iterator[Fault]:
+    """Yield what would run on, or start, by other rules than those by which it was started."""
+    if old.mode != new.mode:
+        yield _fault(("group", name, "mode"), f'cannot become "{new.mode}" while it runs; give '
+                     "the new group another name: this one is stopped first, in order")
+    known = {service.name: service for service in old.service}
+    for service in new.service:
+        before = known.get(service.name, service)
+        for key in ("driver", "unit", "agent", "promotable"):
+            if getattr(before, key) != getattr(service, key):
+                yield _fault(("group", name, "service", service.name, key),
+                             "cannot change under the same name, since what runs was started by "
+                             f"the other one; call the new one otherwise than {service.name}: "
+                             "that is stopped then, and the new one started")
 
 
 _ANEW = ("stop hamgr on every node, put the file in place on all of them, start them again, and "

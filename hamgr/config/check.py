@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 from hamgr.config.check_access import check_access
-from hamgr.config.check_groups import check_groups
+from hamgr.config.check_groups import check_groups, check_policies
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
 from hamgr.config.values import Address, Server, Span
@@ -53,6 +53,8 @@ def check(document: Document, findings: Findings) -> None:
     check_groups(document, findings)
     check_access(document, findings)
     _names(document, findings)
+    if not findings.faults:
+        check_policies(document, findings)
 
 
 def _names(document: Document, findings: Findings) -> None:

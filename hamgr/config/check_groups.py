@@ -2,36 +2,30 @@
 
 import msgspec
 
+from hamgr.config.check_services import check_services, choice
 from hamgr.config.faults import Findings, Path, nearest
-from hamgr.config.schema import Document, Group, Monitor, Service, Vip
+from hamgr.config.schema import Document, Group, Vip
+from hamgr.config.specs import group_spec
 from hamgr.config.values import Address, Interface
+from hamgr.core.heartbeat import WHY_MAX
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Right, Voters
 from hamgr.core.timing import Timing
+from hamgr.leader import policy_check
+from hamgr.leader.situation import policy_of
 
 PLAN_BYTES_MAX = 1_000_000
 """ZooKeeper refuses requests of more than 1,048,575 bytes (jute.maxbuffer), and drops whoever sends
 them; the difference is for what else a transaction checks and writes."""
 
 _CHOICES: dict[str, dict[str, str]] = {
-    "mode": {
-        "active-passive": "",
-        "everywhere": 'a group that runs on every node is not possible yet; use "active-passive", '
-                      "or one group for each node",
-    },
+    "mode": {"active-passive": "", "everywhere": ""},
     "fencing": {
         "lease": "",
         "required": 'fence devices are not supported yet, and hamgr promises no fencing that it '
                     'cannot do; use "lease", with stop_within for what stops slowly',
     },
-    "failback": {"never": ""},
-    "driver": {
-        "hook": "",
-        "systemd": 'is not available yet; use "hook" with commands that call systemctl',
-        "ocf": 'is not available yet; use "hook" with commands that call the agent',
-    },
 }
-"""What a key may say: nothing for what works, else why it does not and what to do."""
 
 
 def check_groups(document: Document, findings: Findings) -> None:
@@ -44,11 +38,7 @@ def check_groups(document: Document, findings: Findings) -> None:
                                  for address in node.addresses}
     for name, group in document.group.items():
         path: Path = ("group", name)
-        _nodes(document, group, path, findings)
-        for key in ("mode", "fencing", "failback"):
-            _choice(key, getattr(group, key), (*path, key), findings)
-        _services(group, path, findings)
-        _stop_within(group, path, findings)
+        _group(document, group, path, findings)
         for here, vip in findings.numbered((*path, "vips"), group.vips):
             _vip(vip, here, findings)
             _subnet(document, group, vip, here, findings)
@@ -56,16 +46,59 @@ def check_groups(document: Document, findings: Findings) -> None:
                 findings.fault(here, f'"{vip.address.ip}" is {taken[vip.address.ip]} already; a '
                                "VIP belongs to one group and to no machine: choose another")
             taken.setdefault(vip.address.ip, f"a VIP of group {name}")
-        if not group.vips and not group.service and not findings.spoiled(path):
-            findings.fault(path, "has neither vips nor a service, so there is nothing to move; "
-                           'write vips = ["10.0.0.100/24"], or [[group.NAME.service]]')
+    _instances(document, findings)
     _plan_size(document, findings)
+
+
+def _instances(document: Document, findings: Findings) -> None:
+    """Resource agents call their files and attributes by group and service together: `instance`
+    of the driver."""
+    owners: dict[str, str] = {}
+    for name, group in document.group.items():
+        for here, service in findings.numbered(("group", name, "service"), group.service):
+            if service.driver != "ocf":
+                continue
+            called = f"{name}-{service.name}"
+            if called in owners:
+                findings.fault((*here, "name"), f'"{service.name}" in group {name} is {called} to '
+                               f"resource agents, and so is {owners[called]}: they would take "
+                               "each other's files for their own; call it otherwise")
+            owners.setdefault(called, f'"{service.name}" in group {name}')
+
+
+def check_policies(document: Document, findings: Findings) -> None:
+    """Note everything that is wrong with what groups want of their places."""
+    for name, group in document.group.items():
+        try:
+            valid = group.failback == "never" or group.failback_after is not None
+        except ValueError:
+            valid = False
+        if not valid:
+            findings.fault(("group", name, "failback"), f'"{group.failback}" is not possible; '
+                           'write "never", or how long the better node must have been fit, such '
+                           'as "after 5m"')
+            return
+    policies = [policy_of(group_spec(*one)) for one in document.group.items()]
+    for fault in policy_check.faults(policies):
+        findings.fault(("group", fault.group, fault.key), fault.text)
+
+
+def _group(document: Document, group: Group, path: Path, findings: Findings) -> None:
+    _nodes(document, group, path, findings)
+    for key, possible in _CHOICES.items():
+        choice(possible, getattr(group, key), (*path, key), findings)
+    check_services(group, path, findings)
+    if group.mode == "everywhere":
+        _everywhere(group, path, findings)
+    if not group.vips and not group.service and not findings.spoiled(path):
+        findings.fault(path, "has neither vips nor a service, so there is nothing to move; "
+                       'write vips = ["10.0.0.100/24"], or [[group.NAME.service]]')
 
 
 def _plan_size(document: Document, findings: Findings) -> None:
     size = plan_bytes(document)
     if size > PLAN_BYTES_MAX:
-        fit = len(document.group) * PLAN_BYTES_MAX // size
+        fit = len(document.group) * PLAN_BYTES_MAX // size - 1
         findings.fault(("group",), f"{len(document.group)} groups: their plan may come to {size:,} "
                        f"bytes, and ZooKeeper takes {PLAN_BYTES_MAX:,} at once; use {fit} groups "
                        "at most, shorter names, or a second cluster")
@@ -76,7 +109,7 @@ def plan_bytes(document: Document) -> int:
     names = [*document.node, ""]
     longest = max(names, key=len)
     right = Right(node=longest, incarnation=2 ** 31, round=2 ** 31, epoch=2 ** 40)
-    why = f"heir {longest} is withdrawn: its own conditions for the group fail"
+    why = f"heir {longest} is withdrawn: {'w' * WHY_MAX}"
     worst = {name: GroupPlan(holder=right, heir=right, leaving=(right,), unverified=(right,),
                              top_epoch=right.epoch, why=why) for name in document.group}
     voters = Voters(number=2 ** 31, names=(longest,) * VOTERS_MAX)
@@ -109,63 +142,19 @@ def _nodes(document: Document, group: Group, path: Path, findings: Findings) -> 
                       "when it dies; name a second node")
 
 
-def _choice(key: str, value: str, path: Path, findings: Findings) -> None:
-    refusal = _CHOICES[key].get(value)
-    if refusal is None:
-        usable = [f'"{word}"' for word, why in _CHOICES[key].items() if not why]
-        findings.fault(path, f'"{value}" is not possible in this version; write '
-                       f"{' or '.join(usable)}")
-    elif refusal:
-        findings.fault(path, f'"{value}": {refusal}')
-
-
-def _services(group: Group, path: Path, findings: Findings) -> None:
-    names: set[str] = set()
+def _everywhere(group: Group, path: Path, findings: Findings) -> None:
+    """A group without an active node has nothing that only one node may have."""
+    if group.vips:
+        findings.fault((*path, "vips"), 'cannot be on every node at once; write mode = '
+                       '"active-passive", or put them into a group of their own')
+    for key in ("fencing", "failback", "stop_within"):
+        if findings.written((*path, key)):
+            findings.warn((*path, key), "says nothing for a group that runs on every node; "
+                          "leave it out")
     for here, service in findings.numbered((*path, "service"), group.service):
-        if service.name and service.name in names:
-            findings.fault((*here, "name"), f'"{service.name}" is the name of another service of '
-                           "this group; give each its own")
-        names.add(service.name)
-        _choice("driver", service.driver, (*here, "driver"), findings)
-        _actions(service, here, findings)
-        _limits(service, here, findings)
-
-
-def _stop_within(group: Group, path: Path, findings: Findings) -> None:
-    """Rule 14: how long a service may still be stopping is for its operator to say."""
-    path = (*path, "stop_within")
-    stopped = [service.name for service in group.service if service.promote]
-    if stopped and group.fencing != "required" and not findings.written(path):
-        findings.warn(path, f"is missing, so {', '.join(stopped)} may be started on another node "
-                      "while one that lost its lease is still stopping it; write the time by which "
-                      'it has certainly stopped, such as stop_within = "30s" (the other node waits '
-                      'so long), or "0s", which says that two may overlap for that time')
-
-
-def _actions(service: Service, path: Path, findings: Findings) -> None:
-    if any(findings.rejected((*path, key)) for key in ("promote", "demote", "monitor")):
-        return
-    if service.promote and not service.demote:
-        findings.fault((*path, "demote"), "is missing; what promote starts must be stopped "
-                       "before another node may start it: write demote = ...")
-    if not (service.promote or service.demote or service.monitor):
-        findings.fault(path, "does nothing; write promote and demote, or monitor, or all three")
-
-
-def _limits(service: Service, path: Path, findings: Findings) -> None:
-    for key in ("promote_timeout", "demote_timeout", "window"):
-        _positive(service, key, path, findings)
-    if service.monitor is not None:
-        for key in ("interval", "timeout"):
-            _positive(service.monitor, key, (*path, "monitor"), findings)
-    if service.restarts < 0:
-        findings.fault((*path, "restarts"), f"{service.restarts} is negative; write 0 to move "
-                       "the group at the first failure")
-
-
-def _positive(table: Service | Monitor, key: str, path: Path, findings: Findings) -> None:
-    if getattr(table, key) <= 0:
-        findings.fault((*path, key), f'{key} must be more than 0; write a duration such as "5s"')
+        if service.promotable:
+            findings.fault((*here, "promotable"), "needs an active node to be promoted on; write "
+                           'mode = "active-passive" for this group')
 
 
 def _vip(vip: Vip, path: Path, findings: Findings) -> None:

@@ -15,7 +15,8 @@ from msgspec.structs import FieldInfo, fields
 
 from hamgr.config import values
 from hamgr.config.faults import Findings, Path, dotted, nearest
-from hamgr.config.schema import Document, LinkName, Vip
+from hamgr.config.schema import Document, LinkName, Near, Preference, Vip
+from hamgr.core.spec import FORBIDDEN, MANDATORY
 
 REJECTED: Final = object()
 
@@ -36,9 +37,10 @@ def _convert(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
     kind, _ = _bare(kind)
     if kind in _LEAVES:
         return _leaf(_LEAVES[kind], raw, path, findings)
-    if kind is Vip and not isinstance(raw, dict):
-        address = _convert(values.Interface, raw, path, findings)
-        return address if address is REJECTED else Vip(address=address)
+    if kind in _SHORT and not isinstance(raw, dict):
+        leaf, key = _SHORT[kind]
+        value = _convert(leaf, raw, path, findings)
+        return value if value is REJECTED else kind(**{key: value})
     if get_origin(kind) is tuple:
         return _list(get_args(kind)[0], raw, path, findings)
     if not isinstance(raw, dict):
@@ -59,7 +61,7 @@ def _leaf(parse: Callable[[object], Any], raw: object, path: Path, findings: Fin
 
 def _list(kind: Any, raw: object, path: Path, findings: Findings) -> Any:
     if not isinstance(raw, list):
-        tables = _is_struct(kind) and kind is not Vip
+        tables = _is_struct(kind) and kind not in _SHORT
         write = f"[[{dotted(path)}]], with two brackets" if tables else f"{path[-1]} = [...]"
         findings.reject(path, f"must be a list; write {write}")
         return REJECTED
@@ -77,7 +79,7 @@ def _named(kind: Any, raw: dict[str, Any], path: Path, findings: Findings) -> di
 
 def _struct(kind: type[Struct], raw: dict[str, Any], path: Path, findings: Findings) -> Any:
     hints = get_type_hints(kind, include_extras=True)
-    raw = _known_keys(raw, list(hints), path, findings)
+    raw = _known_keys(raw, [info.encode_name for info in fields(kind)], path, findings)
     given = {info.name: _field(info, hints[info.name], raw, path, findings)
              for info in fields(kind)}
     if REJECTED in given.values():
@@ -88,11 +90,11 @@ def _struct(kind: type[Struct], raw: dict[str, Any], path: Path, findings: Findi
 def _field(info: FieldInfo, kind: Any, raw: dict[str, Any], path: Path, findings: Findings) -> Any:
     """Return the field's value, or what may stand for it while the rest is checked."""
     bare, example = _bare(kind)
-    here = (*path, info.name)
-    if info.name in raw:
-        value = _convert(kind, raw[info.name], here, findings)
+    here = (*path, info.encode_name)
+    if info.encode_name in raw:
+        value = _convert(kind, raw[info.encode_name], here, findings)
     elif info.required and not _is_struct(bare):
-        findings.reject(here, f"is missing; write {info.name} = {example}")
+        findings.reject(here, f"is missing; write {info.encode_name} = {example}")
         value = REJECTED
     elif info.required:
         value = _convert(kind, {}, here, findings)
@@ -163,11 +165,23 @@ def _number(raw: object) -> int:
     return raw
 
 
+def _preference(raw: object) -> int:
+    if raw == "never":
+        return FORBIDDEN
+    if not isinstance(raw, int) or isinstance(raw, bool) or abs(raw) >= MANDATORY:
+        raise ValueError(f'{raw!r} is no preference; write a whole number between -999999 and '
+                         '999999, or "never"')
+    return raw
+
+
+_SHORT: dict[Any, tuple[Any, str]] = {Vip: (values.Interface, "address"), Near: (str, "group")}
+"""Tables that may be written as one value: what that is, and the key that it stands for."""
 _LEAVES: dict[Any, Callable[[object], Any]] = {
     str: _text,
     bool: _flag,
     int: _number,
     LinkName: values.parse_link,
+    Preference: _preference,
     values.Span: values.Span.parse,
     values.Command: values.Command.parse,
     values.Server: values.Server.parse,

@@ -12,8 +12,9 @@ from hamgr.config.convert import document_from
 from hamgr.config.faults import ConfigError, Fault, Findings
 from hamgr.config.lines import lines_of, syntax_fault
 from hamgr.config.plain import plain
-from hamgr.config.schema import Document, Group, Service
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.config.schema import Document
+from hamgr.config.specs import group_spec
+from hamgr.core.spec import ClusterSpec, NodeSpec
 
 DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
 
@@ -83,9 +84,10 @@ def cluster_spec(document: Document) -> ClusterSpec:
     """Return what decisions depend on, in plain numbers: records and heartbeats carry them."""
     return ClusterSpec(
         name=document.cluster.name,
-        nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness)
+        nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness,
+                                attributes=dict(node.attributes))
                     for name, node in document.node.items()),
-        groups=tuple(_group_spec(name, group) for name, group in document.group.items()),
+        groups=tuple(group_spec(name, group) for name, group in document.group.items()),
         timing=document.timing,
     )
 
@@ -103,28 +105,3 @@ def digest(document: Document) -> str:
 
 def _only(fault: Fault) -> Reading:
     return Reading(document=None, faults=(fault,))
-
-
-def _group_spec(name: str, group: Group) -> GroupSpec:
-    return GroupSpec(
-        name=name,
-        nodes=group.nodes,
-        services=tuple(_service_spec(service) for service in group.service),
-        has_addresses=bool(group.vips),
-        stop_within=int(group.stop_within),
-        fencing_required=group.fencing == "required",
-    )
-
-
-def _service_spec(service: Service) -> ServiceSpec:
-    spec = ServiceSpec(
-        name=service.name,
-        promote_timeout=int(service.promote_timeout),
-        demote_timeout=int(service.demote_timeout),
-        restarts=service.restarts,
-        window=int(service.window),
-    )
-    if service.monitor is None:
-        return spec
-    return msgspec.structs.replace(spec, monitor_interval=int(service.monitor.interval),
-                                   monitor_timeout=int(service.monitor.timeout))

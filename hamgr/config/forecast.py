@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from hamgr.config.against_plan import voters
 from hamgr.config.change import services_gone
-from hamgr.config.schema import Document, Group, Service
+from hamgr.config.schema import COMMANDS, Document, Group, Service
 from hamgr.core.records import GroupPlan, Plan
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, GroupName, NodeName
@@ -118,12 +118,12 @@ def _services(name: GroupName, old: Group, new: Group, here: str) -> Iterator[Co
 
 
 def _service(who: str, old: Service, new: Service) -> Iterator[Consequence]:
-    if (old.promote, old.demote) != (new.promote, new.demote):
+    if any(getattr(old, key) != getattr(new, key) for key in (*COMMANDS, "parameters")):
         yield _say("services", f"{who}: the changed command is used from its next action on; the "
                    "service is not restarted")
     if old.monitor != new.monitor:
         yield _say("services", f"{who}: the changed monitor is used at once")
-    counted = ("promote_timeout", "demote_timeout", "restarts", "window")
+    counted = (*(f"{action}_timeout" for action in COMMANDS), "restarts", "window", "on_failure")
     changed = [key for key in counted if getattr(old, key) != getattr(new, key)]
     if changed:
         yield _say("services", f"{who}: {' and '.join(changed)} "

@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from hamgr.config.schema import Document, Vip
+from hamgr.config.schema import Document, Near, Vip
 from hamgr.config.values import Command, Server, Span
+from hamgr.core.spec import FORBIDDEN, MANDATORY
 
 
 def plain(document: Document, *, defaults: bool) -> dict[str, Any]:
@@ -33,17 +34,25 @@ def _plain(value: object, defaults: bool) -> Any:
             return str(value)
         case Vip(interface=""):
             return str(value.address)
+        case Near(score=score) if score >= MANDATORY:
+            return value.group
         case Command() if len(value) == 1 and shlex.split(value[0]) == [value[0]]:
             return value[0]
         case Struct():
-            return {info.name: _plain(item, defaults) for info in structs.fields(value)
+            return {info.encode_name: _plain(item, defaults) for info in structs.fields(value)
                     if (item := getattr(value, info.name)) is not None
-                    and (defaults or item != info.default)}
+                    and (defaults or item != _default(info))}
         case dict():
             return {key: _plain(item, defaults) for key, item in value.items()}
         case tuple():
             return [_plain(item, defaults) for item in value]
+        case int() if value <= FORBIDDEN:
+            return "never"
         case bool() | int() | str():
             return value
         case _:
             return str(value)  # an IP address
+
+
+def _default(info: structs.FieldInfo) -> Any:
+    return info.default_factory() if callable(info.default_factory) else info.default

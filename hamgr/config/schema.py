@@ -8,10 +8,15 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from hamgr.config.values import Address, Command, Interface, Server, Span
+from hamgr.core.spec import MANDATORY
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
 from hamgr.times import times_for
 
+COMMANDS = ("start", "promote", "demote", "stop")
+"""What a service may be told, in the order of its life."""
+Preference = Annotated[int, "preference"]
+"""What a node is worth to a group; "never" for FORBIDDEN."""
 LinkName = Annotated[str, "link"]
 """The name of a network interface."""
 
@@ -59,6 +64,7 @@ class Node(Struct, frozen=True, kw_only=True):
     addresses: Annotated[tuple[Address, ...], Meta(examples=['["10.0.0.11", "10.1.0.11"]'])]
     witness: bool = False
     voter: bool = True
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 class Vip(Struct, frozen=True, kw_only=True):
@@ -70,9 +76,9 @@ class Vip(Struct, frozen=True, kw_only=True):
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
-    """monitor: what tells whether an active service works."""
+    """monitor: what tells whether a service works, and how often it is asked."""
 
-    command: Annotated[Command, Meta(examples=['"/usr/local/lib/app/check"'])]
+    command: Annotated[Command | None, Meta(examples=['"/usr/local/lib/app/check"'])] = None
     interval: Span = Span(2 * SECOND)
     timeout: Span = Span(5 * SECOND)
 
@@ -82,13 +88,36 @@ class Service(Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(examples=['"app"'])]
     driver: str = "hook"
+    promotable: bool = False
+    start: Command | None = None
+    stop: Command | None = None
     promote: Command | None = None
     demote: Command | None = None
+    unit: str = ""
+    agent: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
     monitor: Monitor | None = None
+    start_timeout: Span = Span(30 * SECOND)
+    stop_timeout: Span = Span(30 * SECOND)
     promote_timeout: Span = Span(30 * SECOND)
     demote_timeout: Span = Span(30 * SECOND)
     restarts: int = 3
     window: Span = Span(60 * SECOND)
+    on_failure: str = "move"
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Return what its driver can do with it, beside looking at it."""
+        if self.driver == "hook":
+            return tuple(action for action in COMMANDS if getattr(self, action))
+        return COMMANDS if self.promotable else ("start", "stop")
+
+
+class Near(Struct, frozen=True, kw_only=True):
+    """One group in `with` or `apart`: "db", or a table that makes it a wish of some weight."""
+
+    group: Annotated[str, Meta(examples=['"db"'])]
+    score: int = MANDATORY
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -98,9 +127,22 @@ class Group(Struct, frozen=True, kw_only=True):
     vips: tuple[Vip, ...] = ()
     mode: str = "active-passive"
     fencing: str = "lease"
-    failback: str = "never"
     stop_within: Span = Span(0)
+    needs: dict[str, str] = field(default_factory=dict)
+    prefer: dict[NodeName, Preference] = field(default_factory=dict)
+    stickiness: int = 0
+    failback: str = "never"
+    priority: int = 0
+    beside: tuple[Near, ...] = field(default=(), name="with")
+    apart: tuple[Near, ...] = ()
+    requires: tuple[str, ...] = ()
     service: tuple[Service, ...] = ()
+
+    @property
+    def failback_after(self) -> Span | None:
+        """How long a better node must have been fit before the group goes there; None: never."""
+        word, _, after = self.failback.partition(" ")
+        return Span.parse(after) if word == "after" else None
 
 
 class Document(Struct, frozen=True, kw_only=True):

@@ -1,23 +1,51 @@
 """All groups on this node: from rights to what runs, and back (rules 10 to 14, 19, 21, 22)."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
 from hamgr.core import events as ev
 from hamgr.core import maintenance
+from hamgr.core.attributes import health, illness, lacking
 from hamgr.core.effects import Effect, Fence, Report
-from hamgr.core.group import FENCE_RETRY, RELEASES_MAX, LocalGroup, Occasion, Phase
+from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
+from hamgr.core.phase import Occasion, Phase
 from hamgr.core.reasons import Reason
 from hamgr.core.records import UNPLANNED, GroupPlan, Right
-from hamgr.core.rights import Grant, GroupRights, forfeit, grant, may_release, must_stop, own_rights
+from hamgr.core.rights import (
+    RELEASES_MAX,
+    Grant,
+    GroupRights,
+    forfeit,
+    grant,
+    may_release,
+    must_stop,
+    own_rights,
+)
 from hamgr.core.seat import HOLDING, SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import MILLISECOND, NEVER, Epoch, GroupName, Instant, NodeName
+from hamgr.core.types import (
+    MILLISECOND,
+    NEVER,
+    SECOND,
+    Duration,
+    Epoch,
+    GroupName,
+    Instant,
+    Maintenance,
+    NodeName,
+)
 
 GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
-              | ev.ServiceAnswered | ev.ConditionChanged | ev.FenceAnswered | ev.MaintenanceKept)
+              | ev.ServiceAnswered | ev.ServiceChanged | ev.ServiceScored | ev.ConditionChanged
+              | ev.FenceAnswered | ev.MaintenanceKept)
+
+CLEARED_KEPT = 100
+"""Many more than requests that are answered stay in ZooKeeper."""
+FENCE_RETRY: Duration = 5 * SECOND
+"""Between two attempts at a fence device that failed."""
 
 
 class Doubts:
@@ -42,11 +70,19 @@ class Activity:
         self.groups: dict[GroupName, GroupRights] = {}
         self._doubts: dict[GroupName, Doubts] = {}
         self._news = False
+        self._attributes: dict[str, str | None] = {}
+        """What was set while this engine runs; None: what the file says counts no more."""
+        self._cleared: deque[str] = deque(maxlen=CLEARED_KEPT)
+        """Requests to forget failures that were done here."""
         self.configure(0)
 
     def exclusive(self) -> bool:
         """Tell whether anything exclusive is active that a lapse must stop."""
         return any(one.local.is_active and not one.maintained for one in self.groups.values())
+
+    def has_rest(self) -> bool:
+        """Tell whether replicas, or what runs everywhere, still run here or are being stopped."""
+        return any(one.has_rest() for one in self.groups.values())
 
     def may_end_round(self) -> bool:
         """Tell whether this node may give its round up: nothing is active on it (rule 19)."""
@@ -93,7 +129,8 @@ class Activity:
 
     def wake(self) -> Instant:
         """Return when `act` has something to do without any event."""
-        times = [one.local.wake() for one in self.groups.values() if not one.maintained]
+        times = [one.local.wake() for one in self.groups.values()
+                 if not one.maintained and not one.local.held]
         return min((*times, *(one.wake for one in self._doubts.values()),
                     *(one.unfit_until for one in self.groups.values() if one.unfit_until)),
                    default=NEVER)
@@ -115,7 +152,22 @@ class Activity:
                 self._add(spec)
         for name, rights in self.groups.items():
             rights.local.configure(ours.get(name) or replace(rights.local.spec, nodes=()), now)
+        self._gate()
         self._news = True
+
+    def attribute_changed(self, event: ev.AttributeChanged) -> None:
+        """Take in another value of one of this node's attributes."""
+        self._attributes[event.name] = event.value
+        self._gate()
+
+    def _gate(self) -> None:
+        """Look anew at what this node's attributes keep from it."""
+        node = self._knowledge.spec.node(self._knowledge.node)
+        merged = {**(node.attributes if node is not None else {}), **self._attributes}
+        known = {name: value for name, value in merged.items() if value is not None}
+        for rights in self.groups.values():
+            rights.gate_why = illness(known) or lacking(rights.local.spec.needs, known)
+            rights.health = health(known)
 
     def _add(self, spec: GroupSpec) -> None:
         self.groups[spec.name] = GroupRights(LocalGroup(spec, self._number))
@@ -135,6 +187,12 @@ class Activity:
                 return rights.local.addresses_withdrawn(event, now)
             case ev.ServiceAnswered():
                 return rights.local.service_answered(event, now)
+            case ev.ServiceChanged():
+                held = rights.maintained or rights.local.held
+                return [] if held else rights.local.service_changed(event, now)
+            case ev.ServiceScored():
+                rights.scored(event)
+                return []
             case ev.ConditionChanged():
                 return self._condition_changed(rights, event)
             case ev.AddressesDisturbed():
@@ -174,7 +232,8 @@ class Activity:
         effects: list[Effect] = []
         for rights in self.groups.values():
             plan = self._plan(rights.name)
-            if not rights.maintained:
+            self._host(rights, plan, stopping)
+            if not rights.maintained and not rights.local.held:
                 effects += rights.local.tick(now)
             effects += maintenance.follow(rights, plan, self._knowledge, self._seat, now)
             if plan is not None:
@@ -183,8 +242,30 @@ class Activity:
                 effects += self._keep_or_stop(rights, plan, now, stopping)
             elif plan is not None and not stopping:
                 effects += self._start_if_granted(rights, plan, now)
-            if not rights.maintained and rights.settle():
-                self._news = True
+            self._news |= rights.is_news(now) | (not rights.maintained and rights.settle())
+        return [*effects, *self._clear_failures(now)]
+
+    def _host(self, rights: GroupRights, plan: GroupPlan | None, stopping: bool) -> None:
+        """Say what may rest here: nothing in standby, and in maintenance all stays as it is."""
+        known = self._knowledge.plan
+        rights.local.hold(not rights.local.is_active and (
+            plan is None or plan.maintenance in (Maintenance.ON, Maintenance.ENDING)))
+        rights.local.hosting = not (stopping or rights.declined or known is None
+                                    or self._knowledge.node in known.standby)
+
+    def _clear_failures(self, now: Instant) -> list[Effect]:
+        """Do what operators asked of this node, once each: also what is answered already, since
+        the leader waits for those alone that it hears to be unfit."""
+        effects: list[Effect] = []
+        for name, (request, _) in self._knowledge.requests.items():
+            asked = request.kind == "clear" and request.node in ("", self._knowledge.node)
+            if not asked or name in self._cleared or request.state == "refused":
+                continue
+            self._cleared.append(name)
+            for rights in self.groups.values():
+                if request.group in ("", rights.name):
+                    rights.unfit_until = 0
+                    effects += rights.local.clear(bool(rights.maintained), now)
         return effects
 
     def _plan(self, name: GroupName) -> GroupPlan | None:
@@ -232,13 +313,14 @@ class Activity:
         effects = local.stop(Occasion(why or release, planned, self._knowledge.node, heir), now)
         if release:
             rights.releases = [now, *rights.releases][:RELEASES_MAX]
-            rights.unfit_until = max(rights.unfit_until, local.fit_again_at())
+            rights.unfit_until = max(rights.unfit_until, rights.fit_again_at())
+            rights.unfit_why = release
             effects.append(self._report(rights, Reason.RELEASED, why=release))
         return effects
 
     def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
         """Say why the holder releases of its own accord, or nothing (rule 12)."""
-        why = rights.condition_why or rights.local.released_unfit
+        why = rights.wants_release(now)
         if not why or rights.maintained:
             return ""
         return why if may_release(rights, plan, self._knowledge, now) else ""

@@ -117,9 +117,12 @@ class RunService(Struct, frozen=True, kw_only=True):
     group: GroupName
     service: ServiceName
     action: str
-    """promote, demote or monitor."""
+    """probe, start, promote, demote, stop or monitor. probe: find out what runs, change nothing."""
     epoch: Epoch
+    """0 where the group is not active here."""
     timeout: Duration
+    active: bool = True
+    """monitor: whether the service shall be active, or a replica in standby."""
     origin: NodeName = ""
     """From which node the group comes, if known."""
     target: NodeName = ""

@@ -5,7 +5,7 @@ from msgspec import Struct
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Record
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import Duration, Epoch, GroupName, NodeName, Outcome, ServiceName
+from hamgr.core.types import Duration, Epoch, Found, GroupName, NodeName, Outcome, ServiceName
 
 
 class Tick(Struct, frozen=True, kw_only=True):
@@ -101,6 +101,34 @@ class ServiceAnswered(Struct, frozen=True, kw_only=True):
     ok: bool
     why: str = ""
     """In words: "exit status 3", "no answer in 5 s"."""
+    found: Found = Found.UNKNOWN
+    """probe and monitor: the state in which the service is."""
+
+
+class ServiceChanged(Struct, frozen=True, kw_only=True):
+    """A driver noticed by itself, without a monitor, in which state a service is."""
+
+    group: GroupName
+    service: ServiceName
+    found: Found
+    why: str = ""
+
+
+class ServiceScored(Struct, frozen=True, kw_only=True):
+    """A service says how well this node would do as its active one."""
+
+    group: GroupName
+    service: ServiceName
+    score: int
+    """Higher is better; less than 0: not at all."""
+    why: str = ""
+
+
+class AttributeChanged(Struct, frozen=True, kw_only=True):
+    """An attribute of this node has another value (None: it has none any more)."""
+
+    name: str
+    value: str | None
 
 
 class FenceAnswered(Struct, frozen=True, kw_only=True):
@@ -135,5 +163,6 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 
 News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
         | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
-        | ServiceAnswered | FenceAnswered | MaintenanceKept | ConfigurationApplied | StopAsked)
+        | ServiceAnswered | ServiceChanged | ServiceScored | AttributeChanged | FenceAnswered
+        | MaintenanceKept | ConfigurationApplied | StopAsked)
 Event = Tick | HeartbeatReceived | News

@@ -4,66 +4,38 @@
                             |                         |                 |
                             +---- stop, or a step failed ---------------+ (restart: up again)
 
-A step is a service or, last, the addresses. Going up: promote each service in order, then
-claim the addresses. Going down: the addresses leave first, so that no client reaches a
-service that is going down, then demote in reverse. The group is active, in the sense of the
-protocol, from the first start action to the last stop verified, and the switch is armed for as
-long; a stop that fails is tried again and never taken for done.
+A step is an action of a service or, last, the addresses. Going up: each service in order to its
+top role, then claim the addresses. Going down: the addresses leave first, so that no client
+reaches a service that is going down, then each service in reverse, to where it rests. The group is
+active, in the sense of the protocol, from the first step up to the last one down verified, and the
+switch is armed for as long; a stop that fails is tried again and never taken for done.
+
+What rests: replicas of promotable services, on every node of the group, and all of a group that
+runs everywhere. It needs no right, no lease and no switch, and outlives them.
 
 A configuration that changes meanwhile touches only what is new in it, or gone from it.
 """
 
 from collections.abc import Callable
-from enum import Enum
-
-from msgspec import Struct
 
 from hamgr.core import effects as fx
-from hamgr.core.events import AddressesClaimed, AddressesWithdrawn, ServiceAnswered
+from hamgr.core.events import AddressesClaimed, AddressesWithdrawn, ServiceAnswered, ServiceChanged
+from hamgr.core.monitors import Monitors
+from hamgr.core.phase import Occasion, Phase
 from hamgr.core.reasons import Reason
+from hamgr.core.service import LocalService
 from hamgr.core.spec import GroupSpec, ServiceSpec
-from hamgr.core.types import NEVER, SECOND, Duration, Epoch, Instant, NodeName, ServiceName
+from hamgr.core.types import NEVER, SECOND, Duration, Epoch, Found, Instant, OnFailure, Role
 
 STOP_RETRY: Duration = 2 * SECOND
 """Between two attempts at a stop that failed."""
 RESTART_PAUSE: Duration = 5 * SECOND
 """Before each further restart of a service that failed beyond its limit and has nowhere to go."""
-RELEASES_MAX, RELEASE_WINDOW = 5, 60 * SECOND
-"""A holder releases of its own accord at most so often in this time (rule 12): links may flap."""
-FENCE_RETRY: Duration = 5 * SECOND
-"""Between two attempts at a fence device that failed."""
 CLAIM_RETRY: Duration = 1 * SECOND
 """Between two attempts at an address for which another machine answers."""
-
-
-class Phase(str, Enum):
-    """Where a group is on its way up or down."""
-
-    INACTIVE = "inactive"
-    STARTING = "starting"
-    ACTIVE = "active"
-    STOPPING = "stopping"
-
-
-class Occasion(Struct, frozen=True):
-    """Why a group starts or stops: facts for the hooks' environment and for people."""
-
-    why: str
-    planned: bool = False
-    origin: NodeName = ""
-    target: NodeName = ""
-
-
-class ServiceState(Struct):
-    """What is known of one service on this node."""
-
-    spec: ServiceSpec
-    state: str = "stopped"
-    why: str = ""
-    gone: bool = False
-    """The configuration has it no more: only to be stopped."""
-    failed_at: list[Instant] = []
-    """Within the window, oldest first."""
+_STEADY = (Phase.INACTIVE, Phase.ACTIVE)
+"""Nothing is on its way, and monitors look at what runs."""
+_UPWARD = ("start", "promote")
 
 
 class LocalGroup:
@@ -82,14 +54,21 @@ class LocalGroup:
         self.active_since: Instant = 0
         self.released_unfit: str = ""
         """A failure beyond the limit: the group shall leave this node (rule 12)."""
-        self.services = [ServiceState(service, failed_at=[]) for service in spec.services]
-        self._run: tuple[int, ServiceState, str] | None = None
-        """The action under way: its run number, service, action."""
-        self._monitors: dict[int, ServiceState] = {}
-        self._monitor_at: dict[ServiceName, Instant] = {}
+        self.hosting = False
+        """What rests may run here: no standby, no end of the agent."""
+        self.held = False
+        """Nothing that rests here is touched: maintenance, or no plan was read yet."""
+        self.services = [self._service(one) for one in spec.services]
+        self._run: tuple[int, LocalService] | None = None
+        """The action under way: its run number and service."""
+        self._monitors = Monitors()
         self._retry_at: Instant = NEVER
         self._probe = "before"
-        self._restart = False
+        self._mended: LocalService | None = None
+        """It failed: it goes down with all after it, and up again."""
+
+    def _service(self, spec: ServiceSpec) -> LocalService:
+        return LocalService(spec, known=not (spec.promotable or self.spec.everywhere))
 
     @property
     def is_active(self) -> bool:
@@ -98,14 +77,18 @@ class LocalGroup:
 
     def wake(self) -> Instant:
         """Return when `tick` has something to do."""
-        monitors = self._monitor_at.values() if self.phase is Phase.ACTIVE else ()
-        return min(self._retry_at, *monitors, NEVER)
+        looks = self._monitors.wake() if self.phase in _STEADY else NEVER
+        again = [one.retry() for one in self.services] if not self.is_active else ()
+        return min(self._retry_at, looks, *again, NEVER)
 
     def start(self, epoch: Epoch, occasion: Occasion, probe: str, now: Instant) -> list[fx.Effect]:
         """Become active under this epoch."""
         assert self.phase is Phase.INACTIVE and epoch > 0
         self.phase, self.epoch, self.occasion = Phase.STARTING, epoch, occasion
-        self._probe, self._restart, self.released_unfit = probe, False, ""
+        self._probe, self._mended, self.released_unfit = probe, None, ""
+        self._monitors.forget()
+        for service in self.services:
+            service.blocked = False  # else the group would be active without it
         return [*self.arm(), *self._go_up(now),
                 self._report(Reason.STARTING, epoch=epoch, why=occasion.why)]
 
@@ -115,17 +98,15 @@ class LocalGroup:
         self.phase, self.epoch = Phase.ACTIVE, epoch
         self.addresses = "present" if self.spec.has_addresses else "absent"
         for service in self.services:
-            service.state = "promoted"
+            service.take_over(service.top)
         self._become_active(now)
 
     def stop(self, occasion: Occasion, now: Instant) -> list[fx.Effect]:
         """Stop all of it; also in the middle of a start or a restart."""
         assert self.is_active
-        if self.phase is Phase.STOPPING and not self._restart:
+        if self.phase is Phase.STOPPING and self._mended is None:
             return []
-        self._restart = False
-        self.occasion = occasion
-        self.phase = Phase.STOPPING
+        self.phase, self.occasion, self._mended = Phase.STOPPING, occasion, None
         report = self._report(Reason.STOPPING, epoch=self.epoch, why=occasion.why)
         return [*self._go_down(now), *self._cancel_runs(), report]
 
@@ -138,21 +119,21 @@ class LocalGroup:
         known = {one.spec.name: one for one in self.services}
         self.spec, self.services = spec, []
         for service in spec.services:
-            one = known.pop(service.name, ServiceState(service, failed_at=[]))
+            one = known.pop(service.name, None) or self._service(service)
             one.spec, one.gone = service, False
             self.services.append(one)
         for one in known.values():
             one.gone = True
-        self.services += [one for one in known.values() if one.state != "stopped"]
+        self.services += [one for one in known.values() if one.step(Role.STOPPED) or one.acting]
         if self.is_active:
             self._retry_at = now
-            for one in self.services:
-                if self._monitor_at.get(one.spec.name) != NEVER:  # one is under way, and goes on
-                    self._watch(one, now)
+        for one in self.services:
+            if not self._monitors.goes_on(one):
+                self._monitors.watch(one, now)
 
     def _cancel_runs(self) -> list[fx.Effect]:
-        runs = list(self._monitors)
-        if self._run is not None and self._run[2] == "promote":
+        runs = self._monitors.runs
+        if self._run is not None and self._run[1].acting in _UPWARD:
             runs.append(self._run[0])
         return [fx.CancelService(run=run) for run in runs]
 
@@ -162,8 +143,7 @@ class LocalGroup:
         What a monitor under way will find is not news any more; it is due again when all ends.
         """
         self.armed = False
-        self._monitor_at |= {service.spec.name: 0 for service in self._monitors.values()}
-        self._monitors.clear()
+        self._monitors.make_due()
         return [fx.DisarmSwitch(group=self.spec.name)]
 
     def arm(self) -> list[fx.Effect]:
@@ -174,7 +154,7 @@ class LocalGroup:
     def _go_on(self, now: Instant) -> list[fx.Effect]:
         """Take the next step, whichever way this group is going."""
         if self.phase is Phase.INACTIVE:
-            return []
+            return self._rest(now)
         return self._go_down(now) if self.phase is Phase.STOPPING else self._go_up(now)
 
     def _go_up(self, now: Instant) -> list[fx.Effect]:
@@ -185,12 +165,12 @@ class LocalGroup:
         wants, has = self.spec.has_addresses, self.addresses == "present"
         if has and not wants:
             return self._withdraw()
-        for service in reversed(self.services):
-            if service.gone:
-                return [self._run_action(service, "demote", service.spec.demote_timeout)]
-        for service in self.services:
-            if service.state != "promoted":
-                return [self._run_action(service, "promote", service.spec.promote_timeout)]
+        gone = [service for service in self.services if service.gone]
+        for service, to in (*((one, Role.STOPPED) for one in reversed(gone)),
+                            *((one, one.top) for one in self.services if not one.gone)):
+            if not service.is_left(to) and (action := service.step(to)):
+                return [self._act(service, action)]
+        self.services = [service for service in self.services if not service.gone]
         if wants and not has:
             self.addresses = "claiming"
             return [fx.ClaimAddresses(group=self.spec.name, epoch=self.epoch, probe=self._probe)]
@@ -202,17 +182,9 @@ class LocalGroup:
 
     def _become_active(self, now: Instant) -> None:
         self.active_since = now
-        self._monitor_at = {}
+        self._monitors.forget()
         for service in self.services:
-            self._watch(service, now)
-
-    def _watch(self, service: ServiceState, now: Instant) -> None:
-        """Have it monitored an interval from now, if at all."""
-        interval = service.spec.monitor_interval
-        if interval and service.state == "promoted" and not service.gone:
-            self._monitor_at[service.spec.name] = now + interval
-        else:
-            self._monitor_at.pop(service.spec.name, None)
+            self._monitors.watch(service, now)
 
     def _go_down(self, now: Instant) -> list[fx.Effect]:
         assert self.phase is Phase.STOPPING
@@ -220,24 +192,36 @@ class LocalGroup:
             return self._withdraw()
         if self.addresses == "withdrawing" or self._run is not None:
             return []
-        for service in reversed(self.services):
-            if service.state != "stopped":
-                return [self._run_action(service, "demote", service.spec.demote_timeout)]
+        for service in reversed(self.services[self._first_down():]):
+            if action := service.step(self._goes_down_to(service)):
+                return [self._act(service, action)]
         return self._all_down(now)
+
+    def _first_down(self) -> int:
+        """Return from which service on all go down: what comes before one that failed stays."""
+        return self.services.index(self._mended) if self._mended in self.services else 0
+
+    def _goes_down_to(self, service: LocalService) -> Role:
+        """Never up: one that could not be demoted was stopped."""
+        rests = service.spec.promotable and not service.gone and service is not self._mended
+        return min(Role.STARTED if rests else Role.STOPPED, service.role)
 
     def _withdraw(self) -> list[fx.Effect]:
         self.addresses = "withdrawing"
         return [fx.WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
 
     def _all_down(self, now: Instant) -> list[fx.Effect]:
-        if self._restart:
-            self._restart, self.phase, self._probe = False, Phase.STARTING, "none"
+        if self._mended is not None:
+            self._mended, self.phase, self._probe = None, Phase.STARTING, "none"
             if self.released_unfit:
                 self._retry_at = now + RESTART_PAUSE
                 return []
             return self._go_up(now)
         report = self._report(Reason.STOPPED, epoch=self.epoch)
         self.phase, self.epoch, self._retry_at = Phase.INACTIVE, 0, NEVER
+        self._monitors.forget()
+        for service in self.services:
+            self._monitors.watch(service, now)
         return [*self.loosen(), report]
 
     def addresses_claimed(self, event: AddressesClaimed, now: Instant) -> list[fx.Effect]:
@@ -264,100 +248,151 @@ class LocalGroup:
 
     def service_answered(self, event: ServiceAnswered, now: Instant) -> list[fx.Effect]:
         """Go on after an action of a service."""
-        monitored = self._monitors.pop(event.run, None)
-        if monitored is not None:
-            return self._monitored(monitored, event, now)
+        if (seen := self._monitors.ended(event.run)) is not None:
+            if self.phase not in _STEADY or seen.gone or seen.acting:
+                return []
+            effects = [] if event.ok else self._failed(seen, event.why, now)
+            self._monitors.watch(seen, now)
+            return effects
         if self._run is None or self._run[0] != event.run:
             return []
-        _, service, action = self._run
-        self._run = None
-        if not event.ok or action == "promote":
-            service.why = event.why
-        if action == "promote":
-            return self._promoted(service, event, now)
-        return self._demoted(service, event, now)
-
-    def _promoted(self, service: ServiceState, event: ServiceAnswered,
-                  now: Instant) -> list[fx.Effect]:
-        service.state = "promoted" if event.ok else "failed"
-        if event.ok and self.phase is Phase.ACTIVE:
-            self._watch(service, now)
-        if event.ok or self.phase is Phase.STOPPING:
-            return self._go_on(now)
+        service, self._run = self._run[1], None
+        action = service.acting
+        service.end(event.ok, event.why, event.found)
+        if self.phase in _STEADY:
+            self._monitors.watch(service, now)
+        if event.ok or action == "probe" or (action in _UPWARD and self.phase is Phase.STOPPING):
+            return [*self._tell_rest(service, action), *self._go_on(now)]
+        if action not in _UPWARD:
+            return self._stop_failed(service, action, event.why, now)
         report = self._report(Reason.START_FAILED, what=service.spec.name, why=event.why)
         if self.phase is Phase.ACTIVE:  # it is new, and the rest works without it
             self._retry_at = now + RESTART_PAUSE
             return [report]
         return [report, *self._failed(service, event.why, now)]
 
-    def _demoted(self, service: ServiceState, event: ServiceAnswered,
-                 now: Instant) -> list[fx.Effect]:
-        if event.ok:
-            service.state = "stopped"
-            if service.gone:
-                self.services.remove(service)
-            return self._go_on(now)
-        service.state = "failed"
-        self._retry_at = now + STOP_RETRY
-        return [self._report(Reason.STOP_FAILED, what=service.spec.name, why=event.why)]
+    def _stop_failed(self, service: LocalService, action: str, why: str,
+                     now: Instant) -> list[fx.Effect]:
+        """Try it again later; what cannot be demoted may be stopped at once."""
+        report = self._report(Reason.STOP_FAILED, what=service.spec.name, why=why)
+        if action == "demote" and "stop" in service.spec.actions:
+            return [report, *self._go_on(now)]
+        self._retry_at = service.retry_at = now + STOP_RETRY
+        return [report]
 
-    def _monitored(self, service: ServiceState, event: ServiceAnswered,
-                   now: Instant) -> list[fx.Effect]:
-        if self.phase is not Phase.ACTIVE or service.gone:
+    def service_changed(self, event: ServiceChanged, now: Instant) -> list[fx.Effect]:
+        """Go by what a driver noticed without being asked."""
+        service = next((one for one in self.services if one.spec.name == event.service), None)
+        if service is None or not service.known or service.acting or service.gone:
             return []
-        self._watch(service, now)
-        if event.ok:
-            return []
-        service.why = event.why
-        return self._failed(service, event.why, now)
+        runs = event.found in (Found.STARTED, Found.PROMOTED)
+        if not runs and service.sure and service.role is not Role.STOPPED and (
+                self.phase is not Phase.STOPPING):
+            return self._failed(service, event.why, now)
+        if runs and not self.is_active and self._rests_in(service) is Role.STOPPED:
+            service.take_over(Role.PROMOTED if event.found is Found.PROMOTED else Role.STARTED)
+            return [self._report(Reason.INTRUDER, what=service.spec.name, why=event.why),
+                    *self._rest(now)]
+        return []
 
-    def _failed(self, service: ServiceState, why: str, now: Instant) -> list[fx.Effect]:
-        """Restart on the spot, up to the limit in the window; beyond it the group shall leave."""
-        spec = service.spec
-        service.failed_at = [at for at in service.failed_at if now - at < spec.window] + [now]
-        count = len(service.failed_at)
+    def _failed(self, service: LocalService, why: str, now: Instant) -> list[fx.Effect]:
+        """Mend it on the spot, up to the limit in the window; beyond it goes by its word."""
+        count, spec = service.failed(now), service.spec
         report = self._report(Reason.SERVICE_FAILED, what=spec.name, why=why, count=count,
                               limit=spec.restarts)
-        if count > spec.restarts:
+        if spec.on_failure is OnFailure.IGNORE:
+            service.take_over(service.role)
+            service.why = why
+            return [report, *self._go_on(now)]
+        service.broke(why)
+        if service.is_over_limit and spec.on_failure is OnFailure.BLOCK:
+            service.blocked = True
+            return [report, self._report(Reason.BLOCKED, what=spec.name), *self._go_on(now)]
+        if self.phase is Phase.INACTIVE:
+            service.retry_at = service.aged_at()
+            return [report, *self._rest(now)]
+        if service.is_over_limit:
             self.released_unfit = f"{spec.name} failed {count} times: {why}"
-        self.phase, self._restart = Phase.STOPPING, True
-        self._monitors.clear()
+        self.phase, self._mended = Phase.STOPPING, service
+        self._monitors.forget()
         return [report, *self._go_down(now)]
 
-    def fit_again_at(self) -> Instant:
-        """Return when the failures that made this node unfit will have aged."""
-        return max((one.failed_at[-1] + one.spec.window for one in self.services
-                    if len(one.failed_at) > one.spec.restarts), default=0)
+    def clear(self, maintained: bool, now: Instant) -> list[fx.Effect]:
+        """An operator has seen to what failed: forget it, and try again what was given up."""
+        blocked = [one for one in self.services if one.blocked]
+        for service in self.services:
+            service.clear()
+        self.released_unfit = ""
+        if maintained or self.held:
+            for service in blocked:  # trusted, and looked at when maintenance ends
+                service.take_over(service.role)
+                self._monitors.watch(service, now)
+            return []
+        if not blocked or self.phase is not Phase.ACTIVE:
+            return self._go_on(now)
+        self.phase, self._mended = Phase.STOPPING, blocked[0]
+        return self._go_down(now)
+
+    def hold(self, held: bool) -> None:
+        """Touch nothing that rests here from now on, or go on."""
+        if held and not self.held:
+            self._monitors.make_due()
+        self.held = held
+
+    def _rests_in(self, service: LocalService) -> Role:
+        """Return in which role a service is where the group is not active."""
+        if not self.hosting or service.gone:
+            return Role.STOPPED
+        if self.spec.everywhere:
+            return service.top
+        return Role.STARTED if service.spec.promotable else Role.STOPPED
+
+    def _rest(self, now: Instant) -> list[fx.Effect]:
+        """Bring what rests here to where it shall be, each service in its turn."""
+        for service in self.services if self.hosting else reversed(self.services):
+            if self.held or self._run is not None:
+                break
+            to = self._rests_in(service)
+            if not service.is_left(to) and (action := service.step(to)):
+                return [self._act(service, action)] if now >= service.retry_at else []
+        return []
+
+    def _tell_rest(self, service: LocalService, action: str) -> list[fx.Effect]:
+        if self.is_active or action == "probe" or not service.is_in(self._rests_in(service)):
+            return []
+        return [self._report(Reason.RESTS, what=service.spec.name, state=service.state)]
+
+    def is_up(self) -> bool:
+        """Tell whether all of it is started here, as the active node's or as rests here."""
+        if not self.spec.everywhere:
+            return self.phase is Phase.ACTIVE
+        return all(one.is_in(one.top) or one.blocked for one in self.services)
 
     def tick(self, now: Instant) -> list[fx.Effect]:
-        """Do what has become due: retries and monitors."""
+        """Do what has become due: retries, monitors, and what rests."""
         effects: list[fx.Effect] = []
-        if now >= self._retry_at:
+        if now >= self._retry_at or self.phase is Phase.INACTIVE:
             self._retry_at = NEVER
             effects += self._go_on(now)
-        if self.phase is Phase.ACTIVE:
-            for service in self.services:
-                if now >= self._monitor_at.get(service.spec.name, NEVER):
-                    effects.append(self._monitor(service))
+        for service in self.services if self.phase in _STEADY else ():
+            if now >= self._monitors.due(service) and not service.acting:
+                effect = self._run_effect(service, "monitor")
+                self._monitors.began(effect.run, service)
+                effects.append(effect)
         return effects
 
-    def _monitor(self, service: ServiceState) -> fx.Effect:
-        self._monitor_at[service.spec.name] = NEVER
-        effect = self._run_effect(service, "monitor", service.spec.monitor_timeout)
-        self._monitors[effect.run] = service
-        return effect
-
-    def _run_action(self, service: ServiceState, action: str, timeout: Duration) -> fx.Effect:
+    def _act(self, service: LocalService, action: str) -> fx.Effect:
         assert self._run is None
-        effect = self._run_effect(service, action, timeout)
-        self._run = (effect.run, service, action)
-        service.state = "promoting" if action == "promote" else "demoting"
+        effect = self._run_effect(service, action)
+        self._run = (effect.run, service)
+        service.begin(action)
         return effect
 
-    def _run_effect(self, service: ServiceState, action: str, timeout: Duration) -> fx.RunService:
+    def _run_effect(self, service: LocalService, action: str) -> fx.RunService:
         occasion = self.occasion
         return fx.RunService(run=self._number(), group=self.spec.name, service=service.spec.name,
-                             action=action, epoch=self.epoch, timeout=timeout,
+                             action=action, epoch=self.epoch, timeout=service.spec.timeout(action),
+                             active=self.is_active or self.spec.everywhere,
                              origin=occasion.origin, target=occasion.target, reason=occasion.why,
                              planned=occasion.planned)
 

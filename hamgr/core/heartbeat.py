@@ -9,6 +9,8 @@ from hamgr.core.types import NEVER, NO_LIFE, GroupName, Life, NodeName
 
 Number = Annotated[int, Meta(ge=0, lt=NEVER)]
 """Whatever counts or measures: decoding looks at its range."""
+Score = Annotated[int, Meta(gt=-NEVER, lt=NEVER)]
+WHY_MAX = 80
 
 
 class Echo(NamedTuple):
@@ -37,6 +39,10 @@ class GroupWord(NamedTuple):
     """All of it is started: services and addresses."""
     failed: bool = False
     """Not fit for one reason alone: a service failed there beyond its limit, lately."""
+    score: Score = 0
+    """How well the node would do as the active one, by the word of its services."""
+    why: Annotated[str, Meta(max_length=WHY_MAX)] = ""
+    """Why it is not fit, or what does not go on there, in words; cut off at WHY_MAX bytes."""
 
 
 class Relay(NamedTuple):

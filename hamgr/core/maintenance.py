@@ -7,8 +7,8 @@ Off: lifetimes and switch first, then forgotten on disk; only then does the hear
 
 from hamgr.core.effects import Effect, KeepMaintenance, LoosenAddresses, Report, TightenAddresses
 from hamgr.core.events import AddressesClaimed, MaintenanceKept
-from hamgr.core.group import Phase
 from hamgr.core.knowledge import Knowledge
+from hamgr.core.phase import Phase
 from hamgr.core.reasons import Reason
 from hamgr.core.records import GroupPlan
 from hamgr.core.rights import GroupRights

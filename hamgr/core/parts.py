@@ -20,7 +20,7 @@ BODY_MAX = 1171
 VOTERS_MAX = 7
 """Beyond seven, every voter more costs heartbeats and makes nothing safer (as in ZooKeeper)."""
 ROOM_MIN = 256
-"""Bytes that must be left for words; a word, relay or epoch with the longest names takes 96."""
+"""Bytes that must be left for words; the longest word on a group takes 148."""
 
 _LARGEST = 2 ** 63 - 1
 _NUMBER = 2 ** 31

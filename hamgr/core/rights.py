@@ -6,11 +6,18 @@ A right is used under its epoch. `given_up` remembers rights that this node will
 
 from typing import NamedTuple
 
-from hamgr.core.group import RELEASE_WINDOW, RELEASES_MAX, LocalGroup, Occasion
+from hamgr.core.events import ServiceScored
+from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
+from hamgr.core.phase import Occasion, Phase
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.seat import SeatKeeper, Standing
-from hamgr.core.types import Epoch, GroupName, Instant, Maintenance
+from hamgr.core.types import SECOND, Epoch, GroupName, Instant, Maintenance, Role
+
+RELEASES_MAX, RELEASE_WINDOW = 5, 60 * SECOND
+"""A holder releases of its own accord at most so often in this time (rule 12): links may flap."""
+
+FAILED_HERE = "a service failed here beyond its limit"
 
 
 class Grant(NamedTuple):
@@ -35,11 +42,18 @@ class GroupRights:
         """Why this node's own conditions for the group fail; empty while they hold."""
         self.unfit_until: Instant = 0
         """A service failed here beyond its limit: not again before then."""
+        self.unfit_why = ""
+        self.gate_why = ""
+        """What of its attributes keeps this node from the group."""
+        self.health = 0
+        """What this node's health adds to its score."""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
         """A step into or out of maintenance is under way on this node."""
+        self.told: bool | None = None
+        """Whether this node is fit, as others knew it last."""
 
     @property
     def name(self) -> GroupName:
@@ -53,7 +67,77 @@ class GroupRights:
 
     def is_fit(self, now: Instant) -> bool:
         """Tell whether this node's own conditions for the group hold."""
-        return not self.condition_why and not self.declined and now >= self.unfit_until
+        return not self.unfitness(now)
+
+    def unfitness(self, now: Instant) -> str:
+        """Say which of this node's own conditions for the group fails, or nothing."""
+        if self.declined:
+            return "the file of this node does not give it the group"
+        return self.condition_why or self.gate_why or self.weakness() or (
+            self.unfit_why or FAILED_HERE if now < self.unfit_until else "")
+
+    def wants_release(self, now: Instant) -> str:
+        """Say why the group shall leave this node, or nothing (rule 12).
+
+        A failure beyond the limit is forgotten when it has aged and there was nowhere to go.
+        """
+        if self.local.released_unfit and now >= self.fit_again_at():
+            self.local.released_unfit = ""
+        return self.condition_why or self.gate_why or self.local.released_unfit
+
+    def failed_lately(self, now: Instant) -> bool:
+        """Tell whether it is not fit for one reason alone: a service failed beyond its limit."""
+        return now < self.unfit_until and not (
+            self.condition_why or self.gate_why or self.declined or self.weakness())
+
+    def weakness(self) -> str:
+        """Say why this node would do badly as the active one, by what rests here; or nothing."""
+        for one in self.local.services:
+            if one.spec.promotable and not self.local.is_active and not one.is_in(Role.STARTED):
+                state = one.state if one.state == "failed" else f"is {one.state}"
+                return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
+            if one.score < 0:
+                return f"{one.spec.name} gives this node a score of {one.score}"
+        return ""
+
+    def trouble(self) -> str:
+        """Say what does not go on by itself in an active group, or nothing."""
+        for one in self.local.services if self.local.is_active else ():
+            if one.blocked:
+                return f"{one.spec.name} is blocked: {one.why}"
+            if one.state == "failed" and self.local.phase is not Phase.ACTIVE:
+                goes = "stop" if self.local.phase is Phase.STOPPING else "start"
+                return f"{one.spec.name} does not {goes}: {one.why}"
+        on_its_way = self.local.phase in (Phase.STARTING, Phase.STOPPING)
+        return self.local.released_unfit if on_its_way else ""
+
+    def fit_again_at(self) -> Instant:
+        """Return when the failures that made this node unfit will have aged."""
+        return max((one.aged_at() for one in self.local.services), default=0)
+
+    @property
+    def score(self) -> int:
+        """Return how well this node would do, by the word of its services and its health."""
+        return self.health + sum(one.score for one in self.local.services)
+
+    def scored(self, event: ServiceScored) -> None:
+        """Take in what a service says of this node."""
+        for service in self.local.services:
+            if service.spec.name == event.service:
+                service.score = event.score
+
+    def has_rest(self) -> bool:
+        """Tell whether anything may still run here, or is being stopped, that we may stop."""
+        return not self.local.held and not self.maintained and any(
+            one.acting or one.role is not Role.STOPPED for one in self.local.services)
+
+    def is_news(self, now: Instant) -> bool:
+        """Tell, once, whether others must know at once that this node became fit, or unfit.
+
+        All else can wait for the next heartbeat: of a thousand groups each comes up on its own.
+        """
+        before, self.told = self.told, self.is_fit(now)
+        return before is not self.told
 
     def give_up(self, epoch: Epoch) -> None:
         """Never use a right up to this epoch (again)."""

@@ -1,6 +1,6 @@
 """The vocabulary that every other module of the core uses: names, instants, lives."""
 
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 NodeName = str
@@ -61,3 +61,34 @@ class Maintenance(str, Enum):
     ENTERING = "entering"
     ON = "on"
     ENDING = "ending"
+
+
+class Role(IntEnum):
+    """How much of a service runs on a node; each one contains those before it."""
+
+    STOPPED = 0
+    STARTED = 1
+    """Where there is something to promote: a replica in standby."""
+    PROMOTED = 2
+
+
+class OnFailure(str, Enum):
+    """What a service that failed more often than its limit allows does to its group."""
+
+    MOVE = "move"
+    BLOCK = "block"
+    """Nothing more is done to it, until an operator clears it."""
+    IGNORE = "ignore"
+
+
+class Found(str, Enum):
+    """In which state a service was found."""
+
+    UNKNOWN = "unknown"
+    """It cannot be told, or was not asked: whoever needs it stopped has to stop it."""
+    STOPPED = "stopped"
+    STARTED = "started"
+    """It runs; one that has replicas is in standby."""
+    PROMOTED = "promoted"
+    FAILED = "failed"
+    """It runs, or is in between, and does not work."""

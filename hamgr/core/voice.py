@@ -3,8 +3,7 @@
 from msgspec.structs import replace
 
 from hamgr.core.effects import SendHeartbeat
-from hamgr.core.group import Phase
-from hamgr.core.heartbeat import Echo, GroupWord, Heartbeat
+from hamgr.core.heartbeat import WHY_MAX, Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Peer
 from hamgr.core.parts import Speech
@@ -104,17 +103,17 @@ class Voice:
                      if (word := self._word(rights, now)) is not None)
 
     def _word(self, rights: GroupRights, now: Instant) -> GroupWord | None:
-        local = rights.local
-        fit = rights.is_fit(now)
+        local, why = rights.local, rights.unfitness(now)
         plan = self._knowledge.plan
         group = plan.groups.get(rights.name) if plan is not None else None
-        silent = not local.is_active and not rights.done and fit
-        if silent and (group is None or not own_rights(self._knowledge, group)):
+        speaks = (local.is_active or rights.done or why or rights.score
+                  or local.spec.everywhere)
+        if not speaks and (group is None or not own_rights(self._knowledge, group)):
             return None
-        armed = local.armed and not rights.keeping
-        failed = not fit and not rights.condition_why and not rights.declined
-        return GroupWord(rights.name, local.epoch, rights.done, fit, armed,
-                         local.phase is Phase.ACTIVE, failed)
+        return GroupWord(
+            rights.name, local.epoch, rights.done, not why, local.armed and not rights.keeping,
+            local.is_up(), rights.failed_lately(now), rights.score,
+            (why or rights.trouble()).encode()[:WHY_MAX].decode(errors="ignore"))
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, by a voter for one that has just started: it has forgotten them (rule 2).

@@ -4,7 +4,7 @@ from msgspec import Struct, field
 
 from hamgr.agent.facts import AgentStatus
 from hamgr.config.schema import Document
-from hamgr.core.types import NodeName
+from hamgr.core.types import GroupName, NodeName, ServiceName
 
 
 class Missing(Struct, frozen=True):
@@ -149,6 +149,54 @@ class Units(Struct, frozen=True, kw_only=True):
     enabled: dict[str, str]
 
 
+class ServiceUnit(Struct, frozen=True, kw_only=True):
+    """The systemd unit of one service of this node's groups."""
+
+    group: GroupName
+    service: ServiceName
+    unit: str
+    load: str
+    """LoadState (org.freedesktop.systemd1(5)); empty: systemd does not know it."""
+    state: str = ""
+    """UnitFileState: enabled, disabled, static and so on."""
+    wanted_by: tuple[str, ...] = ()
+    """Units that have it started when they start, or keep it running: by Wants=, Requires=,
+    BindsTo=, Upholds=, or the links that `systemctl enable` makes."""
+    triggered_by: tuple[str, ...] = ()
+    """Enabled sockets, timers and paths that start it."""
+
+
+class ServiceUnits(Struct, frozen=True, kw_only=True):
+    """The units of all services whose driver is "systemd"."""
+
+    units: tuple[ServiceUnit, ...] = ()
+
+
+class Misfit(Struct, frozen=True, kw_only=True):
+    """What does not fit between a service and its resource agent, and the remedy."""
+
+    key: str
+    """Of the service's table: "parameters.configfile"."""
+    text: str
+    severe: bool = True
+    """The service cannot work like this."""
+
+
+class ServiceAgent(Struct, frozen=True, kw_only=True):
+    """The resource agent of one service of this node's groups."""
+
+    group: GroupName
+    service: ServiceName
+    agent: str
+    misfits: tuple[Misfit, ...] = ()
+
+
+class ResourceAgents(Struct, frozen=True, kw_only=True):
+    """The resource agents of all services whose driver is "ocf", by their own meta-data."""
+
+    services: tuple[ServiceAgent, ...] = ()
+
+
 class AgentHome(Struct, frozen=True, kw_only=True):
     """Where the agent's process lives."""
 
@@ -178,5 +226,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     wall_clocks: WallClocks | Missing
     managers: Managers | Missing
     units: Units | Missing
+    service_units: ServiceUnits | Missing
+    resource_agents: ResourceAgents | Missing
     home: AgentHome | Missing
     disk: Disk | Missing

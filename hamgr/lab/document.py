@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hamgr.core.types import MILLISECOND
-from hamgr.lab import certificates, hook, network, secured, zookeeper
+from hamgr.lab import certificates, hook, network, own, secured, zookeeper
 from hamgr.lab.spec import GROUP, LabSpec, address, vips
 
 FILE = "hamgr.toml"
@@ -22,6 +22,8 @@ def write(spec: LabSpec, directory: Path) -> None:
     """Write the file, and the secrets that it names, into a lab's directory."""
     if spec.secure:
         zookeeper.make_secrets(spec)
+    if spec.own:
+        (directory / own.HERE).mkdir()
     (directory / FILE).write_text(text(spec, directory))
     descriptor = os.open(directory / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as key:
@@ -37,8 +39,7 @@ def text(spec: LabSpec, directory: Path) -> str:
         f'[heartbeat]\ninterval = "{spec.interval / MILLISECOND:g}ms"\n\n'
         f"{_access(directory) if spec.secure else ''}"
         f"{''.join(_node(spec, node) for node in spec.members)}"
-        f"{''.join(_group(spec, group) for group in spec.group_names)}"
-        f"{_service(directory) if spec.hooks else ''}")
+        f"{own.filled(spec.own, directory) if spec.own else _generated(spec, directory)}")
 
 
 def _node(spec: LabSpec, node: str) -> str:
@@ -59,6 +60,11 @@ def _access(directory: Path) -> str:
         f'key_file = "{directory / secured.CLIENT}.key"\n'
         f'user = "{secured.USER}"\npassword_file = "{directory / secured.PASSWORD}"\n'
         "protect = true\n\n")
+
+
+def _generated(spec: LabSpec, directory: Path) -> str:
+    groups = "".join(_group(spec, group) for group in spec.group_names)
+    return groups + (_service(directory) if spec.hooks else "")
 
 
 def _group(spec: LabSpec, group: str) -> str:

@@ -13,6 +13,8 @@ class HookRun(NamedTuple):
     """One run of one hook."""
 
     node: str
+    group: str
+    service: str
     action: str
     epoch: int
     planned: bool
@@ -33,8 +35,9 @@ def hook_runs(lab: Path) -> list[HookRun]:
     for line in (msgspec.json.decode(one, type=dict[str, Any]) for one in raw):
         if (facts := line.get("facts")) is not None:
             open_at[line["run"]] = len(found)
-            found.append(HookRun(facts["node"], facts["action"], int(facts["epoch"]),
-                                 facts["planned"] == "1", facts, line["at"], NEVER, False))
+            found.append(HookRun(
+                facts["node"], facts["group"], facts["service"], facts["action"],
+                int(facts["epoch"]), facts["planned"] == "1", facts, line["at"], NEVER, False))
         else:
             at = open_at.pop(line["run"])
             found[at] = found[at]._replace(end=line["at"], ok=line["ok"])

@@ -242,11 +242,16 @@ class Lab:
         what = "heartbeat_loss" if heartbeats else "loss"
         return self._break(lambda faults: setattr(faults, what, percent))
 
-    def hook(self, name: str, action: str, how: str) -> Instant:
-        """Have a hook of a node fail, or hang until it is healed."""
-        if not self.spec.hooks:
+    def hook(self, name: str, action: str, how: str, service: str = "") -> Instant:
+        """Have a hook of a node, of one service or of all, fail, or hang until it is healed."""
+        if not (self.spec.hooks or self.spec.own):
             raise LabError("this lab has no hooks: raise one with hamgr lab up --hooks")
-        return self._break(lambda faults: faults.hooks.append((self._node(name).name, action, how)))
+        bad = (self._node(name).name, action, how, service)
+        return self._break(lambda faults: faults.hooks.append(bad))
+
+    def mend_hooks(self) -> Instant:
+        """Let all hooks go well again, and nothing else."""
+        return self._break(lambda faults: faults.hooks.clear())
 
     def zookeeper_down(self, *names: str) -> Instant:
         """Kill ZooKeeper servers, all if none is named."""
@@ -349,7 +354,7 @@ class Lab:
     def _unsettled(self) -> str:
         """Return what still keeps the cluster from being ready for anything; empty if nothing."""
         return settled.obstacle({name: self._node(name).status() for name in self.spec.members},
-                                self.spec.group_names)
+                                self.spec.group_names, self.spec.everywhere)
 
     def _check_power(self, names: Sequence[str], faults: Faults, on: bool) -> None:
         for name in names:

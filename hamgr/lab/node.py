@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hamgr.lab import control, document, responder, zookeeper
+from hamgr.lab import control, document, hook, responder, zookeeper
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.spec import LabError, LabSpec, directory, namespace
 
@@ -20,6 +20,7 @@ _ZOOKEEPER_WITHIN_S = 60.0
 _AGENT_WITHIN_S = 30.0
 _LOG_LINES = 25
 _RECORDER_ENTRIES = 500
+_AT_HOME = 'mount --bind "$0" "$1" && shift && exec "$@"'
 
 
 class Node:
@@ -43,6 +44,11 @@ class Node:
         return self.directory / "state"
 
     @property
+    def own_dir(self) -> Path:
+        """What groups of one's own find as {here}: what goes when the power goes."""
+        return self.directory / hook.HERE
+
+    @property
     def configuration(self) -> Path:
         """The configuration file, the same on all nodes."""
         return directory(self.spec.name) / document.FILE
@@ -53,7 +59,7 @@ class Node:
 
     def prepare(self) -> None:
         """Make the node's disk."""
-        for folder in (self.run_dir, self.state_dir):
+        for folder in (self.run_dir, self.state_dir, self.own_dir):
             folder.mkdir(mode=0o700, parents=True)
         if self.name in self.spec.servers:
             zookeeper.write_configuration(self.spec, self.name, self.directory / ZOOKEEPER)
@@ -70,7 +76,17 @@ class Node:
 
     def start_agent(self) -> None:
         """Start the agent, if it does not run."""
-        self._start(AGENT, self.agent_command())
+        self._start(AGENT, [*self._at_home(), *self.agent_command()])
+
+    def _at_home(self) -> list[str]:
+        """Return what runs a program where {here}, the same path on all nodes, is the node's own.
+
+        A mount namespace of its own does it, and goes with the last process inside.
+        """
+        if not self.spec.own:
+            return []
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _AT_HOME,
+                str(self.own_dir), str(directory(self.spec.name) / hook.HERE)]
 
     def agent_command(self, *options: str) -> list[str]:
         """Return `hamgr agent` with the files and directories of this node."""
@@ -173,9 +189,10 @@ class Node:
         return "\n".join((f"{log}:", *lines[-_LOG_LINES:]))
 
     def forget_run_dir(self) -> None:
-        """Empty the run directory, as a reboot does."""
-        shutil.rmtree(self.run_dir)
-        self.run_dir.mkdir(mode=0o700)
+        """Empty the run directory, as a reboot does, and what is the node's own."""
+        for folder in (self.run_dir, self.own_dir):
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
 
     def _check_server(self) -> None:
         if self.name not in self.spec.servers:

@@ -54,7 +54,8 @@ def faults_in_words(faults: Faults) -> list[str]:
         *([f"{faults.loss} % of the frames between nodes are lost"] if faults.loss else []),
         *([f"{faults.heartbeat_loss} % of the heartbeats are lost"]
           if faults.heartbeat_loss else []),
-        *(f"{action} {how}s on {node}" for node, action, how in faults.hooks),
+        *(f"{action} {f'of {service} ' if service else ''}{how}s on {node}"
+          for node, action, how, service in faults.hooks),
     ]
 
 

@@ -6,12 +6,14 @@ from typing import Any
 Status = dict[str, Any]
 
 
-def obstacle(statuses: Mapping[str, Status | None], groups: Collection[str]) -> str:
+def obstacle(statuses: Mapping[str, Status | None], groups: Collection[str],
+             everywhere: Collection[str] = ()) -> str:
     """Return the first thing that is missing, in words; empty when nothing is."""
-    return next(_obstacles(statuses, groups), "")
+    return next(_obstacles(statuses, groups, everywhere), "")
 
 
-def _obstacles(statuses: Mapping[str, Status | None], groups: Collection[str]) -> Iterator[str]:
+def _obstacles(statuses: Mapping[str, Status | None], groups: Collection[str],
+               everywhere: Collection[str]) -> Iterator[str]:
     snapshots: dict[str, dict[str, Any]] = {}
     for name, status in statuses.items():
         if status is None:
@@ -23,6 +25,7 @@ def _obstacles(statuses: Mapping[str, Status | None], groups: Collection[str]) -
             if not status["process"]["switch_alive"]:
                 yield f"{name}: has no dead-man's switch"
             yield from _of_node(name, status["snapshot"])
+            yield from _of_everywhere(name, status["snapshot"], everywhere)
     yield from _of_plan(snapshots, groups)
 
 
@@ -36,6 +39,13 @@ def _of_node(name: str, snapshot: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: does not credit {peer['node']}"
         if peer["accused_by"]:
             yield f"{name}: {peer['node']} is accused by {', '.join(peer['accused_by'])}"
+
+
+def _of_everywhere(name: str, snapshot: dict[str, Any], groups: Collection[str]) -> Iterator[str]:
+    for group in snapshot["groups"]:
+        for service in group["services"] if group["name"] in groups else ():
+            if service["state"] not in ("started", "promoted"):
+                yield f"{name}: {service['name']} of {group['name']} is {service['state']}"
 
 
 def _of_plan(snapshots: dict[str, dict[str, Any]], groups: Collection[str]) -> Iterator[str]:

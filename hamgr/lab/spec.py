@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import MILLISECOND, SECOND, Duration
+from hamgr.lab.own import Own, read
 from hamgr.times import times_for
 
 ROOT = Path("/run/hamgr-lab")
@@ -22,7 +23,7 @@ GROUP = "app"
 INTERVAL_MAX = 10 * SECOND
 """As in a configuration file."""
 SERVERS = 3
-"""ZooKeeper servers, on the first nodes: as on real clusters of three."""
+"""ZooKeeper servers, on the first nodes: as on real clusters of three; or on nodes of their own."""
 
 
 class LabError(Exception):
@@ -39,7 +40,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """How many of them, the last ones with an agent, vote but run no group."""
     bystanders: int = 0
     """How many of the nodes, the last ones, have no agent and are no part of the cluster: only the
-    machine of a ZooKeeper server, where two nodes alone are to be had."""
+    machine of a ZooKeeper server, where two nodes alone are to be had. Three: ZooKeeper is theirs,
+    and outlives every node of the cluster."""
     rings: int = 2
     interval: Duration = 100 * MILLISECOND
     """Between two heartbeats, in nanoseconds."""
@@ -49,6 +51,8 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """Each with a VIP of its own, and preferring another node than the one before it."""
     hooks: bool = False
     """Give the first group a service, whose hooks record themselves (hamgr.lab.hook)."""
+    own: str = ""
+    """Groups of one's own in place of the generated ones: TOML (hamgr.lab.own)."""
     secure: bool = False
     """ZooKeeper with TLS, SASL and access lists; nothing of it can be reached without."""
 
@@ -73,11 +77,24 @@ class LabSpec(Struct, frozen=True, kw_only=True):
                   if name == "interval"]  # the others follow from it
         if self.interval > INTERVAL_MAX:
             found.append(f"interval must be at most {INTERVAL_MAX // SECOND}s")
+        found += self._own_faults()
         if self.secure and not self.zookeeper:
             found.append("only ZooKeeper can be secure, and there is none")
         if self.agents and not self.zookeeper:
             found.append("agents need ZooKeeper")
         return found
+
+    def _own_faults(self) -> list[str]:
+        if self.own and (self.hooks or self.groups != 1):
+            return ["groups of one's own come in place of others, and with hooks of their own"]
+        try:
+            self._own()
+        except ValueError as error:
+            return [f"groups: {error}"]
+        return []
+
+    def _own(self) -> Own | None:
+        return read(self.own) if self.own else None
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -102,18 +119,34 @@ class LabSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The nodes that run a ZooKeeper server."""
-        return self.node_names[:SERVERS] if self.zookeeper else ()
+        """The nodes that run a ZooKeeper server: bystanders alone, if there are enough."""
+        if not self.zookeeper:
+            return ()
+        apart = self.bystanders >= SERVERS
+        return self.node_names[-SERVERS:] if apart else self.node_names[:SERVERS]
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """The groups, in order."""
+        """The groups that are on one node at a time, in order."""
+        if (mine := self._own()) is not None:
+            return mine.moving
         return (GROUP, *(f"{GROUP}{number}" for number in range(2, self.groups + 1)))
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """The groups that run on every node."""
+        mine = self._own()
+        return () if mine is None else mine.everywhere
 
     @property
     def vips(self) -> tuple[str, ...]:
         """The addresses of all groups."""
-        return tuple(vip for group in self.group_names for vip in vips(group))
+        return tuple(vip for group in self.group_names for vip in self.vips_of(group))
+
+    def vips_of(self, group: str) -> tuple[str, ...]:
+        """Return the addresses of one group."""
+        mine = self._own()
+        return vips(group) if mine is None else mine.vips[group]
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -142,8 +175,8 @@ class Faults(Struct, kw_only=True):
     """Percent of the frames between nodes that the switch drops, drawn for each receiver."""
     heartbeat_loss: int = 0
     """The same of heartbeats alone."""
-    hooks: list[tuple[str, str, str]] = field(default_factory=list)
-    """(node, action, how): how a hook goes that does not go well."""
+    hooks: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(node, action, how, service): how a hook goes that does not go well. No service: of all."""
 
     def __bool__(self) -> bool:
         return self != Faults()

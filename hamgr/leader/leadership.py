@@ -17,8 +17,10 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.types import NEVER, Duration, Instant, Life, NodeName, Outcome, SeatState
 from hamgr.leader import changes
+from hamgr.leader.moves import Moves
 from hamgr.leader.planner import Draft, declare_blocked_seats, plan_group, planned_groups
 from hamgr.leader.requests import end_maintenance, gather
+from hamgr.leader.situation import FitSince
 
 Own = Callable[[Instant], Heartbeat]
 """What this node says of itself at an instant."""
@@ -59,6 +61,7 @@ class Leadership:
         self._request_since: dict[str, Instant] = {}
         self._acked: tuple[int, Instant] = (0, 0)
         """A plan revision, and when every living node was first heard to have read it."""
+        self._moves = Moves()
         self._renewed_at: dict[str, Instant] = {}
         """When the round of each seat was renewed by us last."""
         self._cut_off: tuple[NodeName, Instant] = ("", NEVER)
@@ -73,6 +76,11 @@ class Leadership:
         leader = self._knowledge.leader
         return (leader is not None and leader.node == self._knowledge.node
                 and leader.incarnation == self._knowledge.incarnation)
+
+    @property
+    def fit_since(self) -> FitSince:
+        """Return since when each node could have each group, as far as it was asked."""
+        return self._moves.fit_since
 
     def begin_anew(self, now: Instant) -> None:
         """ZooKeeper's data was written anew: leave all the time to write their seats (rule 25)."""
@@ -277,6 +285,7 @@ class Leadership:
         wishes = gather(draft, self._request_since)
         changes.finish_voters(draft)
         end_maintenance(draft)
+        self._moves.by_policy(draft, wishes.moves)
         renewing = self._renewing(draft, now)
         voters_change = wishes.frozen or bool(draft.plan.voters.former)
         for spec in planned_groups(draft):
@@ -287,6 +296,8 @@ class Leadership:
                        voters_change or entering or bool(renewing and owned))
         if renewing:
             changes.renew_round(draft, renewing)
+        elif not voters_change:
+            self._moves.better_heirs(draft, wishes.moves)
         declare_blocked_seats(draft)
         return draft
 

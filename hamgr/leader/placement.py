@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection
 
-from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.heartbeat import GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import Instant, NodeName, SeatState
 
 FAILED_LATELY = "a service of the group failed there beyond its limit"
 """Why a node gets the group only if no other can have it."""
+IN_STANDBY = "in standby"
 Says = Callable[[NodeName], Heartbeat | None]
 """A node's newest word on itself, if it is heard; our own for ourselves."""
 
@@ -16,13 +17,23 @@ Says = Callable[[NodeName], Heartbeat | None]
 def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says,
               standby: Collection[NodeName]) -> str:
     """Say why a node cannot be given a group now, or nothing if it can."""
-    spec = knowledge.spec.node(node)
-    if spec is None or node not in group.nodes:
+    if node not in group.nodes:
         return "not among the group's nodes"
+    why = node_unfitness(node, knowledge, says, standby)
+    said = says(node)
+    return why or (own_unfitness(said.word(group.name)) if said is not None else "")
+
+
+def node_unfitness(node: NodeName, knowledge: Knowledge, says: Says,
+                   standby: Collection[NodeName]) -> str:
+    """Say why a node cannot be given any group now, or nothing."""
+    spec = knowledge.spec.node(node)
+    if spec is None:
+        return "not configured"
     if spec.witness:
         return "a witness runs no group"
     if node in standby:
-        return "in standby"
+        return IN_STANDBY
     seen = knowledge.seats.get(node)
     if seen is None:
         return "has never joined"
@@ -35,12 +46,19 @@ def unfitness(node: NodeName, group: GroupSpec, knowledge: Knowledge, says: Says
         return "its lease has lapsed"
     if heartbeat.leaving:
         return "it is about to leave"
-    if heartbeat.life != seen.seat.life:
-        return "is between two rounds"
-    word = heartbeat.word(group.name)
-    if word is not None and not word.fit:
-        return FAILED_LATELY if word.failed else "its own conditions for the group fail"
-    return ""
+    return "is between two rounds" if heartbeat.life != seen.seat.life else ""
+
+
+def own_unfitness(word: GroupWord | None) -> str:
+    """Say why a node, by its own word, cannot have a group, or nothing."""
+    if word is None or word.fit:
+        return ""
+    return word.why or (FAILED_LATELY if word.failed else "its own conditions for the group fail")
+
+
+def is_last_resort(word: GroupWord | None) -> bool:
+    """Tell whether a node is to be given a group if no other can have it."""
+    return word is not None and not word.fit and word.failed
 
 
 def heir_weakness(node: NodeName, holder: NodeName, knowledge: Knowledge, says: Says,

@@ -11,7 +11,8 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.records import UNPLANNED, GroupPlan, Plan, Request, Right, Seat
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import NEVER, GroupName, Instant, Maintenance, NodeName, SeatState
-from hamgr.leader.placement import FAILED_LATELY, heir_weakness, unfitness
+from hamgr.leader.placement import heir_weakness, is_last_resort, node_unfitness, unfitness
+from hamgr.leader.situation import Places
 
 LIVING = (SeatState.CLAIMED, SeatState.MEMBER)
 SETTLING_INTERVALS = 20
@@ -40,6 +41,7 @@ class Draft:
         self.requests: dict[str, Request] = {}
         """Requests that are answered or made definite."""
         self.lines: list[str] = []
+        self.places = Places(knowledge, lambda: self.plan, self.says, now)
         self.wake: Instant = NEVER
         """When the same question may have another answer, without any event."""
 
@@ -132,12 +134,12 @@ class Draft:
 
 
 def planned_groups(draft: Draft) -> list[GroupSpec]:
-    """Return every group of the file, and a stand-in for each that only the plan has.
+    """Return every group that needs a right, and a stand-in for each that only the plan has.
 
     Nobody can be given such a one: its rights go out like all others, and its epochs and doubts
     are remembered in case it comes back.
     """
-    specs = draft.knowledge.spec.groups
+    specs = [spec for spec in draft.knowledge.spec.groups if not spec.everywhere]
     names = {spec.name for spec in specs}
     return [*specs, *(GroupSpec(name=name, nodes=(), fencing_required=True)
                       for name in draft.plan.groups if name not in names)]
@@ -221,9 +223,13 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     """Give the group to the best node that can have it; every other right is out (rule 18)."""
     if group.heir is not None or group.leaving:
         return group
-    bars = {node: unfit(draft, spec, node) for node in spec.nodes if _reads(draft, node)}
+    spot = draft.places.spot(spec.name)
+    if spot.waits:
+        return group
+    bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
+            if _reads(draft, node) and not _foe_is_there(draft, spec, node)}
     fit = ([node for node, bar in bars.items() if not bar]
-           or [node for node, bar in bars.items() if bar == FAILED_LATELY])
+           or [node for node in bars if _is_last_resort(draft, spec, node)])
     if not fit or draft.declare_dead(fit[0]):  # by this very transaction: another one's turn
         return group
     said = draft.says(fit[0])
@@ -240,6 +246,13 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     return draft.set_group(spec.name, changed, f"{right.node} is holder, epoch {right.epoch}")
 
 
+def _is_last_resort(draft: Draft, spec: GroupSpec, node: NodeName) -> bool:
+    said = draft.says(node)
+    barred = node in draft.seats or node_unfitness(node, draft.knowledge, draft.says,
+                                                   draft.plan.standby)
+    return not barred and said is not None and is_last_resort(said.word(spec.name))
+
+
 def unfit(draft: Draft, spec: GroupSpec, node: NodeName) -> str:
     """Say why a node cannot be given a group by this draft, or nothing if it can."""
     if node in draft.seats:
@@ -253,6 +266,13 @@ def _reads(draft: Draft, node: NodeName) -> bool:
     return said is not None and said.sound
 
 
+def _foe_is_there(draft: Draft, spec: GroupSpec, node: NodeName) -> bool:
+    """Tell whether a group that must be apart may still run on a node that it shall leave."""
+    return any(right.node == node for foe in draft.knowledge.spec.foes.get(spec.name, ())
+               for group in [draft.plan.groups.get(foe, UNPLANNED)]
+               for right in (group.holder, *group.leaving) if right is not None)
+
+
 def _new_right(draft: Draft, node: NodeName, group: GroupPlan) -> Right:
     life = draft.knowledge.seats[node].seat.life
     return Right(node=node, incarnation=life.incarnation, round=life.round,
@@ -263,32 +283,50 @@ def _care_for_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, wanted: Node
                    frozen: bool) -> None:
     holder, heir = group.holder, group.heir
     assert holder is not None
-    asked = heir is None or wanted  # a thousand groups need no thousand answers
+    # A thousand groups need no thousand answers.
+    asked = wanted or (heir is None and _may_have_heir(draft, group))
     best = best_heir(draft, spec, holder.node, wanted) if asked and not frozen else ""
     if heir is None:
-        if best and not group.leaving and not draft.declare_dead(best):
+        if best and _may_have_heir(draft, group) and not draft.declare_dead(best):
             _name_heir(draft, spec, group, best)
         return
     if group.handover and wanted:
         return
-    if group.handover:
+    if group.handover and draft.places.spot(spec.name).nodes:
         group = draft.set_group(spec.name, replace(group, handover=False),
                                 f"{holder.node} need not hand over any more")
-    bars = unfit(draft, spec, heir.node)
+    bars = unfit(draft, spec, heir.node) or _tied_elsewhere(draft, spec, heir.node)
     if frozen or bars or (wanted and best and best != heir.node):
         why = bars or (f"{best} shall be heir" if not frozen else "no heir may stand now")
-        changed = replace(group, heir=None, leaving=(*group.leaving, heir))
-        draft.set_group(spec.name, changed, f"heir {heir.node} is withdrawn: {why}")
+        withdraw_heir(draft, spec, why)
     elif wanted == heir.node and _ready_to_take(draft, heir) and draft.has_read(holder.node) and (
             seen_active(draft, holder, spec.name)):
         draft.set_group(spec.name, replace(group, handover=True),
                         f"{holder.node} hands over to {heir.node}")
 
 
+def withdraw_heir(draft: Draft, spec: GroupSpec, why: str) -> None:
+    """Take an heir's right back: it is leaving until its node says that it will not use it."""
+    group = draft.plan.groups[spec.name]
+    heir = group.heir
+    assert heir is not None
+    draft.set_group(spec.name, replace(group, heir=None, leaving=(*group.leaving, heir)),
+                    f"heir {heir.node} is withdrawn: {why}")
+
+
+def _tied_elsewhere(draft: Draft, spec: GroupSpec, heir: NodeName) -> str:
+    """Say why an heir must not take over, by where other groups are, or nothing."""
+    if not spec.beside and not spec.apart:
+        return ""
+    spot = draft.places.spot(spec.name)
+    able = heir in spot.nodes or heir in spot.heirs
+    return "" if able else "other groups keep it from there"
+
+
 def best_heir(draft: Draft, spec: GroupSpec, holder: NodeName, wanted: NodeName) -> str:
-    """Return the best heir: the wanted node if it can be, else by strength, then preference."""
-    fit = [node for node in spec.nodes if node != holder and not unfit(draft, spec, node)
-           and _reads(draft, node)]
+    """Return the best heir: the wanted node if it can be, else by strength, then by place."""
+    fit = [node for node in draft.places.ranked(spec, holder) if not unfit(draft, spec, node)
+           and _reads(draft, node) and not _foe_is_there(draft, spec, node)]
     if wanted:
         return wanted if wanted in fit and _weakness(draft, wanted, holder) != "still on a claim" \
             else ""
@@ -300,15 +338,19 @@ def _weakness(draft: Draft, node: NodeName, holder: NodeName) -> str:
     return heir_weakness(node, holder, draft.knowledge, draft.says, draft.now)
 
 
+def _may_have_heir(draft: Draft, group: GroupPlan) -> bool:
+    """Tell whether nothing is leaving, and the holder is a `member` in its round (rule 18)."""
+    holder = group.holder
+    held = draft.knowledge.seats.get(holder.node) if holder is not None else None
+    return (not group.leaving and holder is not None and held is not None
+            and held.seat.life == holder.life and held.seat.state is SeatState.MEMBER)
+
+
 def _name_heir(draft: Draft, spec: GroupSpec, group: GroupPlan, node: NodeName) -> None:
     """Rule 18: holder and heir are both `member` in the rounds named, by the transaction too."""
     holder = group.holder
     assert holder is not None and not group.leaving
-    seats = draft.knowledge.seats
-    held = seats.get(holder.node)
-    if held is None or held.seat.life != holder.life or held.seat.state is not SeatState.MEMBER:
-        return
-    if seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
+    if draft.knowledge.seats[node].seat.state is not SeatState.MEMBER or holder.node in draft.seats:
         return
     right = _new_right(draft, node, group)
     draft.check_seat(holder.node)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from hamgr.core.records import UNPLANNED, GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
+from hamgr.leader.account import why_not
 from hamgr.leader.changes import FREEZE, change_times, change_voters, keep_voters
 from hamgr.leader.planner import Draft, best_heir, seen_active, unfit
 
@@ -109,6 +110,8 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
     spec = draft.knowledge.spec.group(request.group)
     if spec is None:
         return draft.answer(request, "refused", f"there is no group {request.group!r}")
+    if spec.everywhere:
+        return draft.answer(request, "refused", f"{spec.name} runs everywhere, and does not move")
     group = draft.plan.groups.get(spec.name, UNPLANNED)
     if group.holder is None:
         return draft.answer(request, "refused", f"{spec.name} has no holder to switch over from")
@@ -126,6 +129,10 @@ def _switchover(draft: Draft, request: Request, wishes: Wishes) -> None:
     why = unfit(draft, spec, target)
     if why and not group.handover:
         return draft.answer(request, "refused", f"{target} cannot take it: {why}")
+    if spec.beside or spec.apart:
+        account = draft.places.if_moved(spec.name, target)
+        if account is not None and account.spot.node != target and not group.handover:
+            return draft.answer(request, "refused", why_not(account, target))
     if not request.node:
         draft.requests[request.id] = replace(request, node=target)
     wishes.moves[spec.name] = target
@@ -299,6 +306,19 @@ def end_maintenance(draft: Draft) -> None:
                             f"out of maintenance, {holder.node} guards it")
 
 
+def _clear(draft: Draft, request: Request, wishes: Wishes) -> None:
+    """Each node does it by itself as it reads the request, and says so by being fit again."""
+    if request.node and draft.knowledge.spec.node(request.node) is None:
+        return draft.answer(request, "refused", f"there is no node {request.node!r}")
+    names, waits = _groups_of(draft, request), []
+    for node in draft.knowledge.spec.nodes:
+        heartbeat = draft.says(node.name) if request.node in ("", node.name) else None
+        words = [heartbeat.word(name) for name in names] if heartbeat is not None else []
+        if any(word is not None and word.failed for word in words):
+            waits.append(f"{node.name} to forget its failures")
+    return _wait_or_answer(draft, request, wishes, waits, f"forgotten: {', '.join(names)}")
+
+
 def _change(draft: Draft, request: Request, wishes: Wishes) -> None:
     change = change_voters if request.kind == "voters" else change_times
     state, why = change(draft, request)
@@ -312,6 +332,6 @@ def _change(draft: Draft, request: Request, wishes: Wishes) -> None:
 
 _HANDLERS = {"switchover": _switchover, "standby": _standby, "resume": _resume,
              "maintenance-on": _maintenance_on, "maintenance-off": _maintenance_off,
-             "voters": _change, "times": _change}
+             "clear": _clear, "voters": _change, "times": _change}
 _MATTER = {"standby": "drain", "resume": "drain", "maintenance-on": "maintenance",
            "maintenance-off": "maintenance"}

@@ -24,12 +24,13 @@ from hamgr.core.events import (
 )
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import MICROSECOND, MILLISECOND, Duration, GroupName, Instant, NodeName
+from hamgr.core.types import MICROSECOND, MILLISECOND, Duration, Found, GroupName, Instant, NodeName
 from hamgr.simulation.addresses import AddressWork
 from hamgr.simulation.clock import Action
 from hamgr.simulation.disk import RETRY, DiskWork
 from hamgr.simulation.documents import Following, spec_of
 from hamgr.simulation.network import Datagram
+from hamgr.simulation.services import UPWARD
 from hamgr.simulation.session import Session
 from hamgr.simulation.versions import NEWER, as_newer
 
@@ -68,8 +69,7 @@ class Agent:
         self._timer = host.clock.timer(self._tick_due)
         self._due: Instant = 0
         self._spins = 0
-        self._asked: list[int] = []
-        """Serials of deadlines that the switch has yet to confirm."""
+        self._asked: list[int] = []  # serials of deadlines that the switch has yet to confirm
         self._deadline: Instant = 0
         self._armed: list[GroupName] = []
         self._session: Session | None = None
@@ -202,7 +202,7 @@ class Agent:
         for group in self._world.watch.groups():
             if group not in kept:
                 self.host.kernel.remove(group)
-                self.host.services.kill(group)
+                self.host.services.sweep(group)
         return self._begin_life()
 
     def _begin_life(self) -> None:
@@ -353,12 +353,12 @@ class Agent:
 
     def _run_service(self, effect: fx.RunService) -> None:
         self.host.services.run(effect, self._service_answered)
-        if effect.action == "promote":
+        if effect.action in UPWARD and effect.epoch:
             self._world.watch.started(self.host, effect.group, effect.epoch)
 
-    def _service_answered(self, run: fx.RunService, ok: bool, why: str) -> None:
-        self._later(MILLISECOND, ServiceAnswered(
-            run=run.run, group=run.group, service=run.service, action=run.action, ok=ok, why=why))
+    def _service_answered(self, run: fx.RunService, ok: bool, why: str, found: Found) -> None:
+        self._later(MILLISECOND, ServiceAnswered(run=run.run, group=run.group, action=run.action,
+                                                 service=run.service, ok=ok, why=why, found=found))
 
     def _cancel_service(self, effect: fx.CancelService) -> None:
         self.host.services.cancel(effect.run, self._service_answered)

@@ -179,6 +179,6 @@ def times_of_services(present: Present) -> dict[tuple[GroupName, str, str], Dura
     """Return what each action takes: as measured, or else as assumed."""
     takes = {(group.name, service.name, action): SERVICE_ASSUMED
              for group in present.spec.groups for service in group.services
-             for action in ("promote", "demote")}
+             for action in service.actions}
     return takes | {(took.group, took.service, took.action): took.ms * MILLISECOND
                     for took in present.took}

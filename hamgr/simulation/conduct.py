@@ -23,6 +23,8 @@ from hamgr.core.types import (
     NodeName,
     SeatState,
 )
+from hamgr.simulation.service_conduct import ServiceConduct
+from hamgr.simulation.services import LOOKS
 from hamgr.simulation.zookeeper import MISSING, Commit
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Conduct:
         self._loose: dict[tuple[NodeName, GroupName], bool] = {}
         """Where a node has disarmed for maintenance."""
         self._rebooted: dict[NodeName, None] = {}
+        self.services = ServiceConduct(world, violate)
         self._taken_fairly: dict[tuple[NodeName, int], None] = {}
         """Who asked for the lead, in which term, when its leader had lost it."""
 
@@ -108,13 +111,15 @@ class Conduct:
 
     def does(self, host: "Host", effect: fx.Effect) -> None:
         """An engine wants something done."""
+        if isinstance(effect, fx.RunService):
+            self.services.does(host, effect)
         if isinstance(effect, fx.LoosenAddresses):
             self._loose[host.name, effect.group] = True
         elif isinstance(effect, fx.TightenAddresses) or (
                 isinstance(effect, fx.KeepMaintenance) and not effect.on):
             self._loose[host.name, effect.group] = False
         elif (isinstance(effect, fx.ClaimAddresses | fx.WithdrawAddresses | fx.RunService)
-              and getattr(effect, "action", "") != "monitor"
+              and getattr(effect, "action", "") not in LOOKS
               and self._loose.get((host.name, effect.group)) and self._is_maintained(effect.group)):
             self._violate("maintenance", f"{host.name} touches {effect.group}, "
                                          "which is in maintenance")
@@ -144,6 +149,7 @@ class Conduct:
 
     def _take_plan(self, plan: Plan) -> None:
         before, self._plan = self._plan, plan
+        self.services.planned(plan)
         witnesses = [node.name for node in self._world.spec.nodes if node.witness]
         for name, group in plan.groups.items():
             former = before.groups.get(name, UNPLANNED) if before is not None else UNPLANNED

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hamgr.core.types import MILLISECOND, SECOND, NodeName
+from hamgr.core.events import ServiceChanged
+from hamgr.core.types import MILLISECOND, SECOND, Found, NodeName
 from hamgr.simulation.disk import Disk
 from hamgr.simulation.network import Weather
 from hamgr.simulation.operators import (
@@ -282,6 +283,18 @@ def _luck(name: str) -> Strike:
     return strike
 
 
+def _service_dies(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    """One service of each group ends; a driver notices that where no monitor looks."""
+    host = _host(turmoil, target)
+    for group in turmoil.world.spec.groups:
+        if group.services:
+            service = group.services[int(fault.amount) % len(group.services)]
+            host.services.die(group.name, service.name)
+            if host.agent is not None and not service.monitor_interval:
+                host.agent.in_process(host.agent.post, ServiceChanged(
+                    group=group.name, service=service.name, found=Found.STOPPED, why="it ended"))
+
+
 def _device(name: str) -> Strike:
     def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> Undo:
         return _share(_host(turmoil, target).device, name, fault.amount or 1.0)
@@ -342,6 +355,8 @@ KINDS: dict[str, Strike] = {
     "maintenance_on": ask("maintenance-on"), "maintenance_off": ask("maintenance-off"),
     "clear": ask("clear"), "drain": drain, "voters": change_voters, "times": change_times,
     "configure": configure, "remove_node": remove_node, "upgrade": upgrade,
+    "start_fails": _luck("start_fails"), "stop_fails": _luck("stop_fails"),
+    "services_lie": _luck("lies"), "service_dies": _service_dies,
     "promote_fails": _luck("promote_fails"), "demote_fails": _luck("demote_fails"),
     "monitor_fails": _luck("monitor_fails"), "services_hang": _luck("hangs"),
     "demote_hangs": _luck("demote_hangs"), "services_slow": _luck("slow"),

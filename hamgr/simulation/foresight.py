@@ -256,7 +256,7 @@ def _assumptions(world: Calm, rounds: Sequence[Sequence[Happening]]) -> Iterator
                 f"{action} takes {took.ms / 1000:g} s, as it last did"
                 if (took := measured.get((group.name, service.name, action))) is not None else
                 f"{action} is assumed to take {SERVICE_ASSUMED / SECOND:g} s"
-                for action in ("promote", "demote"))
+                for action in service.actions)
     struck = [one.node for happenings in rounds for one in happenings
               if one.kind in ("crash", "isolate")]
     stands = present.zookeeper and all(

@@ -5,6 +5,7 @@ What belongs to the host outlives the processes, and what lies on its disk outli
 
 from typing import TYPE_CHECKING, Any
 
+from hamgr.core.spec import GroupSpec
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.agent import Agent
 from hamgr.simulation.clock import Action, Clock
@@ -56,11 +57,14 @@ class Host:
         self.clock = Clock(world.scheduler, int((1 + 100 * rng.random()) * SECOND),
                            int((2 * rng.random() - 1) * drift))
         self.kernel = Kernel(self.clock, world.rng(f"kernel/{name}"), self._changed)
-        self.services = Services(world.scheduler, world.rng(f"services/{name}"), self._changed,
-                                 self.when_awake)
+        self.services = Services(world.scheduler, world.rng(f"services/{name}"),
+                                 self._group, self._changed, self.when_awake)
         self.switch: Switch | None = None
         self.agent: Agent | None = None
         self._asleep: list[tuple[Action, tuple[Any, ...]]] = []
+
+    def _group(self, name: GroupName) -> GroupSpec | None:
+        return self.world.spec.group(name)
 
     def active(self, group: GroupName) -> bool:
         """Whether anything of the group is, or is just being put, to work here."""
@@ -72,7 +76,7 @@ class Host:
         spec = self.world.spec.group(group)
         return (spec is not None and not self.paused
                 and (self.kernel.has(group) or not spec.has_addresses)
-                and all(self.services.promoted(group, item.name) for item in spec.services))
+                and self.services.at_top(spec))
 
     @property
     def helpless(self) -> bool:

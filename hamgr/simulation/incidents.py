@@ -267,6 +267,18 @@ INCIDENTS: dict[str, Incident] = {
         CAST, Step(0, "demote_fails", OWNER, "", 2500, 0.9), Step(5, "switchover"),
         Step(3500, "demote_hangs", HEIR, "", 2500, 0.7), Step(3600, "drain", HEIR, "", 3000)),
         groups=("service",)),
+    "replica-does-not-demote": Incident((
+        CAST, Step(0, "demote_fails", OWNER, "", 2500, 1.0), Step(5, "isolate", OWNER, "", 2000)),
+        groups=("replicas",)),
+    "replica-breaks": Incident((
+        CAST, Step(0, "start_fails", VOTER, "", 9000, 1.0), Step(5, "service_dies", VOTER),
+        Step(5500, "restart_agent", HEIR)), nodes_max=3, groups=("replicas",)),
+    "services-end": Incident((
+        CAST, Step(5, "service_dies", OWNER, "", 0, 1.0), Step(3000, "switchover")),
+        groups=("units",)),
+    "rests-through-a-lapse": Incident((
+        CAST, Step(5, "isolate", HEIR, "", 1500), Step(4000, "restart_agent", OWNER)),
+        groups=("replicas", "everywhere")),
     # Swizzle: every link of one node goes, one after the other, and comes back in another order.
     "swizzle": Incident((
         CAST, Step(0, "cut_both", OWNER, VOTER, 2600), Step(700, "cut_both", OWNER, HEIR, 900),

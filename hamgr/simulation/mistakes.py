@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hamgr.simulation import planted
 from hamgr.simulation import planted_plans as plans
+from hamgr.simulation import planted_services as services
 from hamgr.simulation.invariants import Verdict
 from hamgr.simulation.swarm import scenario_for
 from hamgr.simulation.world import World
@@ -100,6 +101,8 @@ SAFETY: dict[str, Mistake] = {
                       ("voters-change-as-owner-is-cut",)),
     "times": Mistake("times change at once", plans.times_change_at_once,
                      ("times-change-unread",)),
+    "down": Mistake("a replica is started on the way down", services.started_on_the_way_down,
+                    ("replica-does-not-demote",)),
 }
 COSTS: dict[str, Mistake] = {
     "x": Mistake("a stalled node accuses everybody when it wakes", plans.lateness_not_forgiven,
@@ -123,6 +126,16 @@ COSTS: dict[str, Mistake] = {
                       ("isolated-in-maintenance",), breaks=("maintenance",)),
     "kept": Mistake("maintenance counts before it is on disk", plans.maintenance_before_it_is_kept,
                     ("disk-full-in-maintenance",), breaks=("maintenance",)),
+    "order": Mistake("services start in reverse", services.started_in_reverse,
+                     ("services-end",), breaks=("order",)),
+    "reverse": Mistake("services stop in the order of their start", services.stopped_in_order,
+                       ("services-end",), breaks=("order",)),
+    "replica": Mistake("a node whose replica is broken is heir", services.broken_replica_inherits,
+                       ("replica-breaks",), breaks=("misplaced",)),
+    "rests": Mistake("a lapse stops what runs everywhere", services.lapse_stops_what_rests,
+                     ("rests-through-a-lapse",), breaks=("needless",)),
+    "probe": Mistake("a new agent starts what runs already", services.nothing_is_probed,
+                     ("rests-through-a-lapse",), breaks=("needless",)),
 }
 """Mistakes that break no safety: what they cost is found all the same."""
 MISTAKES: dict[str, Mistake] = {**SAFETY, **COSTS}

@@ -4,9 +4,11 @@ The bound sums what may stand between the end of all faults and a served group: 
 ZooKeeper, claims of the dead and of the scarred, warm-up, and a fence that fails at first.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hamgr.core.records import REQUESTS, SEATS
+from hamgr.core.spec import GroupSpec
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, NodeName
 from hamgr.simulation.zookeeper import Commit
 from hamgr.snapshot import Snapshot, snapshot
@@ -29,17 +31,19 @@ class Peace:
         self.longest_dark: Duration = 0
         self.fenced = 0
         """Machines that a fence device cut off in peace: it was asked before, and is slow."""
-        self._dark_since: dict[GroupName, Instant] = {
-            group: world.now for group in world.watch.groups()}
+        groups = [group for group in world.watch.groups() if not _everywhere(world, group)]
+        self._dark_since: dict[GroupName, Instant] = dict.fromkeys(groups, world.now)
         self._served_by: dict[GroupName, NodeName] = {}
         self._changes: dict[GroupName, list[NodeName]] = {}
         self._written: list[tuple[Instant, str]] = []
         self._history: list[tuple[Instant, NodeName]] = []
-        for group in world.watch.groups():
+        for group in groups:
             self.look(group)
 
     def look(self, group: GroupName) -> None:
         """Note who serves a group now."""
+        if _everywhere(self._world, group):
+            return
         able = [host.name for host in self._world.hosts.values() if host.serving(group)]
         before = self._served_by.get(group, "")
         # A machine that wakes beside the present owner is an overlap, not a change.
@@ -76,7 +80,8 @@ class Peace:
         dark = [group for group in self._dark_since if self._expected(group)]
         lately = max((at for at, _ in self._written), default=self.began)
         changed = max((at for at, _ in self._history), default=self.began)
-        return not dark and now - max(lately, changed) >= SETTLED
+        lacking = any(True for _ in self._world.watch.conduct.services.lacking())
+        return not dark and not lacking and now - max(lately, changed) >= SETTLED
 
     def faults(self) -> list[tuple[str, str]]:
         """Return what did not hold, as (kind, text)."""
@@ -88,15 +93,38 @@ class Peace:
                 found.append(("dark", f"{group} is served by nobody since "
                                       f"{(now - since) / SECOND:.1f} s"))
         for group, nodes in self._changes.items():
-            # One change is the cluster's own healing.
-            if len(nodes) > 2 + self.fenced:
+            # One change is the cluster's own healing, another one its policy's.
+            spec = self._world.spec.group(group)
+            by_policy = int(spec is not None and spec.may_be_moved)
+            if len(nodes) > 2 + by_policy + self.fenced:
                 found.append(("flapping", f"{group} went {' → '.join(nodes)} in peace"))
+        found += [("apart", text) for text in self._ties_broken()]
         found += [("scarred", text) for text in self._scars()]
+        found += [("lacking", text) for text in self._world.watch.conduct.services.lacking()]
         late = [text for at, text in self._written if at > now - SETTLED]
         if late:
             found.append(("restless", f"{len(late)} writes at the end of peace, such as: "
                                       f"{late[-1]}"))
         return found
+
+    def _ties_broken(self) -> Iterator[str]:
+        """Say which groups are not where the policies of others want them."""
+        for spec in self._world.spec.groups:
+            here = self._served_by.get(spec.name, "")
+            for tie in spec.beside:
+                there = self._served_by.get(tie.group, "")
+                if here and here != there and not _everywhere(self._world, tie.group):
+                    yield f"{spec.name} is on {here}, and {tie.group} on {there or 'no node'}"
+            for tie in spec.apart:
+                if here and here == self._served_by.get(tie.group, ""):
+                    yield f"{spec.name} and {tie.group} are both on {here}"
+
+    def _may_be_nowhere(self, spec: GroupSpec) -> bool:
+        """Tell whether other groups may keep one from every node."""
+        served = self._served_by
+        return any(not served.get(tie.group, "") for tie in spec.beside) or any(
+            tie.group in served for tie in spec.apart) or any(
+            not served.get(name, "") for name in spec.requires)
 
     def _scars(self) -> list[str]:
         """Return who stands accused by a voter that hears it (rule 19)."""
@@ -114,7 +142,7 @@ class Peace:
 
     def _expected(self, group: GroupName) -> bool:
         spec = self._world.spec.group(group)
-        if spec is None:
+        if spec is None or spec.everywhere or self._may_be_nowhere(spec):
             return False
         plan = self._world.turmoil.plan()
         standby = plan.standby if plan is not None else ()
@@ -123,3 +151,8 @@ class Peace:
         able = [node for node in spec.nodes
                 if self._world.hosts[node].powered and node not in standby]
         return bool(able) and not blocked
+
+
+def _everywhere(world: "World", name: GroupName) -> bool:
+    group = world.spec.group(name)
+    return group is not None and group.everywhere

@@ -176,20 +176,19 @@ def claim_dated_from_answer(stack: ExitStack) -> None:
 
 def heir_beside_a_claim(stack: ExitStack) -> None:
     """(p) Rule 18."""
-    right = planner._name_heir
+    right = planner._care_for_heir
 
-    def name_heir(draft: Any, spec: Any, group: GroupPlan, node: str) -> None:
+    def care_for_heir(draft: Any, spec: Any, group: GroupPlan, wanted: str, frozen: bool) -> None:
         seats = dict(draft.knowledge.seats)
         for name, seen in seats.items():
             if seen.seat.state is SeatState.CLAIMED:
                 draft.knowledge.seats[name] = seen._replace(
                     seat=replace(seen.seat, state=SeatState.MEMBER))
         try:
-            right(draft, spec, group, node)
+            right(draft, spec, group, wanted, frozen)
         finally:
             draft.knowledge.seats.update(seats)
-    put(stack, planner, "_name_heir", name_heir)
-    put(stack, planner, "_weakness", lambda draft, node, holder: "")
+    put(stack, planner, "_care_for_heir", care_for_heir)
 
 
 def claim_renewed_by_reading(stack: ExitStack) -> None:

@@ -16,7 +16,7 @@ from hamgr.core.records import GroupPlan, Voters
 from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
-from hamgr.leader import leadership, placement, planner, requests
+from hamgr.leader import leadership, placement, planner, requests, situation
 from hamgr.leader.leadership import Leadership
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.planted import put
@@ -128,6 +128,11 @@ def standby_overlooked(stack: ExitStack) -> None:
     def unfitness(node: Any, spec: Any, known: Any, says: Any, standby: Any) -> str:
         return right(node, spec, known, says, ())
     put(stack, planner, "unfitness", unfitness)
+    of_node = placement.node_unfitness
+
+    def node_unfitness(node: Any, known: Any, says: Any, standby: Any) -> str:
+        return of_node(node, known, says, ())
+    put(stack, situation, "node_unfitness", node_unfitness)
 
 
 def fence_not_awaited(stack: ExitStack) -> None:
@@ -162,11 +167,12 @@ def fenced_on_own_accusation(stack: ExitStack) -> None:
 
 def failed_stop_taken_for_done(stack: ExitStack) -> None:
     """A service whose stop failed counts as stopped (PROTOCOL: done)."""
-    right = group.LocalGroup._demoted
+    right = group.LocalGroup.service_answered
 
-    def demoted(self: Any, service: Any, event: Any, now: Instant) -> list[Effect]:
-        return right(self, service, replace(event, ok=True), now)
-    put(stack, group.LocalGroup, "_demoted", demoted)
+    def answered(self: Any, event: Any, now: Instant) -> list[Effect]:
+        down = event.action in ("demote", "stop")
+        return right(self, replace(event, ok=event.ok or down), now)
+    put(stack, group.LocalGroup, "service_answered", answered)
 
 
 def group_forgotten_with_its_file(stack: ExitStack) -> None:

@@ -1,8 +1,9 @@
 """What a run is a function of: the cluster, its weather and its faults, as plain data."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
 from hamgr.times import times_for
 
@@ -44,6 +45,10 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Datagrams hold next to nothing, so that heartbeats go out in parts, as with many groups."""
     groups: tuple[str, ...] = ("address",)
     """Kinds of groups: address, service (with stop_within) or fenced."""
+    tie: str = ""
+    """What the second group wants of its distance to the first: beside, apart or requires."""
+    failback: Duration = 0
+    """The first group goes back to its first node after so long; 0: never."""
     ensemble_inside: bool = True
     """ZooKeeper's servers run on the first three nodes, not on machines of their own."""
     drift_ppm: int = 0
@@ -79,19 +84,52 @@ def cluster_spec(scenario: Scenario) -> ClusterSpec:
                   for index, name in enumerate(names))
     groups = tuple(group_of_kind(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
                    for number, kind in enumerate(scenario.groups, 1))
-    return ClusterSpec(name="simulated", nodes=nodes, groups=groups,
+    return ClusterSpec(name="simulated", nodes=nodes, groups=_with_policies(scenario, groups),
                        timing=times_for(scenario.interval))
+
+
+def _with_policies(scenario: Scenario, groups: tuple[GroupSpec, ...]) -> tuple[GroupSpec, ...]:
+    first, *others = groups
+    if scenario.failback and not first.everywhere:
+        first = replace(first, failback=scenario.failback, prefer={first.nodes[0]: 100})
+    if others and scenario.tie == "requires":
+        others[0] = replace(others[0], requires=(first.name,))
+    elif others and scenario.tie and not (scenario.tie == "apart" and others[0].everywhere):
+        others[0] = replace(others[0], **{scenario.tie: (Tie(first.name),)})
+    return (first, *others)
 
 
 def group_of_kind(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
     """Return a group of one of the kinds that a scenario names."""
     if kind == "address":
         return GroupSpec(name=name, nodes=nodes)
+    if kind == "everywhere":
+        return GroupSpec(name=name, nodes=nodes, services=(_unit("lb"),), everywhere=True,
+                         has_addresses=False)
+    if kind == "units":
+        return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND,
+                         services=(_unit("db"), _unit("app"), _unit("web")))
+    if kind == "replicas":
+        return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND,
+                         services=(_REPLICATED, _unit("app")))
     assert kind in ("service", "fenced"), f"no such kind of group: {kind}"
     service = ServiceSpec(name="db", promote_timeout=2 * SECOND, demote_timeout=2 * SECOND,
                           monitor_interval=SECOND, monitor_timeout=SECOND)
     return GroupSpec(name=name, nodes=nodes, services=(service,), stop_within=150 * MILLISECOND,
                      fencing_required=kind == "fenced")
+
+
+def _unit(name: str) -> ServiceSpec:
+    """Nothing looks at it: its driver notices when it ends."""
+    return ServiceSpec(name=name, actions=("start", "stop"), tells=True,
+                       start_timeout=2 * SECOND, stop_timeout=2 * SECOND, window=10 * SECOND)
+
+
+_REPLICATED = ServiceSpec(
+    name="pg", actions=("start", "promote", "demote", "stop"), promotable=True, tells=True,
+    start_timeout=2 * SECOND, stop_timeout=2 * SECOND, promote_timeout=2 * SECOND,
+    demote_timeout=2 * SECOND, monitor_interval=SECOND, monitor_timeout=SECOND,
+    window=10 * SECOND)
 
 
 def _rotated(names: tuple[str, ...], by: int) -> tuple[str, ...]:

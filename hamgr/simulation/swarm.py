@@ -14,10 +14,13 @@ from hamgr.simulation.scenario import Fault, Scenario
 AIMED = ("holder", "heir", "leader", "voter", "random")
 NEEDS_PEER = ("cut", "cut_both")
 EVERYWHERE = ("zk_down", "zk_leaderless", "zk_slow", "ring_down")
-SHARES = ("loss", "late", "reordered", "duplicated", "promote_fails", "demote_fails",
-          "monitor_fails", "services_hang", "demote_hangs", "services_slow")
+KINDS_OF_GROUPS = (("address", 8), ("service", 6), ("fenced", 2), ("units", 3), ("replicas", 4),
+                   ("everywhere", 2))
+SHARES = ("loss", "late", "reordered", "duplicated", "start_fails", "promote_fails", "demote_fails",
+          "stop_fails", "monitor_fails", "services_hang", "demote_hangs", "services_slow",
+          "services_lie")
 NUMBERED = ("partition", "ring_down", "switchover", "maintenance_on", "maintenance_off", "times",
-            "configure")
+            "configure", "service_dies")
 GRAVER = ("isolate", "deaf", "mute", "crash")
 
 WIDE = 0.02
@@ -32,11 +35,12 @@ MENU: dict[str, float] = {
         "switch_crash", "cut", "cut_both", "isolate", "deaf", "mute", "partition", "ring_down",
         "loss", "late", "zk_cut", "zk_replies_lost", "zk_down", "zk_leaderless", "zk_isolate",
         "zk_slow", "slew", "switchover", "standby", "resume", "maintenance_on", "maintenance_off",
-        "clear", "promote_fails", "monitor_fails", "services_hang", "carrier_lost",
-        "address_removed"), 0.25),
+        "clear", "promote_fails", "monitor_fails", "services_hang", "service_dies",
+        "carrier_lost", "address_removed"), 0.25),
     **dict.fromkeys((
         "restart_agent", "pause_jump", "reordered", "duplicated", "zk_requests_lost", "drain",
-        "configure", "demote_fails", "demote_hangs", "services_slow", "disk_full"), 0.15),
+        "configure", "demote_fails", "demote_hangs", "services_slow", "start_fails", "stop_fails",
+        "services_lie", "disk_full"), 0.15),
     **dict.fromkeys((
         "voters", "times", "remove_node", "upgrade", "fence_fails", "fence_hangs", "fence_lies",
         "fence_denies"), 0.1)}
@@ -86,8 +90,11 @@ def incident_scenario(incident: Incident, name: str, base: Scenario,
 def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Scenario:
     wide = random.Random(f"{seed}/wide").random() < WIDE and not nodes
     nodes = nodes or rng.choices((2, 3, 4, 5), (1, 6, 1, 2))[0]
-    kinds = rng.choices(("address", "service", "fenced"), (5, 4, 1), k=rng.choice((1, 1, 2, 3)))
+    kinds = rng.choices(*zip(*KINDS_OF_GROUPS, strict=True), k=rng.choice((1, 1, 2, 3)))
+    policies = random.Random(f"{seed}/policies")
     return Scenario(
+        tie=policies.choice(("", "", "", "beside", "apart", "requires")),
+        failback=policies.choice((0, 0, 0, 2)) * SECOND,
         seed=seed, nodes=8 + seed % 2 if wide else nodes, voters=3 + 2 * (seed % 3) if wide else 0,
         rings=rng.choice((1, 1, 2)), groups=tuple(kinds),
         witnesses=1 if nodes > 2 and rng.random() < 0.15 and not wide else 0,

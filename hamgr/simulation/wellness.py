@@ -18,6 +18,7 @@ from hamgr.core.types import (
     Maintenance,
     NodeName,
 )
+from hamgr.simulation.service_conduct import broken_replica
 
 if TYPE_CHECKING:
     from hamgr.simulation.scenario import Fault
@@ -97,7 +98,9 @@ class Wellness:
         """A group starts on a node under a new epoch."""
         before = self._owners.get(group, "")
         self._owners[group] = node
-        world = self._world
+        world, spec = self._world, self._world.spec.group(group)
+        if spec is None or spec.may_be_moved:
+            return
         if before in ("", node) or world.now - self._asked_at < 6 * WELL:
             return
         well = self._well(WELL)
@@ -110,11 +113,13 @@ class Wellness:
     def _must_be_served(self, name: GroupName, well: list[NodeName]) -> bool:
         world, plan = self._world, self._world.turmoil.plan()
         spec = world.spec.group(name)
-        if plan is None or spec is None or spec.fencing_required:
+        if plan is None or spec is None or spec.fencing_required or spec.everywhere or (
+                spec.may_be_moved or spec.requires):
             return False
         planned = plan.groups.get(name)
         free = planned is None or planned.maintenance is Maintenance.OFF
-        able = [node for node in spec.nodes if node in well and node not in plan.standby]
+        able = [node for node in spec.nodes if node in well and node not in plan.standby
+                and not broken_replica(world.hosts[node], spec)]
         return free and bool(able) and not any(
             host.serving(name) for host in world.hosts.values())
 

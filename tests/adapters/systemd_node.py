@@ -59,6 +59,16 @@ class SystemdNode(Segment):
         finally:
             super().__exit__()
 
+    @property
+    def leader(self) -> int:
+        """The process id, here, of the node's systemd."""
+        return self._leader
+
+    @property
+    def inside(self) -> Path:
+        """The root of the node as its processes see it, /run and /tmp included."""
+        return Path(f"/proc/{self._leader}/root")
+
     def lay_out(self) -> None:
         """Make the disk of the node: this machine's root, and changes on top, in memory."""
         self._disk.mkdir()

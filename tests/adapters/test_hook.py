@@ -302,10 +302,10 @@ asyncio.run(main())
 def test_a_runner_that_dies_fails_its_hooks_and_is_replaced() -> None:
     async def then(driver: Driver) -> None:
         driver.start()
-        assert driver.hooks._runner is not None
-        driver.hooks._runner.kill()
+        assert driver.hooks._runs.process is not None
+        driver.hooks._runs.process.kill()
         told = await driver.answer()
-        assert (told.ok, told.why) == (False, "the hook runner died")
+        assert (told.ok, told.why) == (False, "the runner of commands died")
         assert (await driver.run(within=100 * MILLISECOND)).why == "no answer in 0.1 s"
     hooked("sleep 5", then)
 
@@ -313,11 +313,11 @@ def test_a_runner_that_dies_fails_its_hooks_and_is_replaced() -> None:
 def test_sigterm_to_everybody_leaves_hooks_possible() -> None:
     """systemd may signal a whole unit, and the agent still has to demote."""
     async def then(driver: Driver) -> None:
-        assert driver.hooks._runner is not None
+        assert driver.hooks._runs.process is not None
         assert (await driver.run()).ok
-        driver.hooks._runner.send_signal(signal.SIGTERM)
+        driver.hooks._runs.process.send_signal(signal.SIGTERM)
         assert (await driver.run()).ok
-        assert driver.hooks._runner.poll() is None
+        assert driver.hooks._runs.process.poll() is None
     hooked("exit 0", then)
 
 

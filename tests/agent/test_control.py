@@ -15,6 +15,7 @@ from hamgr.agent.control import CLIENTS_MAX, LINE_BYTES_MAX, Control, Desk
 from hamgr.agent.facts import AgentStatus, Process
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec, NodeSpec
+from hamgr.explain import Explanation
 
 STATUS = AgentStatus(
     process=Process(pid=1, version="0", started_ago_s=1.0, phase="running"), node="n1",
@@ -47,7 +48,8 @@ async def rebuilds(down: tuple[str, ...], progress: Callable[[str], None]) -> st
 
 
 def desk(**parts: Any) -> Desk:
-    return Desk(**{"status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
+    return Desk(**{"explain": lambda group, node: Explanation(lines=(group, node)),
+                   "status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
                    "reload": reloads,
                    "recorder": lambda count: [{"at": 1}] * count,
                    "configuration": dict, "apply": applies,

@@ -47,7 +47,7 @@ def test_config_check_imports_only_what_it_needs() -> None:
     loaded = modules_after("config", "check", str(SAMPLE))
     assert not loaded & HEAVY
     assert {name.split(".")[1] for name in loaded if name.startswith("hamgr.")} == {
-        "cli", "config", "core", "times"}
+        "cli", "config", "core", "leader", "times"}
 
 
 def test_help_lists_every_command_of_the_table() -> None:

@@ -45,7 +45,8 @@ def state(nodes: int = 3, **changes: Any) -> Present:
         GroupSpec(name="web", nodes=names[::-1])))
     plan = Plan(revision=31, by="n1", voters=Voters(number=1, names=names), times=Timing(), groups={
         "crm": GroupPlan(holder=right("n1", 7), heir=right("n2", 8), top_epoch=8),
-        "web": GroupPlan(holder=right("n2", 3), heir=right("n1", 4), top_epoch=4)})
+        "web": GroupPlan(holder=right("n2", 3), heir=right(names[-1] if nodes > 2 else "n1", 4),
+                         top_epoch=4)})
     return replace(Present(
         schema=1, cluster="crm", asked="the agent on n2", at="2026-11-24T03:12:00+0100", spec=spec,
         plan=plan, leader="n2", up=names, seats=seats(names), zookeeper=True,

@@ -13,6 +13,7 @@ NODES = 'nodes = ["n1", "n2"]'
 PROMOTE = 'promote = "/usr/local/lib/crm/promote"'
 DEMOTE = 'demote = "/usr/local/lib/crm/demote"'
 MONITOR = 'monitor = { command = "/usr/local/lib/crm/check" }'
+HOOK = f"{PROMOTE}\n{DEMOTE}\n{MONITOR}"
 SERVERS = 'zookeeper = ["10.0.0.11:2181", "10.0.0.12:2181", "10.0.0.13:2181"]'
 N2 = 'addresses = ["10.0.0.12", "10.1.0.12"]'
 N3 = '[node.n3]\naddresses = ["10.0.0.13", "10.1.0.13"]\nwitness = true'
@@ -119,7 +120,8 @@ GROUP = [
     (NODES, "nodes = []", 21, "group.crm.nodes", "is empty; name the nodes"),
     (NODES, NODES + '\nfencing = "required"', 22, "group.crm.fencing", "not supported yet"),
     (NODES, NODES + '\nfencing = "stonith"', 22, "group.crm.fencing", 'write "lease"'),
-    (NODES, NODES + '\nmode = "everywhere"', 22, "group.crm.mode", "not possible yet"),
+    (NODES, NODES + '\nmode = "everywhere"', 23, "group.crm.vips", "every node at once"),
+    (NODES, NODES + '\nmode = "both"', 22, "group.crm.mode", '"active-passive" or "everywhere"'),
     (NODES, NODES + '\nfailback = "always"', 22, "group.crm.failback", 'write "never"'),
     (VIPS, 'vips = ["10.0.0.100"]', 22, "group.crm.vips[0]", 'write "10.0.0.100/24"'),
     (VIPS, 'vips = ["10.0.0/24"]', 22, "group.crm.vips[0]", "not an address with a prefix length"),
@@ -144,33 +146,9 @@ GROUP = [
     (VIPS, 'vips = [{ address = "10.0.0.9/24", interface = "a-name-too-long0" }]', 22,
      "group.crm.vips[0].interface", "is not the name of an interface"),
 ]
-SERVICE = [
-    (PROMOTE, 'promote = "bin/promote"', 26, "group.crm.service[0].promote", "not a full path"),
-    (PROMOTE, 'promote = "/bin/a && /bin/b"', 26, "group.crm.service[0].promote", "needs a shell"),
-    (PROMOTE, "promote = \"/bin/a 'b\"", 26, "group.crm.service[0].promote", "not closed"),
-    (PROMOTE, "promote = []", 26, "group.crm.service[0].promote", "is empty"),
-    (PROMOTE, 'promote = ["/bin/a", 1]', 26, "group.crm.service[0].promote", "list of strings"),
-    (PROMOTE, 'promote = "/bin/a \\u0000"', 26, "group.crm.service[0].promote", "zero byte"),
-    (DEMOTE, "", 24, "group.crm.service[0].demote", "is missing; what promote starts"),
-    (MONITOR, MONITOR + '\ndriver = "systemd"', 29, "group.crm.service[0].driver",
-     "call systemctl"),
-    (MONITOR, MONITOR + '\ndriver = "magic"', 29, "group.crm.service[0].driver", 'write "hook"'),
-    (MONITOR, MONITOR + "\nrestarts = -1", 29, "group.crm.service[0].restarts", "write 0"),
-    (MONITOR, MONITOR + '\nwindow = "0s"', 29, "group.crm.service[0].window", "more than 0"),
-    (MONITOR, MONITOR + '\npromote_timeout = "0s"', 29, "group.crm.service[0].promote_timeout",
-     "more than 0"),
-    (MONITOR, MONITOR.replace(" }", ', timeout = "0s" }'), 28,
-     "group.crm.service[0].monitor.timeout", "more than 0"),
-    (MONITOR, MONITOR + '\n[[group.crm.service]]\nname = "app"\nmonitor = { command = "/bin/a" }',
-     30, "group.crm.service[1].name", "another service of this group"),
-    (MONITOR, MONITOR + '\n[[group.crm.service]]\nname = "other"', 29, "group.crm.service[1]",
-     "does nothing"),
-]
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "words"),
-    [*FORM, *SERVER, *NAMES, *TIMES, *NODE, *GROUP, *SERVICE],
+    [*FORM, *SERVER, *NAMES, *TIMES, *NODE, *GROUP],
     ids=lambda value: None if isinstance(value, int) else str(value)[:40])
 def test_fault(old: str, new: str, line: int, key: str, words: str) -> None:
     found = faults((old, new))
@@ -180,7 +158,7 @@ def test_fault(old: str, new: str, line: int, key: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "key"), [
-    (case[0], case[1], case[3]) for case in [*SERVER, *NAMES, *TIMES, *NODE, *GROUP, *SERVICE]])
+    (case[0], case[1], case[3]) for case in [*SERVER, *NAMES, *TIMES, *NODE, *GROUP]])
 def test_one_mistake_is_one_fault(old: str, new: str, key: str) -> None:
     assert [fault[1] for fault in faults((old, new))] == [key]
 
@@ -293,7 +271,7 @@ def test_two_groups_cannot_have_one_vip() -> None:
 
 
 def test_all_faults_are_found_at_once_and_in_the_order_of_the_file() -> None:
-    mistakes = [SERVER[0], TIMES[2], NODE[4], GROUP[0], SERVICE[0]]
+    mistakes = [SERVER[0], TIMES[2], NODE[4], GROUP[0]]
     found = faults(*((case[0], case[1]) for case in mistakes))
     assert [fault[1] for fault in found] == [case[3] for case in mistakes]
 
@@ -346,7 +324,7 @@ addresses = [
 service = [
     "x",
     {name="a", promote="/bin/true"},
-    {name="a b", driver="ocf", promote="/bin/true", demote="/bin/true"},
+    {name="a b", driver="magic", promote="/bin/true", demote="/bin/true"},
 ]""", [(25, "group.crm.service[0]"), (26, "group.crm.service[1].demote"),
        (27, "group.crm.service[2].name"), (27, "group.crm.service[2].driver")]),
     (VIPS, "vips = [1, 2, 3, 4, '10.0.0.0/24', '10.0.0.255/24', '10.0.0.11/24', 'fe80::1/64']",

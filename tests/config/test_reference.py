@@ -24,6 +24,7 @@ PLACES: dict[str, type[Struct]] = {
     "## `[node.NAME]`": schema.Node,
     "## `[group.NAME]`": schema.Group,
     "| key in `vips` |": schema.Vip,
+    "| key in `with`": schema.Near,
     "## `[[group.NAME.service]]`": schema.Service,
     "| key in `monitor` |": schema.Monitor,
 }
@@ -60,15 +61,18 @@ def written(default: Any) -> str:
 def test_reference_names_every_key_and_its_true_default(place: str) -> None:
     found = rows(place)
     fields = structs.fields(PLACES[place])
-    assert list(found) == [info.name for info in fields]
+    assert list(found) == [info.encode_name for info in fields]
     for info in fields:
         if info.required:
-            assert found[info.name] == "required"
+            assert found[info.encode_name] == "required"
         elif info.default is None:
-            assert "`" not in found[info.name], "follows from others, or is none"
+            assert "`" not in found[info.encode_name], "follows from others, or is none"
         else:
-            assert info.default is not NODEFAULT
-            assert found[info.name] == written(info.default)
+            default = info.default
+            if default is NODEFAULT:
+                assert callable(info.default_factory)
+                default = info.default_factory()
+            assert found[info.encode_name] == written(default)
 
 
 def test_every_table_of_the_schema_has_a_place() -> None:

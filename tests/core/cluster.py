@@ -33,8 +33,10 @@ from hamgr.core.types import (
     NEVER,
     SECOND,
     Duration,
+    Found,
     Instant,
     Outcome,
+    Role,
 )
 from hamgr.engine import Engine
 from hamgr.rebuild import refusal, transaction
@@ -52,6 +54,10 @@ WIRE = Wire("t", [b"k" * 32])
 QUIET = (Reason.HEARD, Reason.ACCUSED_BY, Reason.ZOOKEEPER_UP, Reason.CONFIGURED)
 """Reports that would drown a story."""
 
+
+FOUND = {Role.STOPPED: Found.STOPPED, Role.STARTED: Found.STARTED, Role.PROMOTED: Found.PROMOTED}
+REACHES = {"start": Role.STARTED, "promote": Role.PROMOTED, "demote": Role.STARTED,
+           "stop": Role.STOPPED}
 
 NODES = ("n1", "n2", "n3")
 SPEC = ClusterSpec(name="t", nodes=tuple(NodeSpec(name=node) for node in NODES),
@@ -76,6 +82,8 @@ class Cluster:
         self.stalled: dict[str, Instant] = {}
         self.failing: dict[tuple[str, str], int] = {}
         """(node, action): how many more runs of it fail."""
+        self.roles: dict[tuple[str, str, str], Role] = {}
+        """In which role each service is: by node, group and service."""
         self.fence_fails: set[str] = set()
         self.armed: dict[str, set[str]] = {node.name: set() for node in spec.nodes}
         self.lines: list[str] = []
@@ -110,6 +118,7 @@ class Cluster:
     def boot(self, node: str) -> None:
         """Give a node its power, or its agent another life."""
         self.lives[node] = self.lives.get(node, 0) + 1
+        self._sweep(node)
         cluster_id, revision = self.facts.get(node, ("", 0))
         self.engines[node] = Engine(
             self.spec, node, self.lives[node], self.now, known_cluster=cluster_id,
@@ -117,6 +126,15 @@ class Cluster:
         self.hand(node, Tick())
         if node not in self.offline:
             self.connect(node)
+
+    def _sweep(self, node: str) -> None:
+        """Take down what a new life has no right to (rule 21)."""
+        for group in self.spec.groups:
+            for service in () if group.everywhere or group.name in self.kept[node] else (
+                    group.services):
+                key = (node, group.name, service.name)
+                most = Role.STARTED if service.promotable else Role.STOPPED
+                self.roles[key] = min(self.roles.get(key, Role.STOPPED), most)
 
     def configure(self, spec: ClusterSpec, nodes: Iterable[str]) -> None:
         """Have every agent begin with this file from now on, and these nodes go by it at once."""
@@ -131,6 +149,7 @@ class Cluster:
         """Take a node's power, and with it its addresses."""
         self.engines.pop(node, None)
         self.armed[node].clear()
+        self.roles = {key: role for key, role in self.roles.items() if key[0] != node}
 
     def connect(self, node: str) -> None:
         """Let a node reach ZooKeeper and read everything."""
@@ -261,11 +280,19 @@ class Cluster:
     def _run(self, node: str, effect: fx.RunService,
              later: Callable[[Duration, Event], None]) -> None:
         if effect.action != "monitor":
-            self.say(node, f"RUN {effect.action} {effect.service} epoch {effect.epoch}")
-        ok = not self._fails(node, effect.action)
+            epoch = f" epoch {effect.epoch}" if effect.epoch else ""
+            self.say(node, f"RUN {effect.action} {effect.service}{epoch}")
+        ok, found = not self._fails(node, effect.action), Found.UNKNOWN
+        key = (node, effect.group, effect.service)
+        role = self.roles.get(key, Role.STOPPED)
+        if effect.action in ("probe", "monitor"):
+            found = FOUND[role]
+            ok &= effect.action == "probe" or role is not Role.STOPPED
+        elif ok:
+            self.roles[key] = REACHES[effect.action]
         later(self.action_takes, ServiceAnswered(
             run=effect.run, group=effect.group, service=effect.service, action=effect.action,
-            ok=ok, why="" if ok else "exit status 1"))
+            ok=ok, found=found, why="" if ok else "exit status 1"))
 
     def _fails(self, node: str, action: str) -> bool:
         left = self.failing.get((node, action), 0)

@@ -18,7 +18,8 @@ from hamgr.core.effects import (
     WithdrawAddresses,
 )
 from hamgr.core.events import AddressesClaimed, AddressesWithdrawn, ServiceAnswered
-from hamgr.core.group import LocalGroup, Occasion, Phase
+from hamgr.core.group import LocalGroup
+from hamgr.core.phase import Occasion, Phase
 from hamgr.core.spec import GroupSpec, ServiceSpec
 from hamgr.core.types import NEVER, SECOND
 

@@ -9,13 +9,15 @@ Run with HAMGR_REWRITE=1 to write down what happens now; the change is reviewed 
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from hamgr.core.events import ServiceChanged, ServiceScored
 from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
-from hamgr.core.types import MILLISECOND, SECOND, Duration
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Found, OnFailure, Role
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for
 from tests.core.cluster import Cluster
@@ -163,6 +165,20 @@ class Story:
         (self._there.fence_fails.add if state == "fails" else
          self._there.fence_fails.discard)(node)
 
+    def do_kill(self, node: str, group: str, service: str) -> None:
+        """A service dies; whoever looks finds it stopped."""
+        self._there.roles[node, group, service] = Role.STOPPED
+
+    def do_noticed(self, node: str, group: str, service: str, found: str, *why: str) -> None:
+        """A driver notices by itself what has become of a service."""
+        if found == "stopped":
+            self.do_kill(node, group, service)
+        self._there.hand(node, ServiceChanged(group=group, service=service, found=Found(found),
+                                              why=" ".join(why)))
+
+    def do_score(self, node: str, group: str, service: str, score: str) -> None:
+        self._there.hand(node, ServiceScored(group=group, service=service, score=int(score)))
+
     def do_condition(self, node: str, group: str, *why: str) -> None:
         self._there.condition(node, group, " ".join(why))
 
@@ -206,6 +222,15 @@ class Story:
                 for node, engine in sorted(cluster.engines.items())
                 for view in snapshot(engine, cluster.now).groups if view.phase != "inactive"]
 
+    def _show_services(self) -> list[str]:
+        cluster = self._there
+        return [f"{node}: {view.name} " + ", ".join(
+                    f"{one.name} {one.state}{f' ({one.failures} failures)' if one.failures else ''}"
+                    for one in view.services) + (f" (unfit: {view.unfit_why})" if not view.fit
+                                                 else "")
+                for node, engine in sorted(cluster.engines.items())
+                for view in snapshot(engine, cluster.now).groups]
+
     def _show_writes(self) -> list[str]:
         written, self._there.writes = self._there.writes, 0
         return [f"{written} writes since last asked"]
@@ -213,8 +238,16 @@ class Story:
 
 def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: str = "",
           stop_within: str = "0ms", fencing: str = "lease", voters: str = "", run: str = "",
-          monitor: str = "500ms", addresses: str = "yes") -> ClusterSpec:
-    """Return what a file says. `run`: the nodes that may run groups, if not all."""
+          monitor: str = "500ms", addresses: str = "yes", mode: str = "active-passive",
+          on_failure: str = "move", restarts: str = "3", everywhere: str = "",
+          **policies: str) -> ClusterSpec:
+    """Return what a file says. `run`: the nodes that may run groups, if not all.
+
+    Policies are by group: order=app:n2.n1 beside=app:db apart=app:web requires=app:db
+    failback=app:2s priority=app:10 prefer=app:n2
+
+    A service is a hook (promote, demote), a unit (start, stop) or has replicas: db:replica.
+    """
     names = [f"n{number}" for number in range(1, int(nodes) + 1)]
     voting = voters.split(",") if voters else names
     running = tuple(run.split(",") if run else (name for name in names if name != witness))
@@ -223,11 +256,43 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
         nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
                     for name in names),
         groups=tuple(GroupSpec(
-            name=group, nodes=running, stop_within=duration(stop_within),
-            fencing_required=fencing == "required", has_addresses=addresses == "yes",
-            services=tuple(ServiceSpec(name=one, monitor_interval=duration(monitor))
+            name=group, **{"nodes": running, **_policy(group, policies)},
+            stop_within=duration(stop_within), fencing_required=fencing == "required",
+            everywhere=mode == "everywhere" or group == everywhere,
+            has_addresses=addresses == "yes" and mode != "everywhere" and group != everywhere,
+            services=tuple(_service(one, monitor_interval=duration(monitor),
+                                    on_failure=OnFailure(on_failure), restarts=int(restarts))
                            for one in services.split(",") if one))
             for group in groups.split(",") if group))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "hook": {}, "unit": {"actions": ("start", "stop")},
+    "replica": {"actions": ("start", "promote", "demote", "stop"), "promotable": True}}
+
+
+def _policy(group: str, policies: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, text in policies.items():
+        for name, _, value in (one.partition(":") for one in text.split(",")):
+            if name == group:
+                found |= READ[key](value)
+    return found
+
+
+READ: dict[str, Any] = {
+    "order": lambda text: {"nodes": tuple(text.split("."))},
+    "beside": lambda text: {"beside": tuple(map(Tie, text.split(".")))},
+    "apart": lambda text: {"apart": tuple(map(Tie, text.split(".")))},
+    "requires": lambda text: {"requires": tuple(text.split("."))},
+    "failback": lambda text: {"failback": duration(text)},
+    "priority": lambda text: {"priority": int(text)},
+    "prefer": lambda text: {"prefer": {text: 100}}}
+
+
+def _service(text: str, **more: Any) -> ServiceSpec:
+    name, _, kind = text.partition(":")
+    return ServiceSpec(name=name, **KINDS[kind or "hook"], **more)
 
 
 def blocks(text: str) -> list[tuple[str, str]]:

@@ -17,8 +17,13 @@ from hamgr.doctor.facts import (
     KeyFile,
     Link,
     Managers,
+    Misfit,
     Network,
+    ResourceAgents,
     Server,
+    ServiceAgent,
+    ServiceUnit,
+    ServiceUnits,
     Units,
     VipPlace,
     WallClocks,
@@ -94,6 +99,16 @@ def ensemble(*servers: Server) -> Ensemble:
     return Ensemble(servers=(*servers, *rest[len(servers):]))
 
 
+def service_unit(**changes: Any) -> ServiceUnit:
+    return ServiceUnit(**{"group": "crm", "service": "app", "unit": "app.service",
+                          "load": "loaded", "state": "disabled", **changes})
+
+
+def resource_agents(*misfits: Misfit) -> ResourceAgents:
+    return ResourceAgents(services=(ServiceAgent(
+        group="crm", service="web", agent="ocf:heartbeat:nginx", misfits=misfits),))
+
+
 def facts(**changes: Any) -> Facts:
     """Return the facts with some of them exchanged."""
     good = Facts(
@@ -101,6 +116,8 @@ def facts(**changes: Any) -> Facts:
         key=KeyFile(path="/etc/hamgr/cluster.key", keys=(cluster.KEY,)), network=network(),
         ensemble=ensemble(), clock=Clock(slew=0.00002, synchronised=True),
         wall_clocks=WallClocks(ahead={"n1": 0.01, "n3": -0.02}), managers=Managers(),
+        service_units=ServiceUnits(units=(service_unit(),)),
+        resource_agents=resource_agents(),
         units=Units(enabled={"hamgr.service": "enabled"}), home=AgentHome(unit="hamgr.service"),
         disk=Disk(path="/var/lib/hamgr", free=1 << 30))
     return replace(good, **changes)

@@ -19,9 +19,11 @@ from hamgr.doctor.facts import (
     Facts,
     KeyFile,
     Managers,
+    Misfit,
     Missing,
     Network,
     Server,
+    ServiceUnits,
     Units,
     VipPlace,
     WallClocks,
@@ -42,7 +44,9 @@ from tests.doctor.healthy import (
     link,
     network,
     process,
+    resource_agents,
     server,
+    service_unit,
     shared,
 )
 
@@ -59,6 +63,14 @@ def loss(lost: int, **changes: Any) -> Any:
     counted = {"heard.n1.0": 600 - lost, "lost.n1.0": lost, "heard.n1.1": 600, "heard.n3.0": 20,
                "lost.n3.0": 20}
     return agent(counters={"rings_last_minute": counted}, **changes)
+
+
+def misfit(key: str, text: str, *, severe: bool = True) -> dict[str, Any]:
+    return {"resource_agents": resource_agents(Misfit(key=key, text=text, severe=severe))}
+
+
+def units(**changes: Any) -> dict[str, Any]:
+    return {"service_units": ServiceUnits(units=(service_unit(**changes),))}
 
 
 def voters(*names: str) -> Any:
@@ -221,6 +233,23 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "not known to systemd"),
     ("units enabled", {"units": Units(enabled={"hamgr.service": "enabled-runtime"})}, WARNING,
      "hamgr.service", "is enabled-runtime: after a reboot it does not start"),
+    ("started by hamgr alone", units(state="enabled", wanted_by=("multi-user.target",)), WARNING,
+     "crm: app", "app.service is enabled"),
+    ("started by hamgr alone", units(state="static", wanted_by=("other.service",)), WARNING,
+     "crm: app", "app.service is wanted by other.service"),
+    ("started by hamgr alone", units(triggered_by=("app.socket",)), WARNING, "crm: app",
+     "app.socket starts app.service"),
+    ("started by hamgr alone", units(load="masked"), FAULT, "crm: app",
+     "its unit app.service is masked"),
+    ("started by hamgr alone", units(load="not-found"), FAULT, "crm: app", "is not-found"),
+    ("started by hamgr alone", units(load=""), FAULT, "crm: app", "is not known to systemd"),
+    ("started by hamgr alone", units(load="bad-setting"), FAULT, "crm: app", "is bad-setting"),
+    ("fits its agent", misfit("parameters.prot", "it has no such parameter"), FAULT, "crm: web",
+     "parameters.prot: it has no such parameter"),
+    ("fits its agent", misfit("agent", "it is not installed here"), FAULT, "crm: web",
+     "agent: it is not installed"),
+    ("fits its agent", misfit("start", "a timeout is short", severe=False), WARNING, "crm: web",
+     "start: a timeout is short"),
     ("state directory", {"disk": Disk(path="S", free=9 << 20)}, WARNING, "S", "9 MiB are free"),
     ("state directory", {"disk": Disk(path="S", free=4096)}, FAULT, "S", "4 KiB are free"),
     ("state directory", {"disk": Disk(path="S", free=1 << 30, read_only=True)}, FAULT, "S",
@@ -268,11 +297,13 @@ def test_every_check_has_a_good_and_a_bad_case_and_says_what_it_is_for(
                                                 peer("n3"))))},
     {"agent": replace(process(started_ago_s=1.0), snapshot=snapshot(zookeeper=False))},
     {"units": Units(enabled={"hamgr-deadman.socket": "static"})},
+    units(state="linked"), {"service_units": ServiceUnits()},
 ], ids=["a switch without systemd", "networkd elsewhere", "arp is set", "arp_filter", "standalone",
-        "a group of others", "loss of a silent ring", "just started", "enabled by another unit"])
+        "a group of others", "loss of a silent ring", "just started", "enabled by another unit",
+        "linked and not enabled", "no units"])
 def test_what_is_well_is_not_complained_of(changes: dict[str, Any]) -> None:
     checks = {"switch", "managed elsewhere", "arp", "leader", "nonlocal bind", "loss", "connected",
-              "units enabled"}
+              "units enabled", "started by hamgr alone"}
     assert [one for one in examine(facts(**changes))
             if one.check in checks and one.severity is not OK] == []
 
@@ -331,6 +362,12 @@ def test_a_remedy_for_a_vlan_is_one_that_sysctl_takes(
         vips=(VipPlace(address="10.0.0.100/24", interface="bond0.20"),),
         sources={**OWN_SUBNET, BEYOND: "10.1.0.12"})
     assert any(remedy in one.remedy for one in found({"network": vlan}, check))
+
+
+def test_a_service_whose_unit_is_enabled_is_disabled_and_goes_on() -> None:
+    (one,) = found(units(state="enabled", wanted_by=("multi-user.target",)),
+                   "started by hamgr alone")
+    assert one.remedy.startswith("`systemctl disable app.service`")
 
 
 def test_a_masked_unit_is_unmasked_first() -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from hamgr.adapters.net.vip import Nic
 from hamgr.config.document import parse
 from hamgr.config.values import Server as Address
-from hamgr.doctor.facts import Here, Missing
+from hamgr.doctor.facts import Here, Missing, ServiceUnit, ServiceUnits
 from hamgr.doctor.look import around, clocks, machine, network, zookeeper
 from hamgr.doctor.network import BEYOND
 from tests.config.files import GOOD
@@ -162,6 +162,26 @@ def test_units_are_asked_of_systemctl(tmp_path: Path, monkeypatch: pytest.Monkey
 test $2 = hamgr.service && echo enabled && exit
 echo "Failed to get unit file state" >&2; exit 1"""):
         assert machine.units().enabled == {"hamgr.service": "enabled", "hamgr-deadman.socket": ""}
+
+
+def test_units_of_services_are_asked_of_systemctl(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "SYSTEMD", tmp_path / "none")
+    assert machine.service_units({}) == ServiceUnits()
+    with pytest.raises(OSError, match="systemd is not the service manager"):
+        machine.service_units({("crm", "app"): "app.service"})
+    monkeypatch.setattr(machine, "SYSTEMD", tmp_path)
+    with tools(tmp_path, monkeypatch, systemctl="""
+case $* in
+*app.service*) printf "LoadState=loaded\\nUnitFileState=static\\nWantedBy=b.target a.service
+TriggeredBy=app.socket app.timer\\nUpheldBy=a.service\\n" ;;
+*app.socket*) echo enabled ;;
+*) echo disabled; exit 1 ;;
+esac"""):
+        found = machine.service_units({("crm", "app"): "app.service"})
+    assert found.units == (ServiceUnit(
+        group="crm", service="app", unit="app.service", load="loaded", state="static",
+        wanted_by=("a.service", "b.target"), triggered_by=("app.socket",)),)
 
 
 def test_a_tool_that_hangs_or_is_missing_costs_little(

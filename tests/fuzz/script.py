@@ -154,8 +154,9 @@ class Peers:
 
     def _word(self) -> GroupWord:
         flags = self.script.byte()
-        return GroupWord(self.script.pick(NAMES), self._number(), self._number(),
-                         *(bool(flags >> bit & 1) for bit in range(4)))
+        fit, armed, up, failed = (bool(flags >> bit & 1) for bit in range(4))
+        return GroupWord(self.script.pick(NAMES), self._number(), self._number(), fit, armed, up,
+                         failed, self._number(), self.script.pick(NAMES))
 
     def _number(self) -> int:
         kind = self.script.byte()

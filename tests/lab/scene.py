@@ -12,7 +12,7 @@ from hamgr.core.types import NEVER, Instant
 from hamgr.lab import watch
 from hamgr.lab.lab import Lab
 from hamgr.lab.probe import Probe, Record
-from hamgr.lab.spec import GROUP, LabSpec, vips
+from hamgr.lab.spec import GROUP, LabSpec
 from hamgr.lab.timeline import Told, reports
 from hamgr.lab.watch import Tenure, Watch
 from tests.lab.traces import traces
@@ -58,7 +58,7 @@ class Scene(NamedTuple):
     def served_elsewhere(self, than: str) -> str:
         """Wait until another node serves; return it, once it alone has both addresses."""
         target = self.client.wait_served(SOON_S, other_than=[than])
-        for vip in vips(self.group):
+        for vip in self.lab.spec.vips_of(self.group):
             self.eyes.wait_owners(vip, [target], SOON_S)
         return target
 
@@ -69,7 +69,8 @@ class Scene(NamedTuple):
 
     def tenures(self, node: str = "") -> list[Tenure]:
         """Return who had which of the group's addresses, and when."""
-        return [tenure for vip in vips(self.group) for tenure in self.eyes.tenures(vip)
+        vips = self.lab.spec.vips_of(self.group)
+        return [tenure for vip in vips for tenure in self.eyes.tenures(vip)
                 if node in ("", tenure.node)]
 
     def shared(self) -> int:

@@ -15,7 +15,7 @@ from hamgr.core.events import (
     WriteAnswered,
 )
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import MILLISECOND, SECOND
+from hamgr.core.types import MILLISECOND, SECOND, Role
 from hamgr.simulation.kernel import REAPER_LATENESS, VALID_LFT
 from hamgr.simulation.switch import LATENESS_MAX
 from tests.simulation.stub import make_active, promote, tell, world_of_stubs
@@ -164,7 +164,7 @@ def test_a_service_goes_on_without_its_agent_until_the_switch_kills_it() -> None
     assert host.serving("g1")
     host.kill_agent()
     world.scheduler.run_until(world.now + 400 * MILLISECOND)
-    assert host.services.promoted("g1", "db")
+    assert host.services.is_in("g1", "db", Role.PROMOTED)
     world.scheduler.run_until(world.now + 100 * MILLISECOND + 150 * MILLISECOND + LATENESS_MAX)
     assert not host.active("g1")
 

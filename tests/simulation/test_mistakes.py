@@ -13,7 +13,7 @@ from hamgr.simulation.world import World
 
 CHEAP = ("b", "c", "e", "g", "h", "m", "p", "r", "s", "t", "u", "v", "x", "y", "z-lead",
          "z-deaf", "z-scars", "aa", "bb", "stop", "within", "fence", "fences", "file", "standby",
-         "paused", "kept", "epoch")
+         "paused", "kept", "epoch", "order", "reverse", "replica", "rests", "probe", "down")
 """Found within some ten schedules; `python -m hamgr.simulation mistakes` hunts for all."""
 
 

@@ -1,1 +1,1 @@
-"""The drivers of services, one a file: each implements the port Services."""
+"""The drivers of services, one a file or folder: each implements the port Services."""

@@ -8,7 +8,11 @@ agent dies, it sees the end of their socket and kills what still runs.
 Requests and answers are JSON objects, one a packet:
 
     {"run": 7, "argv": ["/bin/x"], "env": {"A": "b"}, "timeout": 5.0}      {"cancel": 7}
-    {"run": 7, "ok": false, "why": "exit status 3: no such table"}
+    {"run": 7, "code": 3, "ending": "", "tail": "no such table\n"}
+
+"code" is the exit status, less than 0 the signal that ended it, null if nothing could; "ending" is
+why it was ended from here, empty if it ended by itself; "tail" is the end of its output. What that
+means is for others to say (`runs`).
 
 Each hook leads a session and process group of its own. On timeout or cancellation the group gets
 SIGTERM, and SIGKILL when the hook has ended or a grace period is over. A hook that ends by itself
@@ -36,6 +40,8 @@ PACKET_MAX = 256 * 1024
 """Bytes. More than a socket takes at once, so no packet is cut."""
 NOT_STARTED = 127
 """Exit status of a child that could not become the hook, as of a shell."""
+NO_START = "cannot run "
+"""How the last words of such a child begin: a command may also exit with this status itself."""
 _SOFT_LIMITS = {resource.RLIMIT_RTPRIO: 0, resource.RLIMIT_MEMLOCK: 8 << 20,
                 resource.RLIMIT_NOFILE: 1024}
 """At most; what the agent has more of, it has for itself."""
@@ -83,14 +89,14 @@ class Run:
         self.killed = True
         self._signal(signal.SIGKILL)
 
-    def reap(self) -> tuple[bool, str]:
-        """Return how it went, in words. The hook must have ended."""
+    def reap(self) -> int:
+        """Return its exit status, or less than 0 the signal. The hook must have ended."""
         if self.ending:
             self.kill()
         _, status = os.waitpid(self.pid, 0)
         os.close(self.process)
         self.drain()
-        return _verdict(os.waitstatus_to_exitcode(status), self.ending, self.tail)
+        return os.waitstatus_to_exitcode(status)
 
     def drain(self) -> bool:
         """Read what there is of its output, a pipe full at most; return whether more can come."""
@@ -129,7 +135,8 @@ class Runner:
             now = time.monotonic()
             for run in [run for run in self._runs.values() if run.step_at <= now]:
                 if run.step():
-                    self._answer(run, False, f"{run.ending}; still there after SIGKILL")
+                    run.ending += "; still there after SIGKILL"
+                    self._answer(run, None)
         for run in self._runs.values():
             run.kill()
 
@@ -159,7 +166,7 @@ class Runner:
 
     def _ended(self, run: Run) -> None:
         self._selector.unregister(run.process)
-        self._answer(run, *run.reap())
+        self._answer(run, run.reap())
 
     def _drain(self, run: Run) -> None:
         """Go on reading after the hook has ended: what it left behind may still be writing."""
@@ -168,22 +175,12 @@ class Runner:
             os.close(run.output)
             run.output = None
 
-    def _answer(self, run: Run, ok: bool, why: str) -> None:
+    def _answer(self, run: Run, code: int | None) -> None:
         if self._runs.pop(run.number, None) is not None:
+            answer = {"run": run.number, "code": code, "ending": run.ending,
+                      "tail": run.tail.decode(errors="replace")}
             with contextlib.suppress(ConnectionError):  # the agent is gone: serve() will see it
-                self._agent.send(json.dumps({"run": run.number, "ok": ok, "why": why}).encode())
-
-
-def _verdict(code: int, ending: str, tail: bytes) -> tuple[bool, str]:
-    words = " / ".join(tail.decode(errors="replace").split("\n")[-4:]).strip(" /")[-300:]
-    if ending:
-        return False, f"{ending}: {words}" if words else ending
-    if code == 0:
-        return True, words
-    if code == NOT_STARTED and words:
-        return False, words
-    how = f"exit status {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-    return False, f"{how}: {words}" if words else how
+                self._agent.send(json.dumps(answer).encode())
 
 
 def _inherited() -> dict[str, str]:
@@ -207,9 +204,9 @@ def _become(argv: list[str], env: dict[str, str], output: int) -> None:
             adjust.write("0")  # the agent and this runner may be spared, a hook is not
         os.execvpe(argv[0], argv, env)
     except OSError as error:
-        os.write(2, f"cannot run {argv[0]}: {error.strerror}".encode())
+        os.write(2, f"{NO_START}{argv[0]}: {error.strerror}".encode())
     except ValueError as error:
-        os.write(2, f"cannot run {argv[0]!r}: {error}".encode())
+        os.write(2, f"{NO_START}{argv[0]!r}: {error}".encode())
     finally:
         os._exit(NOT_STARTED)
 

@@ -1,10 +1,11 @@
 """Gathers all facts: each on its own, so that one that cannot be had costs no other."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from hamgr import drivers
 from hamgr.agent.facts import AgentStatus
 from hamgr.config.check_access import FILES
 from hamgr.config.document import Reading, digest, read
@@ -17,9 +18,10 @@ from hamgr.doctor.facts import (
     Here,
     KeyFile,
     Missing,
+    ResourceAgents,
     WallClocks,
 )
-from hamgr.doctor.look import clocks, machine, network, zookeeper
+from hamgr.doctor.look import agents, clocks, machine, network, zookeeper
 from hamgr.wire import fingerprint
 
 STATE_DIR = "/var/lib/hamgr"
@@ -45,6 +47,9 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         ensemble=_with(here, lambda there: zookeeper.ensemble(there.document)),
         clock=_had(machine.clock), wall_clocks=_with(here, _wall_clocks, matters=False),
         managers=_had(machine.managers), units=_had(machine.units, matters=False),
+        service_units=_with(here, lambda there: machine.service_units(
+            _ours(there, drivers.units(there.document)))),
+        resource_agents=_with(here, _resource_agents),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
         disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
@@ -80,6 +85,18 @@ def _key(path: str) -> KeyFile:
         return KeyFile(path=path, keys=tuple(map(fingerprint, read_keys(path))))
     except KeyFileError as error:
         return KeyFile(path=path, fault=str(error).removeprefix(f"{path}: "))
+
+
+def _resource_agents(here: Here) -> ResourceAgents:
+    document = here.document
+    return agents.resource_agents(drivers.services(document),
+                                  _ours(here, drivers.agents(document)))
+
+
+def _ours(here: Here, found: Mapping[drivers.Key, T]) -> dict[drivers.Key, T]:
+    """Return what is of groups that may run on this node: the others need nothing here."""
+    groups = here.document.group
+    return {key: one for key, one in found.items() if here.node in groups[key[0]].nodes}
 
 
 def _wall_clocks(here: Here) -> WallClocks:

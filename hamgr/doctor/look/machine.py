@@ -4,9 +4,19 @@ import ctypes
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
-from hamgr.doctor.facts import AgentHome, Clock, Disk, Managers, Units
+from hamgr.core.types import GroupName, ServiceName
+from hamgr.doctor.facts import (
+    AgentHome,
+    Clock,
+    Disk,
+    Managers,
+    ServiceUnit,
+    ServiceUnits,
+    Units,
+)
 
 KNOWN = ("NetworkManager", "connmand", "corosync", "dhclient", "dhcpcd", "heartbeat", "keepalived",
          "kube-vip", "pacemakerd", "ucarp", "vip-manager", "vrrpd")
@@ -14,6 +24,7 @@ KNOWN = ("NetworkManager", "connmand", "corosync", "dhclient", "dhcpcd", "heartb
 SPOKEN_FOR = ("NetworkManager",)
 """Those that are asked what they manage: that they run says little."""
 UNITS = ("hamgr.service", "hamgr-deadman.socket")
+_WANTERS = ("WantedBy", "RequiredBy", "BoundBy", "UpheldBy")
 SYSTEMD = Path("/run/systemd/system")
 """There if, and only if, systemd is the service manager (sd_booted(3))."""
 WITHIN_S = 5.0
@@ -55,6 +66,14 @@ def units() -> Units:
     return Units(enabled={unit: _said("systemctl", "is-enabled", unit).strip() for unit in UNITS})
 
 
+def service_units(units: Mapping[tuple[GroupName, ServiceName], str]) -> ServiceUnits:
+    """Return who starts the units of services beside hamgr. Raises OSError without systemd."""
+    if units and not SYSTEMD.is_dir():
+        raise OSError("systemd is not the service manager here")
+    return ServiceUnits(units=tuple(_service_unit(group, service, unit)
+                                    for (group, service), unit in units.items()))
+
+
 def home(pid: int) -> AgentHome:
     """Return the unit in whose control group a process is. Raises OSError if it is gone."""
     group = Path(f"/proc/{pid}/cgroup").read_text()
@@ -67,6 +86,19 @@ def disk(path: str) -> Disk:
     found = os.statvfs(path)
     return Disk(path=path, free=found.f_bfree * found.f_frsize,
                 read_only=bool(found.f_flag & os.ST_RDONLY))
+
+
+def _service_unit(group: GroupName, service: ServiceName, unit: str) -> ServiceUnit:
+    names = (*_WANTERS, "LoadState", "TriggeredBy", "UnitFileState")
+    lines = _said("systemctl", "show", f"--property={','.join(names)}", "--", unit).splitlines()
+    told = dict.fromkeys(names, "") | {
+        name: value for name, _, value in (line.partition("=") for line in lines)}
+    wanted_by = sorted({other for name in _WANTERS for other in told[name].split()})
+    return ServiceUnit(
+        group=group, service=service, unit=unit, load=told["LoadState"],
+        state=told["UnitFileState"], wanted_by=tuple(wanted_by),
+        triggered_by=tuple(trigger for trigger in told["TriggeredBy"].split()
+                           if _said("systemctl", "is-enabled", trigger).strip() == "enabled"))
 
 
 def _neighbours() -> dict[str, int]:

@@ -1,0 +1,48 @@
+"""What a node knows of the cluster, as far as resource agents ask for it: a picture from outside.
+
+The engine knows all of this; whoever wires the driver calls `OcfAgents.see` whenever it changes.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from hamgr.core.types import GroupName, NodeName, ServiceName
+
+
+class Replicas(Struct, frozen=True, kw_only=True):
+    """On which nodes one service runs, each in the order of the group's nodes."""
+
+    promoted: tuple[NodeName, ...] = ()
+    unpromoted: tuple[NodeName, ...] = ()
+    """Where it runs without being promoted: in standby, or since it cannot be promoted at all."""
+
+    @property
+    def active(self) -> tuple[NodeName, ...]:
+        """Every node on which it runs."""
+        return (*self.promoted, *self.unpromoted)
+
+
+class Peers(Struct, frozen=True, kw_only=True):
+    """The nodes, and what runs where."""
+
+    nodes: tuple[NodeName, ...]
+    """All that are configured, in the order of the file: the n-th has the node id n."""
+    online: tuple[NodeName, ...]
+    quorate: bool = True
+    """Whether this node may lead, or follow a leader: what Pacemaker calls quorum."""
+    replicas: Mapping[tuple[GroupName, ServiceName], Replicas] = field(default_factory=dict)
+
+    def of(self, group: GroupName, service: ServiceName) -> Replicas:
+        """Return where a service runs; nowhere, if nothing is known."""
+        return self.replicas.get((group, service), Replicas())
+
+
+def alone(node: NodeName) -> Peers:
+    """Return the picture of a node that knows of itself only."""
+    return Peers(nodes=(node,), online=(node,))
+
+
+def node_id(peers: Peers, node: NodeName) -> int:
+    """Return a node's number, from 1: some agents make keys of it (sg_persist); 0 if unknown."""
+    return peers.nodes.index(node) + 1 if node in peers.nodes else 0

@@ -1,0 +1,154 @@
+"""The services of a document, each by its own driver. Implements the port Services."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hamgr.adapters.services.hook import Action, Hooks
+from hamgr.adapters.services.ocf.agent import Agent
+from hamgr.adapters.services.ocf.attributes import LocalAttributes
+from hamgr.adapters.services.ocf.driver import OcfAgents
+from hamgr.adapters.services.ocf.peers import Peers, Replicas
+from hamgr.adapters.services.systemd import Units
+from hamgr.config.schema import COMMANDS, Document, Service
+from hamgr.config.specs import OCF_MONITOR
+from hamgr.core.effects import RunService
+from hamgr.core.events import Event, ServiceAnswered
+from hamgr.core.types import GroupName, Instant, NodeName, ServiceName
+from hamgr.engine import Engine
+from hamgr.ports import Post
+
+Key = tuple[GroupName, ServiceName]
+
+
+class Driver(Protocol):
+    """What every driver does: see ports.Services."""
+
+    async def start(self) -> None:
+        """Prepare to run actions. Raises OSError."""
+
+    def run(self, effect: RunService) -> None:
+        """Start the action; exactly one ServiceAnswered follows."""
+
+    def cancel(self, run: int) -> None:
+        """Kill a run that is going on."""
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
+
+
+class Drivers:
+    """Hands each action to the driver of its service."""
+
+    def __init__(self, node: NodeName, document: Document, post: Post, state_dir: Path) -> None:
+        """state_dir: where programs may run, for the commands that resource agents call."""
+        self._post = post
+        cluster = document.cluster.name
+        self._hooks = Hooks(cluster, node, _commands(document), self._took)
+        self._units = Units(units(document), self._took)
+        self._agents = OcfAgents(cluster, node, agents(document), self._took,
+                                 directory=state_dir / "ocf", attributes=LocalAttributes())
+        self._drivers: dict[str, Driver] = {
+            "hook": self._hooks, "systemd": self._units, "ocf": self._agents}
+        self._of = _drivers(document)
+        self._running: dict[int, Driver] = {}
+
+    def configure(self, document: Document) -> None:
+        """Go by another document from the next action on. Start anew: it may need more."""
+        self._hooks.configure(_commands(document))
+        self._units.configure(units(document))
+        self._agents.configure(agents(document))
+        self._of = _drivers(document)
+
+    async def start(self) -> None:
+        """Prepare all drivers. Raises OSError with what the first one says that cannot."""
+        for driver in self._drivers.values():
+            await driver.start()
+
+    def run(self, effect: RunService) -> None:
+        """Start the action; exactly one ServiceAnswered follows."""
+        driver = self._drivers[self._of[effect.group, effect.service]]
+        self._running[effect.run] = driver
+        driver.run(effect)
+
+    def cancel(self, run: int) -> None:
+        """Kill a run that is going on."""
+        if run in self._running:
+            self._running[run].cancel(run)
+
+    def retell(self) -> None:
+        """Post again what a new engine does not know: scores and attributes."""
+        self._agents.retell()
+
+    def see(self, look: Callable[[], Peers]) -> None:
+        """Have resource agents see the cluster as this tells it, whenever they ask."""
+        self._agents.see(look)
+
+    def _took(self, event: Event) -> None:
+        if isinstance(event, ServiceAnswered):
+            self._running.pop(event.run, None)
+        self._post(event)
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
+        await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+
+
+def picture(engine: Engine, now: Instant) -> Peers:
+    """Return what resource agents may know of the cluster, by what this node's engine knows."""
+    knowledge, own = engine.knowledge, engine.voice.own(now)
+    said = {node.name: own if node.name == engine.node else knowledge.liveness.says(node.name, now)
+            for node in knowledge.spec.nodes}
+    plan = knowledge.plan
+    replicas = {}
+    for group in knowledge.spec.groups:
+        planned = plan.groups.get(group.name) if plan is not None else None
+        holder = planned.holder.node if planned is not None and planned.holder is not None else ""
+        words = {node: heartbeat.word(group.name) for node in group.nodes
+                 if (heartbeat := said.get(node)) is not None}
+        active = tuple(node for node, word in words.items() if word is not None and word.epoch
+                       and node == holder)
+        resting = tuple(node for node, word in words.items() if node not in active
+                        and (word is None or word.fit))
+        for service in group.services:
+            replicas[group.name, service.name] = Replicas(
+                promoted=active if service.promotable else (),
+                unpromoted=resting if service.promotable or group.everywhere else active)
+    return Peers(nodes=tuple(said), replicas=replicas, quorate=not own.lapsed,
+                 online=tuple(node for node, heartbeat in said.items() if heartbeat is not None))
+
+
+def services(document: Document) -> dict[Key, Service]:
+    """Return every service of a document."""
+    return {(name, service.name): service for name, group in document.group.items()
+            for service in group.service}
+
+
+def units(document: Document) -> dict[Key, str]:
+    """Return the unit of each service that systemd runs."""
+    return {key: service.unit for key, service in services(document).items()
+            if service.driver == "systemd"}
+
+
+def agents(document: Document) -> dict[Key, Agent]:
+    """Return the resource agent of each service that has one."""
+    return {key: Agent(name=service.agent, parameters=service.parameters,
+                       promotable=service.promotable, notify=service.promotable,
+                       interval=int((service.monitor or OCF_MONITOR).interval))
+            for key, service in services(document).items() if service.driver == "ocf"}
+
+
+def _drivers(document: Document) -> dict[Key, str]:
+    return {key: service.driver for key, service in services(document).items()}
+
+
+def _commands(document: Document) -> dict[Action, tuple[str, ...]]:
+    commands: dict[Action, tuple[str, ...]] = {}
+    for key, service in services(document).items():
+        for action in COMMANDS:
+            if command := getattr(service, action):
+                commands[Action(*key, action)] = command
+        if service.monitor is not None and service.monitor.command:
+            commands[Action(*key, "monitor")] = service.monitor.command
+    return commands
