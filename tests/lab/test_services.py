@@ -147,7 +147,7 @@ def test_a_start_that_fails_is_tried_again_and_then_the_next_one_has_the_group(
          lambda: scene.lab.hook_runs()[-9:])
     final = scene.client.wait_served(LONG_S, other_than=[target])
     told = said(scene.lab, final, "explain", "app")
-    assert "a service of the group failed there beyond its limit (last resort)" in told
+    assert "disk failed 2 times: exit status 1: start sh" in told and "(last resort)" in told
     assert "only if no other node can have it" in said(
         scene.lab, final, "why-not", "app", target)
     assert never_two(scene, "disk", since)
