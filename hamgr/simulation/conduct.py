@@ -69,7 +69,7 @@ class Conduct:
         for group in self._world.watch.groups():
             self._loose[host.name, group] = group in host.disk.maintenance
 
-    def lost_power(self, host: "Host") -> None:
+    def lost(self, host: "Host") -> None:
         """What was in place on a host is gone."""
         self._rebooted[host.name] = None
 

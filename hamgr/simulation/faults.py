@@ -330,6 +330,7 @@ def _carrier_lost(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: Node
 
 def _address_removed(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
     host = _host(turmoil, target)
+    turmoil.world.watch.conduct.lost(host)  # an agent that starts in maintenance finds nothing
     for group in host.kernel.groups():
         host.kernel.remove(group)
 

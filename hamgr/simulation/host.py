@@ -64,7 +64,8 @@ class Host:
         self._asleep: list[tuple[Action, tuple[Any, ...]]] = []
 
     def _group(self, name: GroupName) -> GroupSpec | None:
-        return self.world.spec.group(name)
+        """Return a group also when it has just gone from the file, and still runs."""
+        return self.world.spec.group(name) or self.world.first_spec.group(name)
 
     def active(self, group: GroupName) -> bool:
         """Whether anything of the group is, or is just being put, to work here."""
@@ -172,7 +173,7 @@ class Host:
             self.switch.end()
             self.switch = None
         self._asleep.clear()
-        self.world.watch.conduct.lost_power(self)
+        self.world.watch.conduct.lost(self)
         self.kernel.power_off()
         self.services.power_off()
         self.world.power_changed(self)

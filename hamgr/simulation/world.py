@@ -54,7 +54,7 @@ class World:
                  record: bool = False) -> None:
         self.scenario = scenario
         self.make_engine = make_engine
-        self.spec = self.configuration()
+        self.spec = self.first_spec = self.configuration()
         self.scheduler = Scheduler()
         self.story: list[Line] | None = [] if record else None
         self.reached: Counter[str] = Counter()
