@@ -174,10 +174,16 @@ class Activity:
         self._doubts[spec.name] = Doubts()
 
     def take_in(self, event: GroupEvent, now: Instant) -> list[Effect]:
-        """Take in what happened to one group."""
+        """Take in what happened to one group: past the lease it goes no further up (rule 4)."""
         rights = self.groups.get(event.group)
         if rights is None:
             return []
+        if rights.local.is_active and not rights.maintained and not self._seat.holds(now):
+            stopped = self._keep_or_stop(rights, self._plan(rights.name), now, False)
+            return [*stopped, *self._take_in(rights, event, now)]
+        return self._take_in(rights, event, now)
+
+    def _take_in(self, rights: GroupRights, event: GroupEvent, now: Instant) -> list[Effect]:
         match event:
             case ev.AddressesClaimed():
                 if maintenance.tightened(rights, event):

@@ -334,9 +334,11 @@ class LocalGroup:
         return self._go_down(now)
 
     def hold(self, held: bool) -> None:
-        """Touch nothing that rests here from now on, or go on."""
+        """Touch nothing that rests here from now on, or go on: by what is found then."""
         if held and not self.held:
             self._monitors.make_due()
+        for one in self.services if self.held and not held and not self.is_active else ():
+            one.known &= not one.spec.tells
         self.held = held
 
     def _rests_in(self, service: LocalService) -> Role:
@@ -361,12 +363,6 @@ class LocalGroup:
         if self.is_active or action == "probe" or not service.is_in(self._rests_in(service)):
             return []
         return [self._report(Reason.RESTS, what=service.spec.name, state=service.state)]
-
-    def is_up(self) -> bool:
-        """Tell whether all of it is started here, as the active node's or as rests here."""
-        if not self.spec.everywhere:
-            return self.phase is Phase.ACTIVE
-        return all(one.is_in(one.top) or one.blocked for one in self.services)
 
     def tick(self, now: Instant) -> list[fx.Effect]:
         """Do what has become due: retries, monitors, and what rests."""

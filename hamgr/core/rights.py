@@ -111,6 +111,12 @@ class GroupRights:
         on_its_way = self.local.phase in (Phase.STARTING, Phase.STOPPING)
         return self.local.released_unfit if on_its_way else ""
 
+    def is_up(self) -> bool:
+        """Tell whether all of it is started here, as the active node's or as rests here."""
+        if not self.local.spec.everywhere:
+            return self.local.phase is Phase.ACTIVE
+        return all(one.is_in(one.top) or one.blocked for one in self.local.services)
+
     def fit_again_at(self) -> Instant:
         """Return when the failures that made this node unfit will have aged."""
         return max((one.aged_at() for one in self.local.services), default=0)

@@ -112,7 +112,7 @@ class Voice:
             return None
         return GroupWord(
             rights.name, local.epoch, rights.done, not why, local.armed and not rights.keeping,
-            local.is_up(), rights.failed_lately(now), rights.score,
+            rights.is_up(), rights.failed_lately(now), rights.score,
             (why or rights.trouble()).encode()[:WHY_MAX].decode(errors="ignore"))
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:

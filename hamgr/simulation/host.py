@@ -65,7 +65,7 @@ class Host:
 
     def _group(self, name: GroupName) -> GroupSpec | None:
         """Return a group also when it has just gone from the file, and still runs."""
-        return self.world.spec.group(name) or self.world.first_spec.group(name)
+        return self.world.known.get(name)
 
     def active(self, group: GroupName) -> bool:
         """Whether anything of the group is, or is just being put, to work here."""

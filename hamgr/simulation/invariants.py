@@ -237,6 +237,7 @@ class Watch:
     def _applied(self, spec: ClusterSpec) -> None:
         """Operators applied this document: from now on the cluster shall be as it says."""
         self.world.spec = spec
+        self.world.known |= {group.name: group for group in spec.groups}
         for group in spec.groups:
             self._active.setdefault(group.name, [])
             self._stop_within[group.name] = max(group.stop_within,

@@ -54,7 +54,9 @@ class World:
                  record: bool = False) -> None:
         self.scenario = scenario
         self.make_engine = make_engine
-        self.spec = self.first_spec = self.configuration()
+        self.spec = self.configuration()
+        self.known = {group.name: group for group in self.spec.groups}
+        """Every group that there ever was, as it was last."""
         self.scheduler = Scheduler()
         self.story: list[Line] | None = [] if record else None
         self.reached: Counter[str] = Counter()
