@@ -53,7 +53,11 @@ def nothing_is_probed(stack: ExitStack) -> None:
     """A new agent takes for stopped what it has not started."""
     def service(self: Any, spec: Any) -> LocalService:
         return LocalService(spec, known=True)
+
+    def hold(self: Any, held: bool) -> None:
+        self.held = held
     put(stack, group.LocalGroup, "_service", service)
+    put(stack, group.LocalGroup, "hold", hold)
 
 
 def started_on_the_way_down(stack: ExitStack) -> None:

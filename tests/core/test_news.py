@@ -17,7 +17,7 @@ def test_groups_that_come_up_one_by_one_are_not_told_of_one_by_one() -> None:
         cluster.boot(node.name)
         cluster.advance(1 * MILLISECOND)
     cluster.advance(SECOND)
-    assert all(group.local.is_up() for engine in cluster.engines.values()
+    assert all(group.is_up() for engine in cluster.engines.values()
                for group in engine.activity.groups.values() if group.local.is_active)
     assert sum(cluster.sent.values()) < 3 * GROUPS * 2
 
