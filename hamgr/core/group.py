@@ -47,8 +47,7 @@ class LocalGroup:
         self.phase = Phase.INACTIVE
         self.epoch: Epoch = 0
         """The epoch in use; 0 when inactive."""
-        self.occasion = Occasion("")
-        self.armed = False
+        self.occasion, self.armed = Occasion(""), False
         self.addresses = "absent"
         """absent, claiming, present, withdrawing."""
         self.active_since: Instant = 0
@@ -107,8 +106,8 @@ class LocalGroup:
         if self.phase is Phase.STOPPING and self._mended is None:
             return []
         self.phase, self.occasion, self._mended = Phase.STOPPING, occasion, None
-        report = self._report(Reason.STOPPING, epoch=self.epoch, why=occasion.why)
-        return [*self._go_down(now), *self._cancel_runs(), report]
+        return [*self._go_down(now), *self._cancel_runs(),
+                self._report(Reason.STOPPING, epoch=self.epoch, why=occasion.why)]
 
     def configure(self, spec: GroupSpec, now: Instant) -> None:
         """Go by another configuration of this group from now on, without touching what stays.
@@ -332,6 +331,11 @@ class LocalGroup:
             return self._go_on(now)
         self.phase, self._mended = Phase.STOPPING, blocked[0]
         return self._go_down(now)
+
+    def look_again(self) -> None:
+        """Maintenance is over: what ended meanwhile was not told (rule 22)."""
+        for service in self.services:
+            self._monitors.look_now(service)
 
     def hold(self, held: bool) -> None:
         """Touch nothing that rests here from now on, or go on: by what is found then."""

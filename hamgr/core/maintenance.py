@@ -68,4 +68,5 @@ def kept(rights: GroupRights, event: MaintenanceKept) -> list[Effect]:
     if not rights.maintained:
         return []
     rights.maintained = 0
+    local.look_again()
     return [Report(reason=Reason.MAINTENANCE_OFF, group=rights.name)]

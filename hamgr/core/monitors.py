@@ -26,6 +26,11 @@ class Monitors:
         else:
             self._due.pop(service.spec.name, None)
 
+    def look_now(self, service: LocalService) -> None:
+        """Look at a service at once that can be told, also if it is not looked at by itself."""
+        if service.spec.tells and not service.blocked and not self.goes_on(service):
+            self._due[service.spec.name] = 0
+
     def goes_on(self, service: LocalService) -> bool:
         """Tell whether a look at a service is under way."""
         return self._due.get(service.spec.name) == NEVER

@@ -267,8 +267,9 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
 
 
 KINDS: dict[str, dict[str, Any]] = {
-    "hook": {}, "unit": {"actions": ("start", "stop")},
-    "replica": {"actions": ("start", "promote", "demote", "stop"), "promotable": True}}
+    "hook": {}, "unit": {"actions": ("start", "stop"), "tells": True},
+    "replica": {"actions": ("start", "promote", "demote", "stop"), "promotable": True,
+                "tells": True}}
 
 
 def _policy(group: str, policies: dict[str, str]) -> dict[str, Any]:
