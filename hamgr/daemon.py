@@ -18,7 +18,7 @@ from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
 from hamgr.adapters.services.ocf.peers import Peers, alone
-from hamgr.adapters.store import Configuration, DirectoryStore
+from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
@@ -288,7 +288,7 @@ class _Parts:
 
 
 def _store(place: Place) -> DirectoryStore:
-    return DirectoryStore(place.state_dir, _kept_vips(place.document))
+    return DirectoryStore(place.state_dir, _kept_vips(place.document), boot=this_boot())
 
 
 def _kept_vips(document: Document) -> dict[GroupName, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from hamgr.adapters.services.ocf.peers import Peers, Replicas
 from hamgr.adapters.services.systemd import Units
 from hamgr.config.schema import COMMANDS, Document, Service
 from hamgr.config.specs import OCF_MONITOR
-from hamgr.core.effects import RunService
+from hamgr.core.effects import RunService, TellReplicas
 from hamgr.core.events import Event, ServiceAnswered
 from hamgr.core.types import GroupName, Instant, NodeName, ServiceName
 from hamgr.engine import Engine
@@ -76,6 +76,9 @@ class Drivers:
         """Kill a run that is going on."""
         if run in self._running:
             self._running[run].cancel(run)
+
+    def tell(self, effect: TellReplicas) -> None:
+        """Tell the replicas of a group here what has become of another node's."""
 
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""

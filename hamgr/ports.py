@@ -8,7 +8,7 @@ as an effect, what happened goes back as an event.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hamgr.core.effects import RunService, Write
+from hamgr.core.effects import RunService, TellReplicas, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import Epoch, GroupName, Instant, NodeName
@@ -115,6 +115,9 @@ class Services(Protocol):
     def cancel(self, run: int) -> None:
         """Kill a run that is going on."""
 
+    def tell(self, effect: TellReplicas) -> None:
+        """Tell the replicas of a group here what has become of another node's: best effort."""
+
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""
 
@@ -136,6 +139,10 @@ class Store(Protocol):
 
     def maintenance(self) -> Mapping[GroupName, Epoch]:
         """Return the groups that are in maintenance here, with the epoch that is in place."""
+
+    @property
+    def rebooted(self) -> bool:
+        """Tell whether the machine was booted since a maintenance was kept: nothing runs on."""
 
     def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
         """Keep it, on disk on return."""

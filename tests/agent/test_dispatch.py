@@ -26,6 +26,7 @@ from hamgr.core.effects import (
     RunService,
     SendHeartbeat,
     SetDeadline,
+    TellReplicas,
     TightenAddresses,
     WithdrawAddresses,
     Write,
@@ -67,6 +68,7 @@ class Bench:
                                  ended=self.ended.append)
 
 
+TOLD = TellReplicas(group="crm", node="n2", action="promote", epoch=3)
 TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (SendHeartbeat(to="n2", heartbeat=BEAT), [("transport.send", "n2", BEAT)]),
     (WRITE, [("coordinator.write", WRITE)]),
@@ -82,6 +84,7 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (TightenAddresses(group="crm", epoch=2), [("addresses.tighten", "crm", 2)]),
     (RUN, [("services.run", RUN)]),
     (CancelService(run=5), [("services.cancel", 5)]),
+    (TOLD, [("services.tell", TOLD)]),
     (KeepFacts(cluster_id="5f3a", revision=7), [("store.keep_facts", "5f3a", 7)]),
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),
