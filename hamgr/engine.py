@@ -137,6 +137,8 @@ class Engine:
                 self._was_late(lateness, effects)
             case ev.ZooKeeperChanged(connected=connected):
                 self._zookeeper_changed(connected, effects)
+            case ev.DeviceAnswered():
+                pass
             case ev.DeadlineSet(serial=serial):
                 self.seat.deadline_set(serial)
             case ev.AttributeChanged():

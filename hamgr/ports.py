@@ -8,7 +8,7 @@ as an effect, what happened goes back as an event.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hamgr.core.effects import RunService, TellReplicas, Write
+from hamgr.core.effects import RunDevice, RunService, TellReplicas, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import Epoch, GroupName, Instant, NodeName
@@ -120,6 +120,19 @@ class Services(Protocol):
 
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""
+
+    async def close(self) -> None:
+        """Kill whatever still runs."""
+
+
+class FenceDevices(Protocol):
+    """The fence devices of the document, by their drivers."""
+
+    async def start(self) -> None:
+        """Prepare to run actions: nothing of this is left for later. Raises OSError."""
+
+    def run(self, effect: RunDevice) -> None:
+        """Have a device act, after the effect's delay; exactly one DeviceAnswered follows."""
 
     async def close(self) -> None:
         """Kill whatever still runs."""

@@ -20,6 +20,7 @@ from hamgr.core.effects import (
     LoosenAddresses,
     Read,
     Report,
+    RunDevice,
     RunService,
     SendHeartbeat,
     SetDeadline,
@@ -30,6 +31,7 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
+    DeviceAnswered,
     Event,
     FenceAnswered,
     MaintenanceKept,
@@ -143,6 +145,9 @@ class Dispatch:
             case Fence():
                 self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
                                          ok=False, why="no fence device is configured"))
+            case RunDevice():
+                self._post(DeviceAnswered(run=effect.run, ok=False,
+                                          why="no fence device is configured"))
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:

@@ -5,7 +5,7 @@ from msgspec import Struct, field
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.reasons import Reason
 from hamgr.core.records import Record
-from hamgr.core.types import Duration, Epoch, GroupName, Instant, NodeName, ServiceName
+from hamgr.core.types import DeviceName, Duration, Epoch, GroupName, Instant, NodeName, ServiceName
 
 
 class SendHeartbeat(Struct, frozen=True, kw_only=True):
@@ -155,6 +155,22 @@ class Fence(Struct, frozen=True, kw_only=True):
     epoch: Epoch
 
 
+class RunDevice(Struct, frozen=True, kw_only=True):
+    """Have a fence device do something to a node, or say something of it. Answered by
+    DeviceAnswered."""
+
+    run: int
+    device: DeviceName
+    node: NodeName
+    action: str
+    """off, on, status or monitor, in the words of the fence agents' API."""
+    timeout: Duration
+    delay: Duration = 0
+    """Wait so long first; not part of the timeout."""
+    delay_max: Duration = 0
+    """Wait up to so much longer, at random."""
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """One line for people: what changed, and why."""
 
@@ -178,5 +194,5 @@ class Exit(Struct, frozen=True, kw_only=True):
 
 Effect = (SendHeartbeat | Write | Read | KeepFacts | KeepMaintenance | SetDeadline | ArmSwitch
           | DisarmSwitch | ClaimAddresses | WithdrawAddresses | LoosenAddresses
-          | TightenAddresses | RunService | CancelService | TellReplicas | Fence | Report
-          | BeginNewLife | Exit)
+          | TightenAddresses | RunService | CancelService | TellReplicas | Fence | RunDevice
+          | Report | BeginNewLife | Exit)

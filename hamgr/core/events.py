@@ -5,7 +5,16 @@ from msgspec import Struct
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import Record
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import Duration, Epoch, Found, GroupName, NodeName, Outcome, ServiceName
+from hamgr.core.types import (
+    Duration,
+    Epoch,
+    Found,
+    GroupName,
+    NodeName,
+    Outcome,
+    Power,
+    ServiceName,
+)
 
 
 class Tick(Struct, frozen=True, kw_only=True):
@@ -155,6 +164,16 @@ class ConfigurationApplied(Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
+class DeviceAnswered(Struct, frozen=True, kw_only=True):
+    """A RunDevice effect ended. Not ok: the device failed, or gave no answer in time."""
+
+    run: int
+    ok: bool
+    power: Power = Power.UNKNOWN
+    """What it says of the node's power, where it was asked (status)."""
+    why: str = ""
+
+
 class StopAsked(Struct, frozen=True, kw_only=True):
     """The agent was told to stop: hand over, say done, leave."""
 
@@ -164,5 +183,5 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
         | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
         | ServiceAnswered | ServiceChanged | ServiceScored | AttributeChanged | FenceAnswered
-        | MaintenanceKept | ConfigurationApplied | StopAsked)
+        | DeviceAnswered | MaintenanceKept | ConfigurationApplied | StopAsked)
 Event = Tick | HeartbeatReceived | News

@@ -5,7 +5,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from hamgr.core.timing import Timing
-from hamgr.core.types import SECOND, Duration, GroupName, NodeName, OnFailure, ServiceName
+from hamgr.core.types import SECOND, DeviceName, Duration, GroupName, NodeName, OnFailure, ServiceName
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,28 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
         return {"start": self.start_timeout, "stop": self.stop_timeout,
                 "promote": self.promote_timeout, "demote": self.demote_timeout,
                 "monitor": self.monitor_timeout, "probe": self.monitor_timeout}[action]
+
+
+class DeviceSpec(Struct, frozen=True, kw_only=True):
+    """A fence device: it cuts the power of nodes, or what they need to do harm."""
+
+    name: DeviceName
+    nodes: tuple[NodeName, ...]
+    """Whom it can cut off."""
+    level: int = 1
+    """From 1. All devices of a level must succeed, else the next level is tried."""
+    timeout: Duration = 60 * SECOND
+    """For each action."""
+    retries: int = 1
+    """How often an action that failed is tried again before the device counts as failed."""
+    delay: Duration = 0
+    """Before it is asked to cut off: the other side of a race goes first."""
+    delay_max: Duration = 0
+    """The most that chance adds to the delay."""
+    tells: bool = True
+    """It has the action status, by which `off` is verified."""
+    reboot: bool = True
+    """Whom it has cut off it switches on again."""
 
 
 MANDATORY = 1_000_000
@@ -112,6 +134,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     name: str
     nodes: tuple[NodeSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
+    devices: tuple[DeviceSpec, ...] = ()
     timing: Timing = Timing()
 
     @property

@@ -6,6 +6,7 @@ from typing import NamedTuple
 NodeName = str
 GroupName = str
 ServiceName = str
+DeviceName = str
 Epoch = int
 """Names one right, once, ever; grows with every right that a group is given. 0 is none."""
 Instant = int
@@ -79,6 +80,14 @@ class OnFailure(str, Enum):
     BLOCK = "block"
     """Nothing more is done to it, until an operator clears it."""
     IGNORE = "ignore"
+
+
+class Power(str, Enum):
+    """What a fence device says of a node's power."""
+
+    UNKNOWN = "unknown"
+    ON = "on"
+    OFF = "off"
 
 
 class Found(str, Enum):

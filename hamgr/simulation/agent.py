@@ -272,7 +272,7 @@ class Agent:
             fx.WithdrawAddresses: self._withdraw, fx.LoosenAddresses: self._loosen,
             fx.TightenAddresses: self._tighten, fx.RunService: self._run_service,
             fx.CancelService: self._cancel_service, fx.Fence: self._fence,
-            fx.TellReplicas: lambda _: None,
+            fx.TellReplicas: lambda _: None, fx.RunDevice: lambda _: None,
             fx.Report: self._report, fx.BeginNewLife: self._new_life, fx.Exit: self._exit,
         }
 
