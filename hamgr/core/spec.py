@@ -5,7 +5,15 @@ from functools import cached_property
 from msgspec import Struct
 
 from hamgr.core.timing import Timing
-from hamgr.core.types import SECOND, DeviceName, Duration, GroupName, NodeName, OnFailure, ServiceName
+from hamgr.core.types import (
+    SECOND,
+    DeviceName,
+    Duration,
+    GroupName,
+    NodeName,
+    OnFailure,
+    ServiceName,
+)
 
 
 class NodeSpec(Struct, frozen=True, kw_only=True):
