@@ -14,7 +14,6 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
@@ -33,7 +32,6 @@ from hamgr.core.events import (
     DeadlineSet,
     DeviceAnswered,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -142,9 +140,6 @@ class Dispatch:
                 self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
-            case Fence():
-                self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
-                                         ok=False, why="no fence device is configured"))
             case RunDevice():
                 self._post(DeviceAnswered(run=effect.run, ok=False,
                                           why="no fence device is configured"))

@@ -113,7 +113,8 @@ class GroupRights:
             return f"waits: {self.waits_for}"
         for one in self.local.services if self.local.is_active else ():
             if one.blocked:
-                return f"{one.spec.name} is blocked: {one.why}"
+                state = "is blocked" if not self.local.stuck else "asks for its node to be fenced"
+                return f"{one.spec.name} {state}: {one.why}"
             if one.state == "failed" and self.local.phase is not Phase.ACTIVE:
                 goes = "stop" if self.local.phase is Phase.STOPPING else "start"
                 return f"{one.spec.name} does not {goes}: {one.why}"

@@ -18,7 +18,7 @@ from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
-from hamgr.leader import leadership, placement, planner, requests, situation
+from hamgr.leader import draft, leadership, placement, planner, requests, situation
 from hamgr.leader.leadership import Leadership
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.planted import put
@@ -50,14 +50,14 @@ def leaving_rights_forgotten(stack: ExitStack) -> None:
 
 def seats_unchecked(stack: ExitStack) -> None:
     """(l) A node is declared dead without checking its accusers' seats (rule 17)."""
-    right = planner.Draft.declare_dead
+    right = draft.Draft.declare_dead
 
     def declare_dead(self: Any, node: str) -> bool:
         before = dict(self.checks)
         found = right(self, node)
         self.checks = before
         return found
-    put(stack, planner.Draft, "declare_dead", declare_dead)
+    put(stack, draft.Draft, "declare_dead", declare_dead)
 
 
 def no_room_for_drift(stack: ExitStack) -> None:

@@ -17,12 +17,12 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
     Read,
     Report,
+    RunDevice,
     RunService,
     SendHeartbeat,
     SetDeadline,
@@ -33,8 +33,8 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
+    DeviceAnswered,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -68,6 +68,7 @@ class Bench:
                                  ended=self.ended.append)
 
 
+OFF = RunDevice(run=7, device="ipmi", node="n2", action="off", timeout=9)
 TOLD = TellReplicas(group="crm", node="n2", action="promote", epoch=3)
 TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (SendHeartbeat(to="n2", heartbeat=BEAT), [("transport.send", "n2", BEAT)]),
@@ -88,7 +89,7 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (KeepFacts(cluster_id="5f3a", revision=7), [("store.keep_facts", "5f3a", 7)]),
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),
-    (Fence(group="crm", node="n2", epoch=3), []),
+    (OFF, []),
     (BeginNewLife(incarnation_above=3), []),
     (Exit(), []),
 ]
@@ -125,9 +126,9 @@ def test_maintenance_is_confirmed_when_it_is_on_disk() -> None:
 
 def test_without_a_device_fencing_is_never_confirmed() -> None:
     bench = Bench()
-    performed(bench, Fence(group="crm", node="n2", epoch=3))
+    performed(bench, OFF)
     (answer,) = bench.posted
-    assert isinstance(answer, FenceAnswered) and not answer.ok
+    assert isinstance(answer, DeviceAnswered) and not answer.ok
 
 
 def test_the_end_of_a_life_is_passed_on() -> None:
