@@ -93,13 +93,20 @@ def lab() -> None:
 def up(interval: Span, own: TextIO | None, unit_files: Path | None, systemd: bool,
        **how: Any) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
-    units = {} if unit_files is None else {
-        path.name: path.read_text() for path in sorted(unit_files.iterdir())}
     spec = LabSpec(interval=int(interval), own=own.read() if own is not None else "",
-                   systemd=systemd or unit_files is not None, units=units, **how)
+                   systemd=systemd or unit_files is not None,
+                   units={} if unit_files is None else _texts(unit_files), **how)
     raised = Lab.up(spec, say=click.echo)
     click.echo(f"lab {spec.name} is up in {raised.directory}: "
                f"try hamgr lab status --name {spec.name}")
+
+
+def _texts(directory: Path) -> dict[str, str]:
+    """Return what is in the files of a directory. Raises LabError for what else is there."""
+    try:
+        return {path.name: path.read_text() for path in sorted(directory.iterdir())}
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"units: not all in {directory} are text files: {error}") from error
 
 
 @lab.command()

@@ -1,9 +1,9 @@
 """The systemd of a lab's node: a machine of its own in the node's network, beside the agent.
 
-The agent stays outside, where all of a node is killed, frozen and looked at; it is shown the
-/run/systemd and /run/dbus of that machine in place of this one's, so its driver, and systemctl,
-find there what they find on any machine. All of it is in the node's control group, and ends with
-its power. What is in memory goes then, the disk stays.
+The agent stays outside, where all of a node is killed, frozen and looked at; it is shown
+/run/systemd, /run/dbus and the unit files of that machine in place of this one's, so its driver,
+and systemctl, find there what they find on any machine. All of it is in the node's control group,
+and ends with its power. What is in memory goes then, the disk stays.
 """
 
 import os
@@ -38,6 +38,10 @@ class Booted:
     @property
     def shown(self) -> Mapping[Path, Path]:
         """What of it is to be seen, by whatever shall reach it, and in place of what."""
+        return {**self._memory, self._disk.root / systemd.UNITS: Path("/") / systemd.UNITS}
+
+    @property
+    def _memory(self) -> Mapping[Path, Path]:
         return {self._directory / f"run-{name}": Path("/run") / name for name in _RUN}
 
     def prepare(self) -> None:
@@ -51,7 +55,7 @@ class Booted:
 
     def command(self, home: Path) -> list[str]:
         """Return what boots it, with nothing left in memory; {here} is its home."""
-        for here, there in self.shown.items():
+        for here, there in self._memory.items():
             _empty(here)
             there.mkdir(exist_ok=True)
         tree = systemd.named_tree()
@@ -60,7 +64,7 @@ class Booted:
             systemd.removed(group)
         return systemd.joined(groups, systemd.command(
             self._machine, self._disk.root, self._machine,
-            bound={**self.shown, home: own.home(directory(self._spec.name))}))
+            bound={**self._memory, home: own.home(directory(self._spec.name))}))
 
     @property
     def listens(self) -> bool:

@@ -50,6 +50,7 @@ def test_each_node_has_units_of_its_own_and_a_place_to_show_them(lab: Lab) -> No
     path = home(lab.directory) / "name"
     assert lab.output("n1", ["cat", str(path)]) == "n1\n", "what runs beside sees it there, too"
     assert not path.exists()
+    assert UNITS["other.service"] in ctl(lab, "n1", "cat", "other.service") + "\n"
     ctl(lab, "n1", "stop", "here.service")
     assert list(lab.nodes["n1"].own_dir.iterdir()) == []
 
@@ -73,8 +74,7 @@ def test_units_end_with_the_power_and_a_boot_keeps_the_disk_alone(lab: Lab) -> N
 
 
 def test_a_systemd_that_was_switched_off_inside_comes_back_as_the_lab_is_healed(lab: Lab) -> None:
-    lab.hamgr("n3", "--version")
-    ctl(lab, "n3", "--no-block", "poweroff")
+    lab.exec("n3", ["systemctl", "--no-block", "poweroff"])  # its answer may be cut off
     eventually(lambda: not lab.nodes["n3"].cgroup.below("systemd").populated)
     lab.heal()
     assert active(lab, "n3", "other.service") == "inactive"
@@ -105,6 +105,15 @@ def test_what_is_no_unit_file_is_refused(name: str) -> None:
         f"units: {name} is not the name of a unit that has a file"]
     assert LabSpec(units={"x.service": ""}).faults() == [
         "unit files are for nodes with a systemd of their own"]
+
+
+def test_what_cannot_be_read_as_a_unit_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "app.service.d").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "hamgr", "lab", "up", "--units", str(tmp_path)], check=False,
+        capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Error: units: not all in" in done.stderr and "app.service.d" in done.stderr
 
 
 def test_nothing_is_left_after_the_command_was_killed(tmp_path: Path) -> None:
