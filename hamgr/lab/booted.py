@@ -19,6 +19,8 @@ from hamgr.lab.spec import LabError, LabSpec, directory, namespace
 
 _RUN = ("systemd", "dbus")
 """In /run: what a machine has there is a directory of the lab, so that others can be shown it."""
+_JOURNAL = Path("var/log/journal")
+"""Where it is, the journal is on the disk, and can be read from outside."""
 _ENDED_WITHIN_S = 5.0
 _STEP_S = 0.002
 TALK = {"SYSTEMCTL_FORCE_BUS": "1"}
@@ -49,6 +51,7 @@ class Booted:
         if why := systemd.missing():
             raise LabError(f"no node can have a systemd of its own here: {why}")
         self._disk.make(self._node)
+        (self._disk.root / _JOURNAL).mkdir(parents=True, exist_ok=True)
         for name, text in self._spec.units.items():
             (self._disk.root / systemd.UNITS / name).write_text(
                 own.at_home(text, directory(self._spec.name)))

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="nee
 
 HERE = "ExecStart=/bin/sh -c 'echo %H > {here}/name; exec sleep 1000'"
 UNITS = {"here.service": f"[Service]\n{HERE}\nExecStopPost=/bin/rm {{here}}/name\n",
+         "says.service": "[Service]\nType=oneshot\nExecStart=/bin/echo spoken here\n",
          "other.service": "[Service]\nExecStart=/bin/sleep 1000\n"}
 
 
@@ -53,6 +54,13 @@ def test_each_node_has_units_of_its_own_and_a_place_to_show_them(lab: Lab) -> No
     assert UNITS["other.service"] in ctl(lab, "n1", "cat", "other.service") + "\n"
     ctl(lab, "n1", "stop", "here.service")
     assert list(lab.nodes["n1"].own_dir.iterdir()) == []
+
+
+def test_the_journal_of_a_node_can_be_read(lab: Lab) -> None:
+    ctl(lab, "n1", "start", "says.service")
+    journal = f"{lab.nodes['n1'].directory}/root/var/log/journal"
+    eventually(lambda: "spoken here" in lab.output(
+        "n1", ["journalctl", "-q", "-D", journal, "-u", "says.service"]))
 
 
 def test_units_end_with_the_power_and_a_boot_keeps_the_disk_alone(lab: Lab) -> None:
