@@ -104,6 +104,22 @@ def out(scene: Scene, node: str, asked: str) -> None:
     assert f"app is not to be on {node}: " in said(scene.lab, asked, "why-not", "app", node)
 
 
+def heir_of(scene: Scene, lasting: bool = False) -> str:
+    """Return the heir, once there is one: for a moment there is none when a better one comes.
+
+    One that lasts is the best: another one is replaced in time.
+    """
+    owner, heir = scene.client.served_by, [""]
+
+    def named() -> bool:
+        heir[0] = (scene.plan["heir"] or {"node": ""})["node"]
+        return heir[0] != "" and (not lasting or f"if {owner} dies: {heir[0]}" in said(
+            scene.lab, owner, "explain", "app"))
+
+    wait(named, lambda: said(scene.lab, owner, "explain", "app"))
+    return heir[0]
+
+
 def running(scene: Scene, node: str) -> set[str]:
     return {service for service in FIVE if there(scene.lab, node, service)}
 
@@ -118,7 +134,7 @@ def all_on(scene: Scene, node: str) -> None:
 
 
 def test_a_switchover_stops_in_reverse_and_starts_in_order(scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     operate(scene, owner, "switchover", "app")
     assert scene.served_elsewhere(owner) == target
     all_on(scene, target)
@@ -141,7 +157,7 @@ def test_a_switchover_stops_in_reverse_and_starts_in_order(scene: Scene) -> None
 
 def test_after_a_crash_the_heir_starts_all_of_it_and_nobody_else_does_a_thing(
         scene: Scene, crashed: set[str]) -> None:
-    owner, heir, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, heir, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     scene.lab.crash(owner)
     crashed.add(owner)
     out(scene, owner, heir)
@@ -157,7 +173,7 @@ def test_after_a_crash_the_heir_starts_all_of_it_and_nobody_else_does_a_thing(
 
 def test_what_fails_is_restarted_with_what_follows_it_and_beyond_the_limit_the_group_moves(
         scene: Scene) -> None:
-    owner, heir, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, heir, since = scene.client.served_by, heir_of(scene, lasting=True), time.monotonic_ns()
     (here(scene.lab, owner) / "work.state").unlink()
     wait(lambda: did(scene.lab, owner, since) == ["stop work", "start work"],
          lambda: did(scene.lab, owner, since))
@@ -183,7 +199,7 @@ def test_what_fails_is_restarted_with_what_follows_it_and_beyond_the_limit_the_g
 
 def test_a_start_that_fails_is_tried_again_and_then_the_next_one_has_the_group(
         scene: Scene) -> None:
-    target, since = scene.plan["heir"]["node"], time.monotonic_ns()
+    target, since = heir_of(scene), time.monotonic_ns()
     scene.lab.hook(target, "start", FAIL, "disk")
     ask_for_switchover(scene, target)
     wait(lambda: len(ended(scene.lab, "disk", "start", since, target)) == 2,
@@ -214,7 +230,7 @@ def test_what_starts_nowhere_is_explained_and_starts_once_it_can(scene: Scene) -
 
 
 def test_what_cannot_be_stopped_is_started_nowhere_else_until_it_can(scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     scene.lab.hook(owner, "stop", FAIL, "disk")
     ask_for_switchover(scene, target)
     wait(lambda: len(ended(scene.lab, "disk", "stop", since, owner)) == 2,
@@ -234,7 +250,7 @@ def test_what_cannot_be_stopped_is_started_nowhere_else_until_it_can(scene: Scen
 
 def test_what_hangs_is_killed_at_its_timeout_and_what_cannot_be_demoted_is_stopped(
         scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     scene.lab.hook(owner, "demote", HANG, "queue")
     ask_for_switchover(scene, target)
     wait(lambda: runs(scene.lab, "queue", "demote", since, owner),
@@ -256,7 +272,7 @@ def kill_main(scene: Scene, node: str) -> None:
 
 def test_a_unit_that_is_killed_is_restarted_with_what_follows_and_the_next_time_the_group_moves(
         scene: Scene) -> None:
-    owner, heir, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, heir, since = scene.client.served_by, heir_of(scene, lasting=True), time.monotonic_ns()
     kill_main(scene, owner)
     wait(lambda: did(scene.lab, owner, since) == AGAIN, lambda: did(scene.lab, owner, since))
     all_on(scene, owner)
@@ -276,7 +292,7 @@ def test_a_unit_that_is_killed_is_restarted_with_what_follows_and_the_next_time_
 
 def test_a_unit_that_does_not_start_is_tried_again_and_then_the_next_node_has_the_group(
         scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     spoil(scene.lab, target, "start", FAILS)
     ask_for_switchover(scene, target)
     wait(lambda: did(scene.lab, target, since)[-1:] == ["stop disk"],
@@ -295,7 +311,7 @@ def test_a_unit_that_does_not_start_is_tried_again_and_then_the_next_node_has_th
 
 def test_a_unit_whose_stop_hangs_has_nothing_started_elsewhere_until_it_is_down(
         scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     spoil(scene.lab, owner, "stop", HANGS)
     ask_for_switchover(scene, target)
     why = "no answer in 2 s: it is deactivating (stop)"
@@ -326,7 +342,7 @@ def unkept(lab: Lab, seen: Record) -> list[Acknowledged]:
 
 
 def test_under_load_clients_lose_no_write_and_each_sees_one_change(scene: Scene) -> None:
-    owner, target, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, target, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     with ExitStack() as stack:
         clients = [stack.enter_context(scene.lab.probe(VIP, host))
                    for host in (CLIENT, CLIENT, another(scene, owner, target))]
@@ -355,7 +371,7 @@ def test_under_load_clients_lose_no_write_and_each_sees_one_change(scene: Scene)
     pytest.param("demote", "queue", False, marks=pytest.mark.slow), ("stop", "disk", False)])
 def test_an_agent_killed_in_the_middle_of_a_step_leaves_nothing_and_never_two(
         scene: Scene, action: str, service: str, at_target: bool) -> None:
-    owner, heir, since = scene.client.served_by, scene.plan["heir"]["node"], time.monotonic_ns()
+    owner, heir, since = scene.client.served_by, heir_of(scene), time.monotonic_ns()
     victim = heir if at_target else owner
     if service == "cache":
         spoil(scene.lab, victim, action, HANGS)
