@@ -236,13 +236,14 @@ def start_again(lab: Lab, node: str) -> Instant:
 
 
 def never_two(scene: Scene, service: str, since: Instant, action: str = "start",
-              undo: str = "stop", killed: Instant = NEVER) -> bool:
-    """Tell whether each node began only after the one before it had undone that.
+              undo: str = "stop", crashed: tuple[str, ...] = (),
+              killed: Instant = NEVER) -> bool:
+    """Tell whether each node began only after the one before it had undone that, or had died.
 
     Or after its beginning had been killed, which undoes a hook as well.
     """
     begun = runs(scene.lab, service, action, since)
     return all(any(run.ok and one.begin < run.end <= two.begin
                    for run in runs(scene.lab, service, undo, since, one.node))
-               or (one.end == NEVER and killed <= two.begin)
+               or one.node in crashed or (one.end == NEVER and killed <= two.begin)
                for one, two in zip(begun, begun[1:], strict=False) if one.node != two.node)
