@@ -151,6 +151,9 @@ def test_a_switchover_stops_in_reverse_and_starts_in_order(scene: Scene) -> None
                 started.begin, started.end, promoted.begin, promoted.end, added]
     assert instants == sorted(instants)
     assert scene.shared() == 0
+    scene.lab.wait_settled()
+    told = wait_said(scene.lab, owner, "\nhealthy\n", "status")
+    assert "lb     everywhere  n1, n2, n3" in told
     outage = scene.finish().outage(since).ms
     sys.stdout.write(f"a switchover of five services: {outage:.0f} ms without (pytest -rP)\n")
 
