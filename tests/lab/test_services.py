@@ -305,7 +305,7 @@ def test_a_unit_that_does_not_start_is_tried_again_and_then_the_next_node_has_th
     assert did(scene.lab, owner, since)[:len(DOWN)] == DOWN
     assert did(scene.lab, target, since) == [
         *UP[:4], "stop cache", "start cache", *DOWN[1:]]
-    why = "cache failed 2 times: it failed: a command other than its main process failed"
+    why = "cache failed 2 times: it failed: a command like ExecStartPre= failed"
     told = said(scene.lab, final, "explain", "app")
     assert why in told and "(last resort)" in told
     assert f"app is not to be on {target}: {why}" in said(
