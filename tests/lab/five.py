@@ -53,7 +53,7 @@ def unit(group: str, name: str) -> str:
             'start_timeout = "2s"\nstop_timeout = "2s"\n')
 
 
-APP = (group("app", "n1 n2 n3", 'vips = ["10.77.1.100/24"]\nstop_within = "3s"\n')
+APP = (group("app", "n1 n2 n3", 'vips = ["10.77.1.100/24"]\nstop_within = "5s"\n')
        + hook("app", "disk")
        + ocf("app", "data", "ocf:pacemaker:Stateful", "promotable = true\n")
        + hook("app", "queue", PROMOTE)
