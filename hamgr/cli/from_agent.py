@@ -144,7 +144,8 @@ def _group(
         maintenance=plan.maintenance.value, handover=plan.handover,
         guarded_by=(status.layers.get(spec.name, ()) if here
                     else _guard_heard(status, snapshot, spec)),
-        vips=vips, why=told or plan.why)
+        vips=vips, why=told or plan.why or ("wherever it can" if spec.everywhere else ""),
+        everywhere=spec.everywhere)
 
 
 def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
@@ -155,10 +156,19 @@ def _active(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
 ) -> tuple[NodeName, ...]:
     """Return the nodes that say of themselves that all of it runs there, this one included."""
-    active = _with_epoch(status, snapshot, spec, up=True)
-    if view is not None and view.phase == "active":
+    if spec.everywhere:  # a lease is nothing to it
+        active = [peer.node for peer in snapshot.peers if not is_silent(peer, status)
+                  and any(word.group == spec.name and word.up for word in peer.words)]
+    else:
+        active = _with_epoch(status, snapshot, spec, up=True)
+    if view is not None and (view.phase == "active" or (spec.everywhere and _rests(view))):
         active.append(snapshot.node)
     return _in_order(active, spec)
+
+
+def _rests(view: GroupView) -> bool:
+    """Tell whether all of a group runs here that runs everywhere."""
+    return all(service.state in ("started", "promoted") for service in view.services)
 
 
 def _moving(
@@ -297,7 +307,8 @@ def _times(times: Timing) -> str:
 def _group_problems(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, group: GroupRow
 ) -> Iterator[Problem]:
-    yield from _owner_problems(group)
+    yield from _where_problems(status, snapshot, group) if spec.everywhere else (
+        _owner_problems(group))
     here = group.phase == "active"
     for vip in group.vips:
         if vip.kernel and group.phase == "inactive" and group.maintenance == "off":
@@ -311,13 +322,13 @@ def _group_problems(
         yield from wire_problems(group, vip, status.node)
     if group.maintenance != "off":
         yield degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
-    elif not group.heir and len(spec.nodes) > 1:
+    elif not group.heir and len(spec.nodes) > 1 and not spec.everywhere:
         yield degraded(f"{group.name} has no heir: nobody can take over at once")
     if here and group.maintenance == "off" and not {
             SWITCH, SWITCH_CHILD} & {*group.guarded_by}:
         yield degraded(f"{group.name} is not guarded by the dead-man's switch")
     view = next((view for view in snapshot.groups if view.name == group.name), None)
-    if view is not None and view.phase != "inactive":
+    if view is not None and (view.phase != "inactive" or spec.everywhere):
         yield from _service_problems(status.node, view)
     if view is not None and not view.fit:
         yield degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
@@ -331,6 +342,18 @@ def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:
             why = f": {service.why}" if service.why else ""
             yield degraded(f"{service.name} of {view.name} is {service.state} on {node}"
                            f"{times}{why}")
+
+
+def _where_problems(
+    status: AgentStatus, snapshot: Snapshot, group: GroupRow
+) -> Iterator[Problem]:
+    """Tell where a group does not run that runs everywhere; of this node, its services tell."""
+    if not group.active:
+        yield failed(f"{group.name} runs nowhere")
+    for peer in snapshot.peers if group.maintenance == "off" else ():
+        for word in peer.words if not is_silent(peer, status) else ():
+            if word.group == group.name and word.why:
+                yield degraded(f"{group.name} on {peer.node}: {word.why}")
 
 
 def _owner_problems(group: GroupRow) -> Iterator[Problem]:
