@@ -8,6 +8,7 @@ from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.keyring import key_problems
 from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
+from hamgr.core.doubts import NOT_FENCED
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
@@ -308,7 +309,7 @@ def _group_problems(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, group: GroupRow
 ) -> Iterator[Problem]:
     yield from _where_problems(status, snapshot, group) if spec.everywhere else (
-        _owner_problems(group))
+        _owner_problems(group, _waits(status, snapshot, group)))
     here = group.phase == "active"
     for vip in group.vips:
         if vip.kernel and group.phase == "inactive" and group.maintenance == "off":
@@ -356,12 +357,27 @@ def _where_problems(
                 yield degraded(f"{group.name} on {peer.node}: {word.why}")
 
 
-def _owner_problems(group: GroupRow) -> Iterator[Problem]:
+def _waits(status: AgentStatus, snapshot: Snapshot, group: GroupRow) -> str:
+    """Return what the owner by the plan says that it waits for, with the remedy if there is one."""
+    found = [view.waits for view in snapshot.groups
+             if view.name == group.name and group.holder == snapshot.node]
+    found += [word.why.removeprefix("waits: ") for peer in _speaking(status, snapshot)
+              for word in peer.words if peer.node == group.holder and word.group == group.name
+              and not word.epoch and word.why.startswith("waits: ")]
+    waits = next(filter(None, found), "")
+    node, _, doubt = waits.partition(" ")
+    remedy = (f"; if {node} is switched off, say so: hamgr fence --confirm {node}"
+              if doubt.startswith(NOT_FENCED) else "")
+    return f"{waits}{remedy}"
+
+
+def _owner_problems(group: GroupRow, waits: str) -> Iterator[Problem]:
     if len(group.active + group.moving) > 1:
         yield failed(f"{group.name} is active on {' and '.join(group.active + group.moving)}")
     elif not group.active:
         where = (f": it is on its way up or down on {' and '.join(group.moving)}" if group.moving
                  else f" (the plan has it on {group.holder})" if group.holder else "")
+        where += f": it waits, {waits}" if waits else ""
         yield failed(f"{group.name} is active nowhere{where}")
     elif group.active[0] not in (group.holder, group.heir):
         yield failed(f"{group.name} is active on {group.active[0]}, but the plan has it on "

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Entry] = {
     "standby": Entry("hamgr.cli.operate:standby", "Move everything off a node and keep it off."),
     "resume": Entry("hamgr.cli.operate:resume", "Let a node run groups again."),
     "maintenance": Entry("hamgr.cli.operate:maintenance", "Leave groups alone for a while."),
+    "fence": Entry("hamgr.cli.operate:fence", "Cut a node off, or say that it is down."),
     "explain": Entry("hamgr.cli.explain:explain", "Say why a group is where it is."),
     "why-not": Entry("hamgr.cli.explain:why_not", "Say why a group is not on a node."),
     "clear": Entry("hamgr.cli.operate:clear", "Forget the failures of services."),

@@ -340,14 +340,15 @@ class Activity:
         granted = grant(rights, plan, self._knowledge, self._seat, now)
         doubts = self._doubts[rights.name]
         if granted is None:
-            rights.waits_for = ""
+            rights.waits_for = rights.doubted = ""
             if plan.heir is None or plan.heir not in own_rights(self._knowledge, plan):
                 self._doubts[rights.name] = Doubts()
             return []
         spec = rights.local.spec
-        effects, waiting = doubts.resolve(spec, granted.doubts, self._knowledge, self._wants, now)
+        effects, doubted = doubts.resolve(spec, granted.doubts, self._knowledge, self._wants, now)
+        rights.doubted = self.fencing.told(doubted)
         effects += self._wait_for_others(rights, now)
-        if waiting or rights.waits_for:
+        if doubted or rights.waits_for:
             return effects
         self._doubts[rights.name] = Doubts()
         self._knowledge.heard_epoch(rights.name, granted.right.epoch)

@@ -8,6 +8,9 @@ from hamgr.core.records import Right
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import MILLISECOND, NEVER, Epoch, Instant
 
+NOT_FENCED = "is not fenced"
+"""What is said of a node that a group waits for."""
+
 
 class Doubts:
     """Of one group: earlier rights that are out without their owners' word."""
@@ -19,11 +22,11 @@ class Doubts:
         """When a wait is over."""
 
     def resolve(self, spec: GroupSpec, doubted: tuple[Right, ...], knowledge: Knowledge,
-                wants: Wants, now: Instant) -> tuple[list[Effect], bool]:
-        """Wait for `stop_within`, or for a fence: what to tell of it, and whether it goes on."""
+                wants: Wants, now: Instant) -> tuple[list[Effect], str]:
+        """Wait for `stop_within`, or for a fence: what to tell of it, and what it waits for."""
         self.wake = NEVER
         effects: list[Effect] = []
-        waiting = False
+        waits_for = ""
         for right in doubted:
             if knowledge.said_done(right, spec.name) or knowledge.stopped_by_seat(right) or (
                     knowledge.is_fenced(right.node, right.life)):
@@ -34,13 +37,13 @@ class Doubts:
                 want(wants, right, f"{spec.name} may still run there", knowledge, now)
                 effects += [_report(spec, knowledge, Reason.WAITS_FOR_FENCE,
                                     peer=right.node)] if news else []
-                waiting = True
+                waits_for = f"{right.node} {NOT_FENCED}"
             elif now < since + spec.stop_within:
                 self.wake = min(self.wake, since + spec.stop_within)
                 effects += [_report(spec, knowledge, Reason.WAITS_STOP_WITHIN, peer=right.node,
                                     wait_ms=spec.stop_within // MILLISECOND)] if news else []
-                waiting = True
-        return effects, waiting
+                waits_for = waits_for or f"{right.node} may not have stopped yet"
+        return effects, waits_for
 
 
 def _report(spec: GroupSpec, knowledge: Knowledge, reason: Reason, **facts: str | int) -> Report:

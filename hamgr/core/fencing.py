@@ -94,6 +94,17 @@ class Fencing:
         return (*(FenceWord(node, *job.life, False) for node, job in self.jobs.items()),
                 *done)[:FENCES_MAX]
 
+    def told(self, waits_for: str) -> str:
+        """Return what a group waits for, with what keeps the node that it names from being
+        fenced."""
+        node = waits_for.partition(" ")[0]
+        why = self.failed.get(node, "")
+        if self._told.get(node) is Reason.WAITS_FOR_WORD:
+            why = "no device can do it"
+        elif self._told.get(node) is Reason.FENCE_CAPPED:
+            why = "too many fences within an hour"
+        return f"{waits_for}: {why}" if waits_for and why else waits_for
+
     def take_news(self) -> bool:
         """Tell, once, whether others must know at once what we fence, or have fenced."""
         news, self._news = self._news, False

@@ -167,7 +167,7 @@ class Request(Stored, frozen=True, kw_only=True):
     node: NodeName = ""
     """switchover: where to (empty: the heir); standby, resume, fence, down: which node."""
     incarnation: int = 0
-    """fence: which life of the node is meant; a later one is not cut off."""
+    """fence: which life of the node is meant, by the leader's word; a later one is not cut off."""
     voters: tuple[NodeName, ...] = ()
     times: Timing | None = None
     confirmed: bool = False

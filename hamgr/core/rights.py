@@ -52,6 +52,8 @@ class GroupRights:
         """What of other groups keeps this one from starting here, though its right is granted."""
         self.primary: Right | None = None
         """Under which right others have promoted their replicas, as ours were told."""
+        self.doubted = ""
+        """Of whom it is not certain yet that it does not run there."""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
@@ -109,8 +111,8 @@ class GroupRights:
 
     def trouble(self) -> str:
         """Say what does not go on by itself here, or nothing."""
-        if self.waits_for:
-            return f"waits: {self.waits_for}"
+        if self.waits_for or self.doubted:
+            return f"waits: {self.waits_for or self.doubted}"
         for one in self.local.services if self.local.is_active else ():
             if one.blocked:
                 state = "is blocked" if not self.local.stuck else "asks for its node to be fenced"

@@ -201,7 +201,11 @@ def _fence(draft: Draft, request: Request, wishes: Wishes) -> None:
     if not any(node in device.nodes for device in knowledge.spec.devices):
         return draft.answer(request, "refused", f"no fence device can cut {node} off")
     seen = knowledge.seats.get(node)
-    if seen is None or seen.seat.incarnation > request.incarnation:
+    if seen is None:
+        return draft.answer(request, "refused", f"{node} has never joined")
+    if not request.incarnation:  # only the life that it has now, whoever reads this later
+        draft.requests[request.id] = replace(request, incarnation=seen.seat.incarnation)
+    elif seen.seat.incarnation > request.incarnation:
         return draft.answer(request, "refused", f"incarnation {request.incarnation} of {node} is "
                                                 "over already")
     if knowledge.is_fenced(node, seen.seat.life):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from hamgr.core.effects import Op
-from hamgr.core.records import CONFIG, Config, Request, Seat, seat_path
+from hamgr.core.records import CONFIG, Config, Request
 from hamgr.core.spec import ClusterSpec, GroupSpec
 from hamgr.core.types import MILLISECOND, SECOND, Maintenance, NodeName
 from hamgr.simulation.documents import document
@@ -31,10 +31,7 @@ def ask(kind: str) -> "Strike":
         groups = [group.name for group in turmoil.world.spec.groups]
         group = groups[int(fault.amount) % len(groups)] if groups else ""
         of_node = kind in ("standby", "resume", "fence")
-        seat = turmoil.world.ensemble.tree.get(seat_path(target))
-        life = seat.record.incarnation if seat and isinstance(seat.record, Seat) else 0
-        turmoil.ask(Request(id="", kind=kind, group="" if of_node else group, node=target,
-                            incarnation=life if kind == "fence" else 0))
+        turmoil.ask(Request(id="", kind=kind, group="" if of_node else group, node=target))
     return strike
 
 

@@ -141,9 +141,9 @@ def fence_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so beside the fence (rule 13)."""
     right = Doubts.resolve
 
-    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, spec, *rest)
-        return effects, waiting and not spec.fencing_required
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], str]:
+        effects, waits = right(self, spec, *rest)
+        return effects, "" if spec.fencing_required else waits
     put(stack, Doubts, "resolve", resolve)
 
 
@@ -151,9 +151,9 @@ def stop_within_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so at once, whatever runs on elsewhere (rule 14)."""
     right = Doubts.resolve
 
-    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, spec, *rest)
-        return effects, waiting and spec.fencing_required
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], str]:
+        effects, waits = right(self, spec, *rest)
+        return effects, waits if spec.fencing_required else ""
     put(stack, Doubts, "resolve", resolve)
 
 

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from hamgr.core.events import AttributeChanged, ServiceChanged, ServiceScored
-from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat, seat_path
+from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
 from hamgr.core.spec import ClusterSpec, DeviceSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Found, OnFailure, Role
 from hamgr.snapshot import snapshot
@@ -151,11 +151,9 @@ class Story:
                    interval: str = "", confirmed: str = "") -> None:
         self._requests += 1
         times = times_for(duration(interval)) if interval else None
-        seat = self._there.tree.get(seat_path(node), (None,))[0]
         self._there.ask(Request(
             id=f"r{self._requests:02}", kind=kind, group=group, node=node, times=times,
-            voters=tuple(one for one in voters.split(",") if one), confirmed=bool(confirmed),
-            incarnation=seat.incarnation if isinstance(seat, Seat) else 0))
+            voters=tuple(one for one in voters.split(",") if one), confirmed=bool(confirmed)))
 
     def do_fail(self, node: str, action: str, times: str = "1") -> None:
         self._there.failing[node, action] = int(times)
