@@ -8,7 +8,7 @@ as an effect, what happened goes back as an event.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hamgr.core.effects import RunService, Write
+from hamgr.core.effects import RunService, TellReplicas, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.types import Epoch, GroupName, Instant, NodeName
@@ -114,6 +114,9 @@ class Services(Protocol):
 
     def cancel(self, run: int) -> None:
         """Kill a run that is going on."""
+
+    def tell(self, effect: TellReplicas) -> None:
+        """Tell what rests here of another node's replicas, as well as can be; nothing follows."""
 
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""

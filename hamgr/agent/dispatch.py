@@ -23,6 +23,7 @@ from hamgr.core.effects import (
     RunService,
     SendHeartbeat,
     SetDeadline,
+    TellReplicas,
     TightenAddresses,
     WithdrawAddresses,
     Write,
@@ -135,7 +136,7 @@ class Dispatch:
                 self._guard(effect)
             case ClaimAddresses() | WithdrawAddresses() | LoosenAddresses() | TightenAddresses():
                 self._move(effect)
-            case RunService() | CancelService():
+            case RunService() | CancelService() | TellReplicas():
                 self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
@@ -153,11 +154,15 @@ class Dispatch:
         else:
             self._ports.switch.disarm(effect.group)
 
-    def _serve(self, effect: RunService | CancelService) -> None:
-        if isinstance(effect, RunService):
-            self._ports.services.run(effect)
-        else:
-            self._ports.services.cancel(effect.run)
+    def _serve(self, effect: RunService | CancelService | TellReplicas) -> None:
+        services = self._ports.services
+        match effect:
+            case RunService():
+                services.run(effect)
+            case CancelService():
+                services.cancel(effect.run)
+            case TellReplicas():
+                services.tell(effect)
 
     def _move(
         self, effect: ClaimAddresses | WithdrawAddresses | LoosenAddresses | TightenAddresses

@@ -137,6 +137,16 @@ class CancelService(Struct, frozen=True, kw_only=True):
     run: int
 
 
+class TellReplicas(Struct, frozen=True, kw_only=True):
+    """What rests here learns what has become of another node's replicas (OCF's notifications)."""
+
+    group: GroupName
+    node: NodeName
+    action: str
+    """promote or demote: what has been done there."""
+    epoch: Epoch
+
+
 class Fence(Struct, frozen=True, kw_only=True):
     """Cut this node off by its fence device. Answered by FenceAnswered."""
 
@@ -168,4 +178,5 @@ class Exit(Struct, frozen=True, kw_only=True):
 
 Effect = (SendHeartbeat | Write | Read | KeepFacts | KeepMaintenance | SetDeadline | ArmSwitch
           | DisarmSwitch | ClaimAddresses | WithdrawAddresses | LoosenAddresses
-          | TightenAddresses | RunService | CancelService | Fence | Report | BeginNewLife | Exit)
+          | TightenAddresses | RunService | CancelService | TellReplicas | Fence | Report
+          | BeginNewLife | Exit)

@@ -271,9 +271,9 @@ class Agent:
             fx.DisarmSwitch: self._disarm, fx.ClaimAddresses: self._claim,
             fx.WithdrawAddresses: self._withdraw, fx.LoosenAddresses: self._loosen,
             fx.TightenAddresses: self._tighten, fx.RunService: self._run_service,
-            fx.CancelService: self._cancel_service, fx.Fence: self._fence,
-            fx.Report: self._report, fx.BeginNewLife: self._new_life, fx.Exit: self._exit,
-        }
+            fx.CancelService: self._cancel_service, fx.TellReplicas: lambda _: None,
+            fx.Fence: self._fence, fx.Report: self._report, fx.BeginNewLife: self._new_life,
+            fx.Exit: self._exit}
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)

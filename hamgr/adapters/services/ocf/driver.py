@@ -7,7 +7,8 @@ agents set are posted as ServiceScored.
 
 A promotable service with `notify` is told of its own changes before and after them, in order and
 within the action's timeout, as Pacemaker does it: a start only after, a stop only before, since
-what does not run is not told anything. What the other nodes' replicas do is not told.
+what does not run is not told anything. Of what became of the other nodes' replicas it is told
+afterwards (`tell`, see `telling`).
 """
 
 import asyncio
@@ -29,9 +30,10 @@ from hamgr.adapters.services.ocf.attributes import (
 from hamgr.adapters.services.ocf.environment import RSCTMP, Call, Place, environment
 from hamgr.adapters.services.ocf.peers import Peers, Replicas, alone
 from hamgr.adapters.services.ocf.shims import Shims
+from hamgr.adapters.services.ocf.telling import Telling
 from hamgr.adapters.services.ocf.verdict import Verdict, verdict
 from hamgr.adapters.services.runs import Ended, Runs
-from hamgr.core.effects import RunService
+from hamgr.core.effects import RunService, TellReplicas
 from hamgr.core.events import AttributeChanged, ServiceAnswered, ServiceScored
 from hamgr.core.types import SECOND, Found, GroupName, NodeName, ServiceName
 from hamgr.ports import Post
@@ -42,6 +44,11 @@ Key = tuple[GroupName, ServiceName]
 _TOLD_BEFORE, _TOLD_AFTER = ("stop", "promote", "demote"), ("start", "promote", "demote")
 _BECOMES = {"start": Found.STARTED, "demote": Found.STARTED, "promote": Found.PROMOTED,
             "stop": Found.STOPPED}
+TELL_S = 90.0
+"""How long a notification of another node's replicas may take: what most agents advise."""
+MAKE_WAY_S = 2.0
+"""How long an action that changes something waits for such a notification; those that only look
+have half of their time for it, since what a notification began is better brought to its end."""
 
 
 class OcfAgents:
@@ -63,6 +70,9 @@ class OcfAgents:
         """By run of a RunService: the number of the command that runs for it."""
         self._given_up: dict[int, str] = {}
         """By run: why no further command may be started for it."""
+        self._telling = Telling(self._tell_replica, self._end_telling)
+        self._told: dict[Key, int] = {}
+        """By service: the number of the notification of others that runs for it."""
         self._runs = Runs()
         self._shims = Shims(directory, Desk(node, attributes, self._picture,
                                             lambda: self._agents))
@@ -107,15 +117,23 @@ class OcfAgents:
         if run in self._numbers:
             self._runs.cancel(self._numbers[run])
 
+    def tell(self, effect: TellReplicas) -> None:
+        """Tell the group's replicas here what became of another node's; nothing follows."""
+        for key, agent in self._agents.items():
+            if key[0] == effect.group and agent.promotable and agent.notify:
+                self._telling.add(key, effect)
+
     async def close(self) -> None:
         """Kill whatever still runs; it is answered for as failed."""
         self._given_up = dict.fromkeys(self._tasks, "the agent ends")
         await self._runs.close()
+        await self._telling.close()
         await asyncio.gather(*self._tasks.values())
         await self._shims.close()
 
     async def _carry_out(self, effect: RunService, agent: Agent) -> None:
         """Run one action and answer, whatever happens: the engine waits for it."""
+        key = (effect.group, effect.service)
         try:
             judged = await self._act(effect, agent)
             self._note(effect, judged)
@@ -123,6 +141,7 @@ class OcfAgents:
             # No lease depends on this service: it must not end the agent.
             log.exception("%s of %s of group %s", effect.action, effect.service, effect.group)
             judged = Verdict(False, why=f"the driver has failed: {error!r}")
+        self._telling.go_on(key)
         del self._tasks[effect.run]
         self._given_up.pop(effect.run, None)
         self._answer(effect, judged)
@@ -130,6 +149,10 @@ class OcfAgents:
     async def _act(self, effect: RunService, agent: Agent) -> Verdict:
         """Run one action, and what is told before and after it."""
         deadline = asyncio.get_running_loop().time() + effect.timeout / SECOND
+        half = effect.timeout / SECOND / 2
+        looks = effect.action in ("probe", "monitor")
+        await self._telling.make_way((effect.group, effect.service),
+                                     half if looks else min(half, MAKE_WAY_S))
         told = agent.promotable and agent.notify
         if told and effect.action in _TOLD_BEFORE:
             await self._notify(effect, agent, "pre", deadline)
@@ -163,19 +186,53 @@ class OcfAgents:
     async def _call(self, effect: RunService, call: Call, deadline: float) -> Ended:
         if effect.run in self._given_up:
             return Ended(None, self._given_up[effect.run])
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[Ended] = loop.create_future()
-        key = (effect.group, effect.service)
         peers = self._picture()
-        self._numbers[effect.run] = self._runs.start(
-            (str(call.agent.path(self._place.root)), call.action),
-            {**facts(self._cluster, self._node, effect),
-             **environment(call, self._place, peers, peers.of(*key))},
-            max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
+        self._numbers[effect.run], ended = self._start(
+            effect, call, deadline, peers, peers.of(effect.group, effect.service))
         try:
             return await ended
         finally:
             del self._numbers[effect.run]
+
+    def _start(self, effect: RunService, call: Call, deadline: float, peers: Peers,
+               replicas: Replicas) -> "tuple[int, asyncio.Future[Ended]]":
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Ended] = loop.create_future()
+        number = self._runs.start(
+            (str(call.agent.path(self._place.root)), call.action),
+            {**facts(self._cluster, self._node, effect),
+             **environment(call, self._place, peers, replicas)},
+            max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
+        return number, ended
+
+    async def _tell_replica(self, key: Key, effect: TellReplicas) -> None:
+        """Tell one service here of another node's; only if it runs, and as a replica.
+
+        The lists of replicas are as they were before the change, as with Pacemaker.
+        """
+        agent = self._agents.get(key)
+        if agent is None or self._here.get(key) is not Found.STARTED:
+            return
+        was = Found.STARTED if effect.action == "promote" else Found.PROMOTED
+        call = Call(agent, instance(*key), "notify", round(TELL_S * SECOND),
+                    notify=("post", effect.action), subject=effect.node)
+        as_action = RunService(run=0, group=key[0], service=key[1], action="notify", active=False,
+                               epoch=effect.epoch, timeout=call.timeout, target=effect.node)
+        peers = self._picture()
+        until = asyncio.get_running_loop().time() + TELL_S
+        self._told[key], ended = self._start(as_action, call, until, peers,
+                                             _with(peers.of(*key), effect.node, was))
+        try:
+            end = await ended
+        finally:
+            del self._told[key]
+        if not end.ok:
+            log.warning("%s of group %s was not told of the %s on %s: %s", key[1], key[0],
+                        effect.action, effect.node, end.why)
+
+    def _end_telling(self, key: Key) -> None:
+        if key in self._told:
+            self._runs.cancel(self._told[key])
 
     def _note(self, effect: RunService, judged: Verdict) -> None:
         """Keep what is known of this node from its own actions."""
