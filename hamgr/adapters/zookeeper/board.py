@@ -54,6 +54,7 @@ class Board:
         """Counts connections: what an earlier one answers is not taken in."""
         self._known: dict[str, tuple[bytes | None, int]] = {}
         """By name: the record and its version, as last read or written."""
+        self._reading: set[str] = set()
         self._busy: set[str] = set()
         self._due: dict[str, asyncio.TimerHandle] = {}
         self._complained = False
@@ -71,6 +72,7 @@ class Board:
         self._turn += 1
         self._session = None
         self._known.clear()
+        self._reading.clear()
         self._busy.clear()
         for timer in self._due.values():
             timer.cancel()
@@ -126,11 +128,13 @@ class Board:
                 self._read(name)
 
     def _read(self, name: str) -> None:
+        self._reading.add(name)
         watch = self._watch(partial(self._read, name))
         self._call(lambda zk: zk.get_async(self._tree.at(f"{ATTRIBUTES}/{name}"), watch=watch),
                    partial(self._got, name))
 
     def _got(self, name: str, answered: "asyncio.Future[Any]") -> None:
+        self._reading.discard(name)
         error = answered.exception()
         if error is not None and not isinstance(error, NoNodeError):
             self._failed(error, f"{ATTRIBUTES}/{name} cannot be read")
@@ -150,8 +154,11 @@ class Board:
     # ---- writing
 
     def _write(self, name: str) -> None:
-        if name not in self._known or name in self._busy:
-            return  # it is being read, or written, and looked at again afterwards
+        if name in self._reading or name in self._busy:
+            return  # it is looked at again afterwards
+        if name not in self._known:
+            self._read(name)
+            return
         before, version = self._known[name]
         data = self._owner.merged(name, before)
         if data is None:
