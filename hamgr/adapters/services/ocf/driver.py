@@ -126,8 +126,9 @@ class OcfAgents:
     async def close(self) -> None:
         """Kill whatever still runs; it is answered for as failed."""
         self._given_up = dict.fromkeys(self._tasks, "the agent ends")
+        self._telling.shut()
         await self._runs.close()
-        await self._telling.close()
+        await self._telling.ended()
         await asyncio.gather(*self._tasks.values())
         await self._shims.close()
 

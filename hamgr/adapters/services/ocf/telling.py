@@ -58,9 +58,12 @@ class Telling:
         self._acting[key] -= 1
         self._next(key)
 
-    async def close(self) -> None:
-        """Tell nothing more; return when what was told just now has ended."""
+    def shut(self) -> None:
+        """Tell nothing more but what is under way."""
         self._closed = True
+
+    async def ended(self) -> None:
+        """Return when nothing is told any more."""
         if self._running:
             await asyncio.wait(tuple(self._running.values()))
 

@@ -1,0 +1,165 @@
+"""What a replica is told of another node's: never during an action of its own, and to the point."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hamgr.adapters.services.ocf import Agent, Peers, Replicas
+from hamgr.core.effects import TellReplicas
+from hamgr.core.types import SECOND
+from tests.adapters.ocf_service import GROUP, SERVICE, Service, serve, write_agent
+from tests.adapters.test_ocf_driver import PROMOTABLE, written
+from tests.netns import PATIENCE_S
+
+pytestmark = pytest.mark.real
+
+LINES = """
+[ "$1" = notify ] && [ "$OCF_RESKEY_CRM_meta_notify_operation" = start ] && exit 0
+echo "$1 $OCF_RESKEY_CRM_meta_notify_type-$OCF_RESKEY_CRM_meta_notify_operation" \
+    "on$OCF_RESKEY_CRM_meta_notify_promote_uname/$OCF_RESKEY_CRM_meta_notify_demote_uname" \
+    "was $OCF_RESKEY_CRM_meta_notify_master_uname/$OCF_RESKEY_CRM_meta_notify_slave_uname" \
+    "$HAMGR_EPOCH" >>{0}/calls
+"""
+
+
+def told(node: str = "n2", action: str = "promote", epoch: int = 5,
+         group: str = GROUP) -> TellReplicas:
+    return TellReplicas(group=group, node=node, action=action, epoch=epoch)
+
+
+def see(thing: Service) -> None:
+    thing.driver.see(lambda: Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2", "n3"), replicas={
+        (GROUP, SERVICE): Replicas(promoted=("n2",), unpromoted=("n1", "n3"))}))
+
+
+async def lines(path: Path, count: int) -> list[str]:
+    """Return what was written, once there are so many lines of it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not path.exists() or path.read_text().count("\n") < count:
+            await asyncio.sleep(0.01)
+    return path.read_text().splitlines()
+
+
+def test_a_replica_learns_who_was_promoted_and_who_demoted(tmp_path: Path) -> None:
+    """The lists of replicas are as they were before the change, though all have changed."""
+    async def then(thing: Service) -> None:
+        see(thing)
+        assert (await thing.run("start")).ok
+        thing.driver.tell(told(group="other"))
+        thing.driver.tell(told("n3", "demote", 4))
+        thing.driver.tell(told("n2", "promote", 5))
+        assert await lines(tmp_path / "calls", 3) == [
+            "start - on /  was n2/n1 n3 42",
+            "notify post-demote on /n3 was n2 n3/n1 4",
+            "notify post-promote onn2/  was  /n3 n1 n2 5"]
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, LINES.format(tmp_path)))
+
+
+@pytest.mark.parametrize("before, agent", [
+    ((), PROMOTABLE), (("start", "promote"), PROMOTABLE), (("start", "stop"), PROMOTABLE),
+    (("start",), Agent(name="ocf:test:thing", promotable=True)),
+    (("start",), Agent(name="ocf:test:thing", notify=True))])
+def test_what_does_not_rest_here_or_asks_for_nothing_is_told_nothing(
+        tmp_path: Path, before: tuple[str, ...], agent: Agent) -> None:
+    async def then(thing: Service) -> None:
+        for action in before:
+            assert (await thing.run(action)).ok
+        thing.driver.tell(told())
+        assert (await thing.run("monitor")).found is not None
+        assert "n2" not in (tmp_path / "calls").read_text()
+    serve(tmp_path, agent, then, write_agent(tmp_path, LINES.format(tmp_path)))
+
+
+TURNS = """
+[ "$1" = notify ] && [ "$OCF_RESKEY_CRM_meta_notify_operation" = start ] && exit 0
+mkdir {0}/lock || echo two at once >>{0}/calls
+trap 'echo "$1 ends early" >>{0}/calls; rmdir {0}/lock; exit 1' TERM
+echo "$1 begins" >>{0}/calls
+if [ -e {0}/hold-$1 ]; then
+    for i in $(seq 1000); do [ -e {0}/hold-$1 ] || break; sleep 0.02; done
+fi
+rmdir {0}/lock
+echo "$1 ends" >>{0}/calls
+"""
+
+
+def test_it_waits_for_an_action_that_runs(tmp_path: Path) -> None:
+    hold = tmp_path / "hold-monitor"
+
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).ok
+        hold.touch()
+        thing.start("monitor", active=False)
+        await lines(tmp_path / "calls", 3)
+        thing.driver.tell(told())
+        await asyncio.sleep(0)
+        hold.unlink()
+        assert (await thing.answer()).ok
+        assert (await lines(tmp_path / "calls", 6))[2:] == [
+            "monitor begins", "monitor ends", "notify begins", "notify ends"]
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, TURNS.format(tmp_path)))
+
+
+def test_an_action_that_looks_waits_for_it(tmp_path: Path) -> None:
+    hold = tmp_path / "hold-notify"
+
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).ok
+        hold.touch()
+        thing.driver.tell(told())
+        await lines(tmp_path / "calls", 3)
+        thing.start("monitor", active=False)
+        await asyncio.sleep(0)
+        hold.unlink()
+        assert (await thing.answer()).ok
+        assert (await lines(tmp_path / "calls", 6))[2:] == [
+            "notify begins", "notify ends", "monitor begins", "monitor ends"]
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, TURNS.format(tmp_path)))
+
+
+@pytest.mark.parametrize("action", ["promote", "stop", "monitor"])
+def test_an_action_that_would_wait_too_long_ends_it(
+        tmp_path: Path, action: str, caplog: pytest.LogCaptureFixture) -> None:
+    quiet = Agent(name="ocf:test:thing", promotable=True, notify=True)
+
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).ok
+        (tmp_path / "hold-notify").touch()
+        thing.driver.tell(told())
+        await lines(tmp_path / "calls", 3)
+        thing.driver.configure({(GROUP, SERVICE): Agent(name="ocf:test:thing", promotable=True)})
+        assert (await thing.run(action, 4 * SECOND, active=False)).ok
+        assert (await lines(tmp_path / "calls", 6))[2:] == [
+            "notify begins", "notify ends early", f"{action} begins", f"{action} ends"]
+        assert f"{SERVICE} of group {GROUP} was not told of the promote on n2: cancelled" in (
+            caplog.text)
+    serve(tmp_path, quiet, then, write_agent(tmp_path, TURNS.format(tmp_path)))
+
+
+def test_what_a_later_right_has_overtaken_is_left_out(tmp_path: Path) -> None:
+    hold = tmp_path / "hold-start"
+    hold.touch()
+
+    async def then(thing: Service) -> None:
+        thing.start("start")
+        await written(tmp_path / "calls")
+        for epoch, node in enumerate(("n2", "n3", "n2", "n3"), 5):
+            thing.driver.tell(told(node, "promote", epoch))
+        hold.unlink()
+        assert (await thing.answer()).ok
+        await lines(tmp_path / "calls", 4)
+        assert (await thing.run("monitor", active=False)).ok
+        assert (tmp_path / "calls").read_text().count("notify begins") == 1
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, TURNS.format(tmp_path)))
+
+
+def test_closing_ends_it(tmp_path: Path) -> None:
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).ok
+        (tmp_path / "hold-notify").touch()
+        thing.driver.tell(told())
+        thing.driver.tell(told(action="demote"))
+        await lines(tmp_path / "calls", 3)
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, TURNS.format(tmp_path)))
+    assert (tmp_path / "calls").read_text().count("notify begins") == 1
