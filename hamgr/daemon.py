@@ -172,7 +172,7 @@ class _Parts:
             awake=self._awake,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
-            consider=self._consider, seal=self._seal,
+            attributes=self._drivers.attributes, consider=self._consider, seal=self._seal,
             keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (

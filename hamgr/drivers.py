@@ -7,11 +7,13 @@ from typing import Protocol
 
 from hamgr.adapters.services.hook import Action, Hooks
 from hamgr.adapters.services.ocf.agent import Agent
+from hamgr.adapters.services.ocf.attributes import Lifetime
 from hamgr.adapters.services.ocf.driver import OcfAgents
 from hamgr.adapters.services.ocf.keeping import Keeping, boot_of
 from hamgr.adapters.services.ocf.peers import Peers, Replicas
 from hamgr.adapters.services.ocf.shared import Given, SharedAttributes
 from hamgr.adapters.services.systemd import Units
+from hamgr.agent.facts import AskAttributes, Attribute
 from hamgr.config.schema import COMMANDS, Document, Service
 from hamgr.config.specs import OCF_MONITOR
 from hamgr.core.effects import RunService, TellReplicas
@@ -88,6 +90,17 @@ class Drivers:
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""
         self._agents.retell()
+
+    def attributes(self, ask: AskAttributes) -> tuple[Attribute, ...]:
+        """Change an attribute, if one is named, and return all of that node.
+
+        Raises AttributeRefused.
+        """
+        if ask.name:
+            lifetime = Lifetime.REBOOT if ask.reboot else Lifetime.FOREVER
+            self._attributes.set(ask.node, ask.name, ask.value, lifetime)
+        return tuple(Attribute(name=name, value=value, kept=kept)
+                     for name, value, kept in self._attributes.listing(ask.node))
 
     def see(self, look: Callable[[], Peers]) -> None:
         """Have resource agents see the cluster as this tells it, whenever they ask."""

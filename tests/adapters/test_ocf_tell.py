@@ -10,7 +10,7 @@ from hamgr.core.effects import TellReplicas
 from hamgr.core.types import SECOND
 from tests.adapters.ocf_service import GROUP, SERVICE, Service, serve, write_agent
 from tests.adapters.test_ocf_driver import PROMOTABLE, written
-from tests.netns import PATIENCE_S
+from tests.netns import eventually
 
 pytestmark = pytest.mark.real
 
@@ -35,10 +35,10 @@ def see(thing: Service) -> None:
 
 async def lines(path: Path, count: int) -> list[str]:
     """Return what was written, once there are so many lines of it."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not path.exists() or path.read_text().count("\n") < count:
-            await asyncio.sleep(0.01)
-    return path.read_text().splitlines()
+    def written() -> list[str]:
+        return path.read_text().splitlines() if path.exists() else []
+    await asyncio.to_thread(eventually, lambda: len(written()) >= count)
+    return written()
 
 
 def test_a_replica_learns_who_was_promoted_and_who_demoted(tmp_path: Path) -> None:

@@ -243,8 +243,8 @@ class OcfAgents:
             found = _BECOMES.get(effect.action, Found.UNKNOWN)
         if found is not Found.UNKNOWN:
             self._here[key] = found
-        if effect.action == "probe" and judged.ok:
-            self._note_ability(key, judged)
+        if judged.ok and (effect.action == "probe" or found in (Found.STARTED, Found.PROMOTED)):
+            self._note_ability(key, judged)  # a service before it may have brought what was missing
 
     def _note_ability(self, key: Key, judged: Verdict) -> None:
         before = self._unable.pop(key, "")

@@ -77,8 +77,7 @@ class SharedAttributes:
 
         A value that was made private stays so, as with Pacemaker, until it is deleted.
         """
-        if node != CLUSTER and node not in self._given:
-            raise AttributeRefused(f"no node is named {node!r}")
+        self._check_node(node)
         record = _record(node)
         stored = self._stored(record)
         hidden = name in self._private.get(node, {})
@@ -107,6 +106,21 @@ class SharedAttributes:
         """Return every value of a node by name; where there are two, that of this boot."""
         return {name: value for lifetime in (Lifetime.FOREVER, Lifetime.REBOOT)
                 for name, value in self._visible(node, lifetime).items()}
+
+    def listing(self, node: NodeName) -> list[tuple[str, str, str]]:
+        """Return name, value and what it is kept by, of every value of a node or of the cluster.
+
+        Raises AttributeRefused if there is no such node.
+        """
+        self._check_node(node)
+        stored = self._stored(_record(node))
+        found = {("document", name): value for name, value in self._given.get(node, {}).items()
+                 if name not in stored.forever}
+        found.update({("forever", name): value for name, value in stored.forever.items()})
+        mine = self._private.get(node, {})
+        found.update({("private" if name in mine else "reboot", name): value
+                      for name, value in self._visible(node, Lifetime.REBOOT).items()})
+        return sorted((name, value, kept) for (kept, name), value in found.items())
 
     def listen(self, listener: Listener) -> None:
         """Call this after every change of a value of this node."""
@@ -184,6 +198,10 @@ class SharedAttributes:
         if node not in (self._node, CLUSTER) and node not in self.online():
             return {}
         return {**stored.reboot, **self._private.get(node, {})}
+
+    def _check_node(self, node: NodeName) -> None:
+        if node != CLUSTER and node not in self._given:
+            raise AttributeRefused(f"no node is named {node!r}")
 
     def _set_private(self, node: NodeName, name: str, value: str | None) -> None:
         mine = self._private.setdefault(node, {})
