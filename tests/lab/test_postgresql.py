@@ -29,13 +29,18 @@ from tests.lab.databases import (
 from tests.lab.five import LONG_S, said, states, wait, wait_said
 from tests.lab.scene import raised
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow,
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(300),
               pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 PG_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql"))
 POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "env",
             "PGCONNECT_TIMEOUT=2")
 STATUS, SCORE = "app-db-data-status", "master-app-db"
+PRIMARY = ("host=10.77.1.11,10.77.1.12,10.77.1.13 target_session_attrs=read-write "
+           "connect_timeout=2 keepalives_idle=5")
+"""Replicas find the primary by the nodes' own addresses. The one that moves leaves before the
+primary is demoted, and takes connections with it: over that one, its last record, of the end of
+its work, would reach no replica, and it could not follow the new primary without a new copy."""
 TRUST = "".join(f"{kind} all 10.77.0.0/16 trust\n" for kind in (
     "host all", "host replication")) + "local all all trust\n"
 
@@ -61,7 +66,7 @@ def service(base: Path) -> str:
         "pgctl": PG_BIN / "pg_ctl", "pgdata": disk / "data", "socketdir": disk,
         "logfile": disk / "log", "tmpdir": disk / "tmp", "rep_mode": "sync",
         "node_list": " ".join(NODES), "master_ip": VIP, "repuser": "postgres",
-        "primary_conninfo_opt": "keepalives_idle=5", "xlog_check_count": "1"}
+        "primary_conninfo_opt": PRIMARY, "xlog_check_count": "1"}
     told = ", ".join(f"{name} = {json.dumps(str(value))}" for name, value in parameters.items())
     return ('name = "db"\ndriver = "ocf"\nagent = "ocf:heartbeat:pgsql"\npromotable = true\n'
             f'parameters = {{ {told} }}\nmonitor = {{ interval = "1s", timeout = "20s" }}\n')
@@ -82,8 +87,15 @@ class Cluster(NamedTuple):
         return {part: (found.get(part) or {}).get("node", "") for part in ("holder", "heir")}
 
     def parts(self) -> tuple[str, str, str]:
-        """Return owner, heir and the third, once there are such and the heir may take over."""
-        wait(lambda: all(self.plan().values()), self.plan, 2 * LONG_S)
+        """Return owner, heir and the third, once there are such and the heir may take over.
+
+        Before the first promotion all have the same score: who is heir then need not stay it.
+        """
+        def ready() -> bool:
+            owner, heir = self.plan().values()
+            return bool(owner and heir) and attribute(self.lab, heir, SCORE, owner) == "100"
+
+        wait(ready, self.plan, 2 * LONG_S)
         owner, heir = self.plan().values()
         [third] = set(NODES) - {owner, heir}
         wait(lambda: states(self.lab, owner).get("db") == "promoted",
