@@ -17,9 +17,10 @@ from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
+from hamgr.adapters.services.ocf.keeping import boot_of
 from hamgr.adapters.services.ocf.peers import Peers, alone
 from hamgr.adapters.services.ocf.shared import SharedAttributes
-from hamgr.adapters.store import Configuration, DirectoryStore
+from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
@@ -291,7 +292,7 @@ class _Parts:
 
 
 def _store(place: Place) -> DirectoryStore:
-    return DirectoryStore(place.state_dir, _kept_vips(place.document))
+    return DirectoryStore(place.state_dir, _kept_vips(place.document), boot=this_boot())
 
 
 def _kept_vips(document: Document) -> dict[GroupName, tuple[str, ...]]:
@@ -327,7 +328,8 @@ def _news(reading: Reading, config: Path, used: Document) -> list[str]:
 
 
 def _attributes(place: Place) -> SharedAttributes:
-    return shared_attributes(place.node, place.document, place.run_dir, place.state_dir)
+    return shared_attributes(place.node, place.document, boot_of(place.run_dir, this_boot()),
+                             place.state_dir)
 
 
 def _about(place: Place) -> About:

@@ -9,7 +9,7 @@ from hamgr.adapters.services.hook import Action, Hooks
 from hamgr.adapters.services.ocf.agent import Agent
 from hamgr.adapters.services.ocf.attributes import Lifetime
 from hamgr.adapters.services.ocf.driver import OcfAgents
-from hamgr.adapters.services.ocf.keeping import Keeping, boot_of
+from hamgr.adapters.services.ocf.keeping import Keeping
 from hamgr.adapters.services.ocf.peers import Peers, Replicas
 from hamgr.adapters.services.ocf.shared import Given, SharedAttributes
 from hamgr.adapters.services.systemd import Units
@@ -84,7 +84,7 @@ class Drivers:
             self._running[run].cancel(run)
 
     def tell(self, effect: TellReplicas) -> None:
-        """Tell what rests here of another node's replicas: resource agents ask for that."""
+        """Tell the replicas of a group here what has become of another node's."""
         self._agents.tell(effect)
 
     def retell(self) -> None:
@@ -142,10 +142,10 @@ def picture(engine: Engine, now: Instant) -> Peers:
                  online=tuple(node for node, heartbeat in said.items() if heartbeat is not None))
 
 
-def shared_attributes(node: NodeName, document: Document, run_dir: Path,
+def shared_attributes(node: NodeName, document: Document, boot: str,
                       state_dir: Path) -> SharedAttributes:
-    """Return the attributes of all nodes, as far as this one knows. Raises OSError."""
-    return SharedAttributes(node, given(document), boot_of(run_dir), Keeping(state_dir))
+    """Return the attributes of all nodes, as far as this one knows."""
+    return SharedAttributes(node, given(document), boot, Keeping(state_dir))
 
 
 def given(document: Document) -> Given:

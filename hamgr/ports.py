@@ -116,7 +116,7 @@ class Services(Protocol):
         """Kill a run that is going on."""
 
     def tell(self, effect: TellReplicas) -> None:
-        """Tell what rests here of another node's replicas, as well as can be; nothing follows."""
+        """Tell the replicas of a group here what has become of another node's: best effort."""
 
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""
@@ -139,6 +139,10 @@ class Store(Protocol):
 
     def maintenance(self) -> Mapping[GroupName, Epoch]:
         """Return the groups that are in maintenance here, with the epoch that is in place."""
+
+    @property
+    def rebooted(self) -> bool:
+        """Tell whether the machine was booted since a maintenance was kept: nothing runs on."""
 
     def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
         """Keep it, on disk on return."""

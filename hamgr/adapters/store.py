@@ -42,6 +42,8 @@ class InMaintenance(Struct, frozen=True, forbid_unknown_fields=True):
     groups: dict[GroupName, Epoch]
     vips: dict[GroupName, tuple[str, ...]] = {}
     """Its addresses when the maintenance began; the configuration may be another by now."""
+    boot: str = ""
+    """The boot of the machine in which that was written last."""
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +59,17 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
 NOT_APPLIED = Configuration(0, "")
 
 
+def this_boot() -> str:
+    """Return the kernel's name of this boot of the machine; nothing if it does not tell.
+
+    /proc/sys/kernel/random/boot_id: see random(4).
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def kept_configuration(state_dir: Path) -> Configuration:
     """Return what was kept there; of revision 0 if no document ever was. Raises StoreError."""
     return _read(state_dir / "configuration.json", Configuration, NOT_APPLIED)
@@ -66,13 +79,15 @@ class DirectoryStore:
     """The state directory of one agent."""
 
     def __init__(self, state_dir: Path,
-                 vips: Mapping[GroupName, tuple[str, ...]] | None = None) -> None:
+                 vips: Mapping[GroupName, tuple[str, ...]] | None = None, *,
+                 boot: str = "") -> None:
         """Make the directory (0700) if it is missing, and read what is there.
 
         vips: the addresses of each group, to be kept with its maintenance.
+        boot: which boot of the machine this is (see `this_boot`).
         Raises StoreError if it cannot be had, or if a file in it is garbage.
         """
-        self._dir = state_dir
+        self._dir, self._boot = state_dir, boot
         self._vips = vips or {}
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,6 +140,11 @@ class DirectoryStore:
         """Return the groups that are in maintenance here, with the epoch that is in place."""
         return dict(self._maintenance.groups)
 
+    @property
+    def rebooted(self) -> bool:
+        """Tell whether the machine was booted since a maintenance was kept: nothing runs on."""
+        return self._maintenance.boot not in ("", self._boot)
+
     def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
         """Keep it, on disk on return. Raises StoreError."""
         groups, vips = dict(self._maintenance.groups), dict(self._maintenance.vips)
@@ -133,7 +153,7 @@ class DirectoryStore:
         else:
             groups.pop(group, None)
             vips.pop(group, None)
-        kept = InMaintenance(groups, vips)
+        kept = InMaintenance(groups, vips, self._boot)
         if kept != self._maintenance:
             self._keep("maintenance.json", kept)
             self._maintenance = kept

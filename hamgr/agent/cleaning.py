@@ -94,12 +94,17 @@ class Sweep:
 
 
 def in_place(
-    maintenance: Mapping[GroupName, Epoch], kernel: Iterable[KernelAddress], spec: ClusterSpec
+    maintenance: Mapping[GroupName, Epoch], kernel: Iterable[KernelAddress], spec: ClusterSpec, *,
+    rebooted: bool
 ) -> dict[GroupName, Epoch]:
-    """Return the groups in maintenance that are really here, with their epochs (rule 22)."""
+    """Return the groups in maintenance that may be here, with their epochs (rule 22).
+
+    Services go on also where somebody has removed the addresses, until the machine is booted.
+    """
     found = {address.group for address in kernel if address.present}
-    bare = {group.name for group in spec.groups if not group.has_addresses}
-    return {group: epoch for group, epoch in maintenance.items() if group in found | bare}
+    if not rebooted:
+        found |= {group.name for group in spec.groups if group.services or not group.has_addresses}
+    return {group: epoch for group, epoch in maintenance.items() if group in found}
 
 
 def longest_chain(spec: ClusterSpec) -> Duration:

@@ -244,10 +244,10 @@ class Agent:
             "keep the incarnation", lambda: store.next_incarnation(self._above))
         cluster_id, revision = store.facts()
         kept = store.maintenance()
-        found = in_place(kept, self._outside.kernel(), self._about.spec)
+        found = in_place(kept, self._outside.kernel(), self._about.spec, rebooted=store.rebooted)
         for group in kept:
             if group not in found:
-                # Rebooted meanwhile: a later start must not take it for left in place (rule 22).
+                # A later start must not take it for left in place (rule 22).
                 await self._disk.call("forget a maintenance that left nothing in place",
                                       partial(store.keep_maintenance, group, 0, False))
         self._engine = Engine(

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from hamgr.core import events as ev
-from hamgr.core import maintenance
+from hamgr.core import maintenance, replicas
 from hamgr.core.attributes import health, illness, lacking
-from hamgr.core.effects import Effect, Fence, Report
+from hamgr.core.doubts import Doubts
+from hamgr.core.effects import Effect, Report
 from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.phase import Occasion, Phase
 from hamgr.core.reasons import Reason
-from hamgr.core.records import UNPLANNED, GroupPlan, Right
+from hamgr.core.records import UNPLANNED, GroupPlan
 from hamgr.core.rights import (
+    HANDS_OVER,
     RELEASES_MAX,
-    Grant,
     GroupRights,
     forfeit,
     grant,
@@ -26,17 +27,8 @@ from hamgr.core.rights import (
 )
 from hamgr.core.seat import HOLDING, SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import (
-    MILLISECOND,
-    NEVER,
-    SECOND,
-    Duration,
-    Epoch,
-    GroupName,
-    Instant,
-    Maintenance,
-    NodeName,
-)
+from hamgr.core.types import NEVER, Epoch, GroupName, Instant, Maintenance, NodeName
+from hamgr.core.waits import hindrance
 
 GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
               | ev.ServiceAnswered | ev.ServiceChanged | ev.ServiceScored | ev.ConditionChanged
@@ -44,20 +36,6 @@ GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbe
 
 CLEARED_KEPT = 100
 """Many more than requests that are answered stay in ZooKeeper."""
-FENCE_RETRY: Duration = 5 * SECOND
-"""Between two attempts at a fence device that failed."""
-
-
-class Doubts:
-    """What an heir or new holder waits for, before it acts on another's silence (rules 13, 14)."""
-
-    def __init__(self) -> None:
-        self.since: dict[Epoch, Instant] = {}
-        """For each doubted epoch, when the evidence was first complete."""
-        self.fenced: dict[Epoch, bool] = {}
-        """Fencing asked for: confirmed or not yet."""
-        self.ask_again_at: Instant = NEVER
-        self.wake: Instant = NEVER
 
 
 class Activity:
@@ -117,10 +95,19 @@ class Activity:
         return False
 
     def partners(self) -> set[NodeName]:
-        """Return who has rights in groups in which we have some (rule 12)."""
+        """Return who has rights in groups in which we have some (rule 12), or which those require,
+        or which require those (rule 10)."""
         plan = self._knowledge.plan
-        return {right.node for group in (plan.groups.values() if plan is not None else ())
-                if own_rights(self._knowledge, group) for right in group.rights}
+        ours = [name for name, group in (plan.groups.items() if plan is not None else ())
+                if own_rights(self._knowledge, group)]
+        near = dict.fromkeys(ours)
+        for spec in self._knowledge.spec.groups if ours else ():
+            if spec.name in ours:
+                near |= dict.fromkeys(spec.requires)
+            elif any(name in ours for name in spec.requires):
+                near[spec.name] = None
+        return {right.node for name in near if plan is not None
+                for right in plan.groups.get(name, UNPLANNED).rights}
 
     def take_news(self) -> bool:
         """Tell, once, whether something changed that others must know at once."""
@@ -152,6 +139,7 @@ class Activity:
                 self._add(spec)
         for name, rights in self.groups.items():
             rights.local.configure(ours.get(name) or replace(rights.local.spec, nodes=()), now)
+            rights.is_required = any(name in one.requires for one in self._knowledge.spec.groups)
         self._gate()
         self._news = True
 
@@ -221,14 +209,8 @@ class Activity:
 
     def _fence_answered(self, rights: GroupRights, event: ev.FenceAnswered,
                         now: Instant) -> list[Effect]:
-        doubts = self._doubts[rights.name]
-        if event.epoch not in doubts.fenced:
+        if not self._doubts[rights.name].fence_answered(event.epoch, event.ok, now):
             return []
-        if event.ok:
-            doubts.fenced[event.epoch] = True
-            return []
-        del doubts.fenced[event.epoch]
-        doubts.ask_again_at = now + FENCE_RETRY
         return [self._report(rights, Reason.FENCE_FAILED, peer=event.node, why=event.why)]
 
     def act(self, now: Instant, stopping: bool) -> list[Effect]:
@@ -248,6 +230,8 @@ class Activity:
                 effects += self._keep_or_stop(rights, plan, now, stopping)
             elif plan is not None and not stopping:
                 effects += self._start_if_granted(rights, plan, now)
+            if plan is not None and rights.local.hosting and not rights.local.held:
+                effects += replicas.tell(rights, plan, self._knowledge)
             self._news |= rights.is_news(now) | (not rights.maintained and rights.settle())
         return [*effects, *self._clear_failures(now)]
 
@@ -304,13 +288,9 @@ class Activity:
     def _keep_or_stop(self, rights: GroupRights, plan: GroupPlan | None, now: Instant,
                       stopping: bool) -> list[Effect]:
         local = rights.local
-        why = must_stop(rights, plan, self._knowledge, self._seat, now)
-        if rights.given_up >= local.epoch and not why:
-            # Given up already: a restart that was under way becomes a stop.
-            why = "its right is given up"
-        planned = why == "told to hand over"
-        if not why and stopping and not rights.maintained:
-            why, planned = "the agent stops", True
+        why, planned = self._why_stop(rights, plan, now, stopping)
+        if planned and self._is_needed(rights.name, now, stopping):
+            return []
         release = "" if why or plan is None else self._release(rights, plan, now)
         if not why and not release:
             return []
@@ -324,6 +304,24 @@ class Activity:
             effects.append(self._report(rights, Reason.RELEASED, why=release))
         return effects
 
+    def _why_stop(self, rights: GroupRights, plan: GroupPlan | None, now: Instant,
+                  stopping: bool) -> tuple[str, bool]:
+        """Say why an active group must stop, or nothing; and whether somebody wants it so."""
+        why = must_stop(rights, plan, self._knowledge, self._seat, now)
+        if rights.given_up >= rights.local.epoch and not why:
+            # Given up already: a restart that was under way becomes a stop.
+            return "its right is given up", False
+        if not why and stopping and not rights.maintained:
+            return "the agent stops", True
+        return why, why == HANDS_OVER
+
+    def _is_needed(self, name: GroupName, now: Instant, stopping: bool) -> bool:
+        """Tell whether a group that requires this one is active here, and has yet to stop as well:
+        what is started last stops first."""
+        return any(one.local.is_active and name in one.local.spec.requires
+                   and self._why_stop(one, self._plan(one.name), now, stopping)[0]
+                   for one in self.groups.values())
+
     def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
         """Say why the holder releases of its own accord, or nothing (rule 12)."""
         why = rights.wants_release(now)
@@ -335,11 +333,14 @@ class Activity:
         granted = grant(rights, plan, self._knowledge, self._seat, now)
         doubts = self._doubts[rights.name]
         if granted is None:
+            rights.waits_for = ""
             if plan.heir is None or plan.heir not in own_rights(self._knowledge, plan):
                 self._doubts[rights.name] = Doubts()
             return []
-        effects, waiting = self._resolve_doubts(rights, granted, doubts, now)
-        if waiting:
+        spec = rights.local.spec
+        effects, waiting = doubts.resolve(spec, granted.doubts, self._knowledge, now)
+        effects += self._wait_for_others(rights, now)
+        if waiting or rights.waits_for:
             return effects
         self._doubts[rights.name] = Doubts()
         self._knowledge.heard_epoch(rights.name, granted.right.epoch)
@@ -347,46 +348,12 @@ class Activity:
         started = rights.local.start(granted.right.epoch, granted.occasion, granted.probe, now)
         return [*effects, *started]
 
-    def _resolve_doubts(self, rights: GroupRights, granted: Grant, doubts: Doubts,
-                        now: Instant) -> tuple[list[Effect], bool]:
-        """Wait for `stop_within`, or for the fence, after evidence that is no one's word."""
-        spec = rights.local.spec
-        doubts.wake = NEVER
-        if not granted.doubts or not (spec.stop_within or spec.fencing_required):
-            return [], False
-        effects: list[Effect] = []
-        waiting = False
-        for right in granted.doubts:
-            knowledge = self._knowledge
-            if knowledge.said_done(right, rights.name) or knowledge.stopped_by_seat(right):
-                continue
-            if spec.fencing_required:
-                effects += self._fence(rights, right, doubts, now)
-                waiting |= not doubts.fenced.get(right.epoch, False)
-            else:
-                effects += self._wait(rights, right, doubts, now)
-                waiting |= now < doubts.since[right.epoch] + spec.stop_within
-        return effects, waiting
-
-    def _wait(self, rights: GroupRights, right: Right, doubts: Doubts,
-              now: Instant) -> list[Effect]:
-        spec, news = rights.local.spec, right.epoch not in doubts.since
-        since = doubts.since.setdefault(right.epoch, now)
-        if now < since + spec.stop_within:
-            doubts.wake = min(doubts.wake, since + spec.stop_within)
-        return [self._report(rights, Reason.WAITS_STOP_WITHIN, peer=right.node,
-                             wait_ms=spec.stop_within // MILLISECOND)] if news else []
-
-    def _fence(self, rights: GroupRights, right: Right, doubts: Doubts,
-               now: Instant) -> list[Effect]:
-        if right.epoch in doubts.fenced:
-            return []
-        if doubts.ask_again_at != NEVER and now < doubts.ask_again_at:
-            doubts.wake = min(doubts.wake, doubts.ask_again_at)
-            return []
-        doubts.fenced[right.epoch] = False
-        return [Fence(group=rights.name, node=right.node, epoch=right.epoch),
-                self._report(rights, Reason.WAITS_FOR_FENCE, peer=right.node)]
+    def _wait_for_others(self, rights: GroupRights, now: Instant) -> list[Effect]:
+        """Start beside, and after, the other groups that the file wants it to."""
+        why = hindrance(rights.local.spec, self.groups, self._knowledge, now)
+        before, rights.waits_for = rights.waits_for, why
+        return [self._report(rights, Reason.WAITS_FOR_GROUP, why=why)] if why != before and why \
+            else []
 
     def _report(self, rights: GroupRights, reason: Reason, **facts: str | int) -> Report:
         return Report(reason=reason, group=rights.name, node=self._knowledge.node, facts=facts)

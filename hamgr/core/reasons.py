@@ -42,6 +42,7 @@ class Reason(str, Enum):
     WAITS_FOR_FENCE = "waits until {peer} is fenced"
     FENCE_FAILED = "fencing {peer} failed: {why}; the group stays down"
     WAITS_STOP_WITHIN = "waits {wait_ms} ms until {peer} is certainly down"
+    WAITS_FOR_GROUP = "waits before it starts here: {why}"
     MAINTENANCE_ON = "in maintenance: nothing moves, the switch is disarmed"
     MAINTENANCE_OFF = "out of maintenance: guarded again"
     SCARRED = "accused by {accusers}, but heard: ends its round and claims anew"

@@ -17,6 +17,7 @@ from hamgr.core.types import SECOND, Epoch, GroupName, Instant, Maintenance, Rol
 RELEASES_MAX, RELEASE_WINDOW = 5, 60 * SECOND
 """A holder releases of its own accord at most so often in this time (rule 12): links may flap."""
 
+HANDS_OVER = "told to hand over"
 FAILED_HERE = "a service failed here beyond its limit"
 
 
@@ -47,13 +48,19 @@ class GroupRights:
         """What of its attributes keeps this node from the group."""
         self.health = 0
         """What this node's health adds to its score."""
+        self.waits_for = ""
+        """What of other groups keeps this one from starting here, though its right is granted."""
+        self.primary: Right | None = None
+        """Under which right others have promoted their replicas, as ours were told."""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
         self.keeping = False
         """A step into or out of maintenance is under way on this node."""
-        self.told: bool | None = None
-        """Whether this node is fit, as others knew it last."""
+        self.is_required = False
+        """Another group is not started before this one is active."""
+        self.told = (True, False)
+        """Whether this node is fit, and the group up here if it is required: as others knew it."""
 
     @property
     def name(self) -> GroupName:
@@ -101,7 +108,9 @@ class GroupRights:
         return ""
 
     def trouble(self) -> str:
-        """Say what does not go on by itself in an active group, or nothing."""
+        """Say what does not go on by itself here, or nothing."""
+        if self.waits_for:
+            return f"waits: {self.waits_for}"
         for one in self.local.services if self.local.is_active else ():
             if one.blocked:
                 return f"{one.spec.name} is blocked: {one.why}"
@@ -138,12 +147,13 @@ class GroupRights:
             one.acting or one.role is not Role.STOPPED for one in self.local.services)
 
     def is_news(self, now: Instant) -> bool:
-        """Tell, once, whether others must know at once that this node became fit, or unfit.
+        """Tell, once, whether others must know at once that this node became fit, or unfit, or
+        that what another group waits for is up.
 
         All else can wait for the next heartbeat: of a thousand groups each comes up on its own.
         """
-        before, self.told = self.told, self.is_fit(now)
-        return before is not self.told
+        before, self.told = self.told, (self.is_fit(now), self.is_required and self.is_up())
+        return before != self.told
 
     def give_up(self, epoch: Epoch) -> None:
         """Never use a right up to this epoch (again)."""
@@ -245,7 +255,7 @@ def must_stop(rights: GroupRights, plan: GroupPlan | None, knowledge: Knowledge,
     if not any(right.epoch == epoch for right in own_rights(knowledge, plan)):
         return "the plan names this right no more"
     if plan.handover and plan.holder is not None and plan.holder.epoch == epoch:
-        return "told to hand over"
+        return HANDS_OVER
     if plan.holder is not None and plan.holder.epoch > epoch:
         return f"epoch {plan.holder.epoch} is recorded as holder"
     heard = knowledge.epochs.get(rights.name, 0)

@@ -136,12 +136,12 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
         return {node.name: node for node in self.nodes}
 
     @cached_property
-    def foes(self) -> dict[GroupName, set[GroupName]]:
+    def foes(self) -> dict[GroupName, tuple[GroupName, ...]]:
         """Who must be apart from each group, whichever of both says so."""
-        found: dict[GroupName, set[GroupName]] = {}
+        found: dict[GroupName, dict[GroupName, None]] = {}
         for group in self.groups:
             for tie in group.apart:
                 if tie.mandatory:
-                    found.setdefault(group.name, set()).add(tie.group)
-                    found.setdefault(tie.group, set()).add(group.name)
-        return found
+                    found.setdefault(group.name, {})[tie.group] = None
+                    found.setdefault(tie.group, {})[group.name] = None
+        return {name: tuple(foes) for name, foes in found.items()}

@@ -224,8 +224,6 @@ def _name_holder(draft: Draft, spec: GroupSpec, group: GroupPlan) -> GroupPlan:
     if group.heir is not None or group.leaving:
         return group
     spot = draft.places.spot(spec.name)
-    if spot.waits:
-        return group
     bars = {node: unfit(draft, spec, node) for node in (*spot.nodes, *spot.heirs)
             if _reads(draft, node) and not _foe_is_there(draft, spec, node)}
     fit = ([node for node, bar in bars.items() if not bar]

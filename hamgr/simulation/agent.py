@@ -212,7 +212,7 @@ class Agent:
             return
         disk.incarnation = self.incarnation = max(disk.incarnation, self._above) + 1
         disk.maintenance = {group: epoch for group, epoch in disk.maintenance.items()
-                            if self.host.kernel.has(group)}
+                            if self.host.in_place(group)}
         world, host = self._world, self.host
         spec = host.installed if disk.document is None else spec_of(disk.document)
         names = tuple(world.hosts)  # every seat that there is, whatever the file says
@@ -271,9 +271,10 @@ class Agent:
             fx.DisarmSwitch: self._disarm, fx.ClaimAddresses: self._claim,
             fx.WithdrawAddresses: self._withdraw, fx.LoosenAddresses: self._loosen,
             fx.TightenAddresses: self._tighten, fx.RunService: self._run_service,
-            fx.CancelService: self._cancel_service, fx.TellReplicas: lambda _: None,
-            fx.Fence: self._fence, fx.Report: self._report, fx.BeginNewLife: self._new_life,
-            fx.Exit: self._exit}
+            fx.CancelService: self._cancel_service, fx.Fence: self._fence,
+            fx.TellReplicas: lambda _: None,
+            fx.Report: self._report, fx.BeginNewLife: self._new_life, fx.Exit: self._exit,
+        }
 
     def _send(self, effect: fx.SendHeartbeat) -> None:
         self._world.watch.sent(self.host, effect.heartbeat)
@@ -297,10 +298,7 @@ class Agent:
 
     def _keep_maintenance(self, effect: fx.KeepMaintenance) -> None:
         def write() -> None:
-            if effect.on:
-                self.host.disk.maintenance[effect.group] = effect.epoch
-            else:
-                self.host.disk.maintenance.pop(effect.group, None)
+            self.host.disk.keep_maintenance(effect.group, effect.epoch, effect.on)
         life = self.engine
         self.disk_work.submit(write, lambda: self._post_to(
             life, MaintenanceKept(group=effect.group, on=effect.on)))

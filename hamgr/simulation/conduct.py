@@ -25,6 +25,7 @@ from hamgr.core.types import (
 )
 from hamgr.simulation.service_conduct import ServiceConduct
 from hamgr.simulation.services import LOOKS
+from hamgr.simulation.tie_conduct import TieConduct
 from hamgr.simulation.zookeeper import MISSING, Commit
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Conduct:
         """Where a node has disarmed for maintenance."""
         self._rebooted: dict[NodeName, None] = {}
         self.services = ServiceConduct(world, violate)
+        self._ties = TieConduct(world, violate)
         self._taken_fairly: dict[tuple[NodeName, int], None] = {}
         """Who asked for the lead, in which term, when its leader had lost it."""
 
@@ -86,6 +88,7 @@ class Conduct:
                 if group not in spoken and host.active(group):
                     self._violate("done", f"{host.name} lapsed and is silent on {group}, "
                                           "which runs there")
+        self._ties.sent(heartbeat)
         accused = self._accused_by.setdefault(host.name, {})
         if heartbeat.accusations:
             assert host.agent is not None
@@ -113,6 +116,8 @@ class Conduct:
         """An engine wants something done."""
         if isinstance(effect, fx.RunService):
             self.services.does(host, effect)
+        if isinstance(effect, fx.ClaimAddresses | fx.RunService):
+            self._ties.does(host, effect)
         if isinstance(effect, fx.LoosenAddresses):
             self._loose[host.name, effect.group] = True
         elif isinstance(effect, fx.TightenAddresses) or (

@@ -25,8 +25,16 @@ class Disk:
         self.facts: tuple[str, int] = ("", 0)
         """Cluster id and plan revision."""
         self.maintenance: dict[GroupName, Epoch] = {}
+        self.rebooted = False
+        """The machine was booted since the maintenance was kept."""
         self.document: Config | None = None
         """The configuration that was applied last."""
+
+    def keep_maintenance(self, group: GroupName, epoch: Epoch, on: bool) -> None:
+        """Keep what is in place of a group, or that nothing is any more."""
+        self.maintenance.pop(group, None)
+        if on:
+            self.maintenance[group], self.rebooted = epoch, False
 
 
 class DiskWork:

@@ -79,6 +79,12 @@ class Host:
                 and (self.kernel.has(group) or not spec.has_addresses)
                 and self.services.at_top(spec))
 
+    def in_place(self, group: GroupName) -> bool:
+        """Whether maintenance may have left something of a group here (hamgr.agent.cleaning)."""
+        spec = self._group(group)
+        services = spec is not None and (bool(spec.services) or not spec.has_addresses)
+        return self.kernel.has(group) or (services and not self.disk.rebooted)
+
     @property
     def helpless(self) -> bool:
         """Nobody here could stop anything: agent and switch are both gone or frozen."""
@@ -166,6 +172,7 @@ class Host:
         if not self.powered:
             return
         self.powered = self.paused = self.condemned = False
+        self.disk.rebooted = True
         if self.agent is not None:
             self.agent.die(flush=False)
             self.agent = None

@@ -35,6 +35,8 @@ class Incident(NamedTuple):
     """Empty: as drawn."""
     inside: bool | None = None
     """Whether ZooKeeper runs on the nodes; None: as drawn."""
+    tie: str | None = None
+    """As a scenario has it; None: as drawn."""
     drift_ppm: int = 0
 
 
@@ -279,6 +281,13 @@ INCIDENTS: dict[str, Incident] = {
     "rests-through-a-lapse": Incident((
         CAST, Step(5, "isolate", HEIR, "", 1500), Step(4000, "restart_agent", OWNER)),
         groups=("replicas", "everywhere")),
+    # Who is heir of two groups that must be apart, and inherits both.
+    "one-heir-for-two-apart": Incident((
+        Step(0, "crash", "n1", "", 4000), Step(20, "crash", "n2", "", 4000)),
+        nodes=5, groups=("units", "service"), tie="apart", inside=False),
+    "required-fails-over": Incident((
+        CAST, Step(5, "crash", OWNER, "", 2500), Step(3000, "drain", HEIR, "", 2500)),
+        groups=("service", "units"), tie="requires"),
     # Swizzle: every link of one node goes, one after the other, and comes back in another order.
     "swizzle": Incident((
         CAST, Step(0, "cut_both", OWNER, VOTER, 2600), Step(700, "cut_both", OWNER, HEIR, 900),

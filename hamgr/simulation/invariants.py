@@ -196,6 +196,7 @@ class Watch:
             self._judge(group)
         elif not is_active and host in active:
             active.remove(host)
+            self.world.turmoil.wellness.stopped(group)
             self.world.note(host.name, f"INACTIVE {group}")
         if self.peace is not None:
             self.peace.look(group)

@@ -134,6 +134,11 @@ COSTS: dict[str, Mistake] = {
                        ("replica-breaks",), breaks=("misplaced",)),
     "rests": Mistake("a lapse stops what runs everywhere", services.lapse_stops_what_rests,
                      ("rests-through-a-lapse",), breaks=("needless",)),
+    "requires": Mistake("a group starts before what it requires", services.required_not_awaited,
+                        ("required-fails-over",), breaks=("too soon",)),
+    "apart": Mistake("an heir starts what must be apart from what it has",
+                     services.apart_not_looked_at, ("one-heir-for-two-apart",),
+                     breaks=("together",)),
     "probe": Mistake("a new agent starts what runs already", services.nothing_is_probed,
                      ("rests-through-a-lapse",), breaks=("needless",)),
 }

@@ -9,11 +9,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from hamgr.core import activity, group, knowledge, maintenance, rights
+from hamgr.core.doubts import Doubts
 from hamgr.core.effects import Effect, KeepMaintenance, LoosenAddresses
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Voters
 from hamgr.core.seat import SeatKeeper, Standing
+from hamgr.core.spec import GroupSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
 from hamgr.leader import leadership, placement, planner, requests, situation
@@ -137,24 +139,22 @@ def standby_overlooked(stack: ExitStack) -> None:
 
 def fence_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so beside the fence (rule 13)."""
-    right = activity.Activity._resolve_doubts
+    right = Doubts.resolve
 
-    def resolve(self: Any, own: Any, granted: Any, doubts: Any,
-                now: Instant) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, own, granted, doubts, now)
-        return effects, waiting and not own.local.spec.fencing_required
-    put(stack, activity.Activity, "_resolve_doubts", resolve)
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
+        effects, waiting = right(self, spec, *rest)
+        return effects, waiting and not spec.fencing_required
+    put(stack, Doubts, "resolve", resolve)
 
 
 def stop_within_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so at once, whatever runs on elsewhere (rule 14)."""
-    right = activity.Activity._resolve_doubts
+    right = Doubts.resolve
 
-    def resolve(self: Any, own: Any, granted: Any, doubts: Any,
-                now: Instant) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, own, granted, doubts, now)
-        return effects, waiting and own.local.spec.fencing_required
-    put(stack, activity.Activity, "_resolve_doubts", resolve)
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
+        effects, waiting = right(self, spec, *rest)
+        return effects, waiting and spec.fencing_required
+    put(stack, Doubts, "resolve", resolve)
 
 
 def fenced_on_own_accusation(stack: ExitStack) -> None:

@@ -3,10 +3,11 @@
 from contextlib import ExitStack
 from typing import Any
 
-from hamgr.core import activity, group, rights
+from hamgr.core import activity, group, rights, waits
 from hamgr.core.effects import Effect
 from hamgr.core.seat import HOLDING
 from hamgr.core.service import LocalService
+from hamgr.core.spec import GroupSpec
 from hamgr.core.types import Instant, Role
 from hamgr.simulation.planted import put
 
@@ -58,6 +59,23 @@ def nothing_is_probed(stack: ExitStack) -> None:
         self.held = held
     put(stack, group.LocalGroup, "_service", service)
     put(stack, group.LocalGroup, "hold", hold)
+
+
+def required_not_awaited(stack: ExitStack) -> None:
+    """Whoever has a right starts, whatever its group requires."""
+    def is_up(*_: Any) -> bool:
+        return True
+    put(stack, waits, "is_up", is_up)
+
+
+def apart_not_looked_at(stack: ExitStack) -> None:
+    """An heir does not look which other groups it has taken over already."""
+    right = waits.hindrance
+
+    def hindrance(spec: GroupSpec, *rest: Any) -> str:
+        why = right(spec, *rest)
+        return "" if "apart" in why else why
+    put(stack, activity, "hindrance", hindrance)
 
 
 def started_on_the_way_down(stack: ExitStack) -> None:

@@ -4,7 +4,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
-from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant
+from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, OnFailure
 from hamgr.times import times_for
 
 
@@ -44,7 +44,7 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     narrow: bool = False
     """Datagrams hold next to nothing, so that heartbeats go out in parts, as with many groups."""
     groups: tuple[str, ...] = ("address",)
-    """Kinds of groups: address, service (with stop_within) or fenced."""
+    """Kinds of groups: see `group_of_kind`."""
     tie: str = ""
     """What the second group wants of its distance to the first: beside, apart or requires."""
     failback: Duration = 0
@@ -106,6 +106,10 @@ def group_of_kind(name: str, kind: str, nodes: tuple[str, ...]) -> GroupSpec:
     if kind == "everywhere":
         return GroupSpec(name=name, nodes=nodes, services=(_unit("lb"),), everywhere=True,
                          has_addresses=False)
+    if kind == "blocking":
+        return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND, services=(
+            _unit("db"), replace(_unit("app"), on_failure=OnFailure.BLOCK, restarts=1),
+            _unit("web")))
     if kind == "units":
         return GroupSpec(name=name, nodes=nodes, stop_within=150 * MILLISECOND,
                          services=(_unit("db"), _unit("app"), _unit("web")))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hamgr.core.effects import RunService
 from hamgr.core.records import UNPLANNED, Plan
 from hamgr.core.spec import GroupSpec, ServiceSpec
-from hamgr.core.types import SECOND, Duration, Instant, Maintenance, NodeName, Role
+from hamgr.core.types import SECOND, Duration, Instant, Maintenance, NodeName, OnFailure, Role
 from hamgr.simulation.services import UPWARD
 
 if TYPE_CHECKING:
@@ -109,6 +109,11 @@ class ServiceConduct:
                     if (group.everywhere or service.promotable) and not _rests(
                             host, group, service):
                         yield f"{service.name} of {group.name} does not run on {name}"
+
+
+def may_block(group: GroupSpec) -> bool:
+    """Tell whether a failure can leave a group as it is, until an operator has seen to it."""
+    return any(service.on_failure is OnFailure.BLOCK for service in group.services)
 
 
 def broken_replica(host: "Host", group: GroupSpec) -> bool:

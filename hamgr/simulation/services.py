@@ -147,7 +147,7 @@ class Services:
             rest = Role.STOPPED if everything else self._rest[key]
             if everything or self._roles[key] > rest:
                 self._unsure.pop(key, None)
-            self._roles[key] = min(self._roles[key], rest)
+                self._roles[key], self.since[key] = rest, self._scheduler.now
         self._changed(group)
 
     def die(self, group: GroupName, service: ServiceName) -> None:

@@ -15,7 +15,7 @@ AIMED = ("holder", "heir", "leader", "voter", "random")
 NEEDS_PEER = ("cut", "cut_both")
 EVERYWHERE = ("zk_down", "zk_leaderless", "zk_slow", "ring_down")
 KINDS_OF_GROUPS = (("address", 8), ("service", 6), ("fenced", 2), ("units", 3), ("replicas", 4),
-                   ("everywhere", 2))
+                   ("everywhere", 2), ("blocking", 2))
 SHARES = ("loss", "late", "reordered", "duplicated", "start_fails", "promote_fails", "demote_fails",
           "stop_fails", "monitor_fails", "services_hang", "demote_hangs", "services_slow",
           "services_lie")
@@ -82,8 +82,10 @@ def incident_scenario(incident: Incident, name: str, base: Scenario,
     drift = max(base.drift_ppm, incident.drift_ppm)
     rings = incident.rings or base.rings
     inside = base.ensemble_inside if incident.inside is None else incident.inside
+    tie = base.tie if incident.tie is None else incident.tie
     return _with(base, name=name, nodes=nodes, witnesses=witnesses, rings=rings,
                  groups=incident.groups or base.groups, drift_ppm=drift, ensemble_inside=inside,
+                 tie=tie,
                  faults=tuple(sorted(faults, key=lambda fault: fault.at)))
 
 

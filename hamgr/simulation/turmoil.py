@@ -13,6 +13,7 @@ from hamgr.core.records import LEADER, PLAN, REQUESTS, Leader, Plan, Request, Se
 from hamgr.core.types import MILLISECOND, SECOND, GroupName, Maintenance, NodeName, Outcome
 from hamgr.simulation.faults import KINDS, RESTART, Undo
 from hamgr.simulation.scenario import Fault
+from hamgr.simulation.service_conduct import may_block
 from hamgr.simulation.wellness import Wellness
 from hamgr.simulation.zookeeper import Commit
 
@@ -180,12 +181,18 @@ class Turmoil:
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
         for group in self.world.spec.groups:
             self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group.name)
+            if may_block(group):
+                self.world.scheduler.after(ELECTION_OVER, self._clear, group.name)
 
     def _resume(self, node: NodeName) -> None:
         plan = self.plan()
         if plan is not None and node in plan.standby and not self.ask(
                 Request(id="", kind="resume", node=node)):
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
+
+    def _clear(self, group: GroupName) -> None:
+        if not self.ask(Request(id="", kind="clear", group=group)):
+            self.world.scheduler.after(ELECTION_OVER, self._clear, group)
 
     def _end_maintenance(self, group: GroupName) -> None:
         plan = self.plan()

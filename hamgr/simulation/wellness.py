@@ -18,7 +18,7 @@ from hamgr.core.types import (
     Maintenance,
     NodeName,
 )
-from hamgr.simulation.service_conduct import broken_replica
+from hamgr.simulation.service_conduct import broken_replica, may_block
 
 if TYPE_CHECKING:
     from hamgr.simulation.scenario import Fault
@@ -52,6 +52,7 @@ class Wellness:
         """Since when a majority has been well, and ZooKeeper with it; NEVER: it is not."""
         self._dark_since: dict[GroupName, Instant] = {}
         self._owners: dict[GroupName, NodeName] = {}
+        self._stopped_at: dict[GroupName, Instant] = {}
 
     def begins(self, fault: "Fault", target: NodeName, peer: NodeName) -> int:
         """A fault strikes; return its number."""
@@ -94,6 +95,10 @@ class Wellness:
                 world.watch.violate("dark", f"{group} is served by nobody, though "
                                             f"{', '.join(well)} have long been well")
 
+    def stopped(self, group: GroupName) -> None:
+        """A group has stopped on a node."""
+        self._stopped_at[group] = self._world.now
+
     def started(self, group: GroupName, node: NodeName) -> None:
         """A group starts on a node under a new epoch."""
         before = self._owners.get(group, "")
@@ -103,7 +108,8 @@ class Wellness:
             return
         if before in ("", node) or world.now - self._asked_at < 6 * WELL:
             return
-        well = self._well(WELL)
+        # What is fenced first may take long: asked is who was well when the former owner stopped.
+        well = self._well(WELL + world.now - self._stopped_at.get(group, world.now))
         # A group that was lost for want of a majority or of ZooKeeper starts anew within that time.
         if before in well and self._is_majority(well) and (
                 world.now - self._well_since > SERVED_WITHIN):
@@ -114,7 +120,7 @@ class Wellness:
         world, plan = self._world, self._world.turmoil.plan()
         spec = world.spec.group(name)
         if plan is None or spec is None or spec.fencing_required or spec.everywhere or (
-                spec.may_be_moved or spec.requires):
+                spec.may_be_moved or spec.requires or may_block(spec)):
             return False
         planned = plan.groups.get(name)
         free = planned is None or planned.maintenance is Maintenance.OFF

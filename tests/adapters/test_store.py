@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.adapters.store import DirectoryStore, StoreError
+from hamgr.adapters.store import DirectoryStore, StoreError, this_boot
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,3 +118,16 @@ def test_nobody_else_may_look_into_the_directory(tmp_path):
     state.mkdir(mode=0o755)
     DirectoryStore(state)
     assert os.stat(state).st_mode & 0o777 == 0o700
+
+
+def test_a_boot_in_between_is_noticed(tmp_path):
+    DirectoryStore(tmp_path, boot="one").keep_maintenance("crm", 4, True)
+    assert not DirectoryStore(tmp_path, boot="one").rebooted
+    store = DirectoryStore(tmp_path, boot="two")
+    assert store.rebooted and store.maintenance() == {"crm": 4}
+    store.keep_maintenance("web", 5, True)
+    assert not store.rebooted
+
+
+def test_this_boot_is_named_alike_as_long_as_it_lasts():
+    assert this_boot() == this_boot() != ""

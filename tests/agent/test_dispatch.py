@@ -46,7 +46,6 @@ from hamgr.core.types import Outcome
 BEAT = Heartbeat(cluster="", sender="n1", incarnation=1, round=1, sequence=1, sent=1, answer=False,
                  seat="member", lapsed=False, lease=1, revision=1, voters=1, lateness=0, echo=None)
 WRITE = Write(write=4, ops=())
-TELL = TellReplicas(group="crm", node="n2", action="promote", epoch=4)
 RUN = RunService(run=5, group="crm", service="app", action="promote", epoch=2, timeout=1)
 
 
@@ -69,6 +68,7 @@ class Bench:
                                  ended=self.ended.append)
 
 
+TOLD = TellReplicas(group="crm", node="n2", action="promote", epoch=3)
 TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (SendHeartbeat(to="n2", heartbeat=BEAT), [("transport.send", "n2", BEAT)]),
     (WRITE, [("coordinator.write", WRITE)]),
@@ -84,7 +84,7 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (TightenAddresses(group="crm", epoch=2), [("addresses.tighten", "crm", 2)]),
     (RUN, [("services.run", RUN)]),
     (CancelService(run=5), [("services.cancel", 5)]),
-    (TELL, [("services.tell", TELL)]),
+    (TOLD, [("services.tell", TOLD)]),
     (KeepFacts(cluster_id="5f3a", revision=7), [("store.keep_facts", "5f3a", 7)]),
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),

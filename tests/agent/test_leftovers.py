@@ -127,6 +127,24 @@ def test_maintenance_outlives_the_agent_and_a_cleanup(machine: Machine) -> None:
     assert not machine.has_vip()
 
 
+def test_services_go_on_in_maintenance_though_the_address_was_removed(machine: Machine) -> None:
+    """Else nobody would ever stop them, and another node would start them beside."""
+    machine.start()
+    machine.until_active()
+    machine.enter_maintenance()
+    before = machine.hooks()
+    machine.lan.ip("n1", "address flush dev eth0 to 10.0.0.100")
+    machine.kill_all()
+    machine.start()
+    eventually(lambda: machine.phase() == "active")
+    assert machine.hooks() == before
+    off = machine.hamgr("maintenance", "off", "--yes", "--run-dir", str(machine.run_dir))
+    assert off.returncode == 0, off.stdout + off.stderr
+    machine.until_active()
+    assert machine.hooks() == [*before, "demote", "promote 2"]
+    machine.stop()
+
+
 def test_what_is_in_maintenance_has_to_be_in_the_file(machine: Machine) -> None:
     """Neither removed, nor forgotten: whatever the file says, where that counts."""
     machine.start()

@@ -267,6 +267,8 @@ class Cluster:
                 later(100 * MICROSECOND, MaintenanceKept(group=group, on=on))
             case fx.RunService():
                 self._run(node, effect, later)
+            case fx.TellReplicas(group=group, node=other, action=action, epoch=epoch):
+                self.say(node, f"TELL {group} that {other} {action}d, epoch {epoch}")
             case fx.Fence(group=group, node=victim, epoch=epoch):
                 self.say(node, f"FENCE {victim}")
                 later(ACTION_TAKES, FenceAnswered(group=group, node=victim, epoch=epoch,

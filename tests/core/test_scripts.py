@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from hamgr.core.events import ServiceChanged, ServiceScored
+from hamgr.core.events import AttributeChanged, ServiceChanged, ServiceScored
 from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Found, OnFailure, Role
@@ -179,6 +179,10 @@ class Story:
     def do_score(self, node: str, group: str, service: str, score: str) -> None:
         self._there.hand(node, ServiceScored(group=group, service=service, score=int(score)))
 
+    def do_attribute(self, node: str, name: str, value: str = "") -> None:
+        """An attribute of a node is set, or deleted."""
+        self._there.hand(node, AttributeChanged(name=name, value=value or None))
+
     def do_condition(self, node: str, group: str, *why: str) -> None:
         self._there.condition(node, group, " ".join(why))
 
@@ -244,7 +248,7 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
     """Return what a file says. `run`: the nodes that may run groups, if not all.
 
     Policies are by group: order=app:n2.n1 beside=app:db apart=app:web requires=app:db
-    failback=app:2s priority=app:10 prefer=app:n2
+    failback=app:2s priority=app:10 prefer=app:n2 needs=app:disk.ssd
 
     A service is a hook (promote, demote), a unit (start, stop) or has replicas: db:replica.
     """
@@ -286,6 +290,7 @@ READ: dict[str, Any] = {
     "beside": lambda text: {"beside": tuple(map(Tie, text.split(".")))},
     "apart": lambda text: {"apart": tuple(map(Tie, text.split(".")))},
     "requires": lambda text: {"requires": tuple(text.split("."))},
+    "needs": lambda text: {"needs": dict([text.split(".")])},
     "failback": lambda text: {"failback": duration(text)},
     "priority": lambda text: {"priority": int(text)},
     "prefer": lambda text: {"prefer": {text: 100}}}

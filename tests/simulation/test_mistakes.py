@@ -13,7 +13,8 @@ from hamgr.simulation.world import World
 
 CHEAP = ("b", "c", "e", "g", "h", "m", "r", "s", "t", "u", "v", "x", "y", "z-lead",
          "z-scars", "aa", "stop", "within", "fence", "fences", "file", "standby",
-         "paused", "kept", "epoch", "order", "reverse", "replica", "rests", "probe", "down")
+         "paused", "kept", "epoch", "order", "reverse", "replica", "rests", "probe", "down",
+         "requires", "apart")
 """Found within some ten schedules; `python -m hamgr.simulation mistakes` hunts for all."""
 
 

@@ -64,4 +64,5 @@ def test_the_table_says_which_question_was_always_answered_alike() -> None:
     reached = Counter({"rule seat.is_member": 4, "rule seat.is_member yes": 4,
                        "rule rights.grant": 1})
     line = next(line for line in table(reached, 1) if line.startswith("  10 "))
-    assert line == "  10             5 calls of 2 functions; seat.is_member (always true)"
+    assert line == ("  10             5 calls of 3 functions; never called: activity.partners; "
+                    "seat.is_member (always true)")

@@ -24,7 +24,6 @@ WAIT_S = 0.2
 FILE = "attributes.json"
 BOOT = "boot"
 """In the run directory, which a reboot empties: a name for this boot of the machine."""
-_KERNEL = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -95,13 +94,13 @@ class Keeping:
                 log.error("attributes are not kept on disk: %s", error)
 
 
-def boot_of(run_dir: Path) -> str:
-    """Return a name for this boot of the machine; the same until it is booted again.
+def boot_of(run_dir: Path, machine: str) -> str:
+    """Return a name for this boot of the node; the same until it is booted again. Raises OSError.
 
-    Raises OSError. The kernel's own name for it is not enough where machines share a kernel, and
-    the file is not where the run directory outlives a boot.
+    `machine`: the kernel's name for it. That is not enough where nodes share a kernel, and the file
+    is not where the run directory outlives a boot.
     """
     path = run_dir / BOOT
     if not path.exists():
         path.write_text(uuid.uuid4().hex[:12])
-    return f"{_KERNEL.read_text().strip()}.{path.read_text().strip()}"
+    return f"{machine}.{path.read_text().strip()}"
