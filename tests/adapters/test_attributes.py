@@ -41,8 +41,11 @@ class Node(SharedAttributes):
         self.online = lambda: tuple(sorted(self.heard))
         self.asked: list[str] = []
         self.publish = self.asked.append
+        name_ = name
         self.told: list[tuple[str, str | None]] = []
-        self.listen(lambda node, name, value: self.told.append((name, value)))
+        self.heard_of_cluster: list[tuple[str, str | None]] = []
+        self.listen(lambda node, name, value: (
+            self.told if node == name_ else self.heard_of_cluster).append((name, value)))
 
 
 class Records:
@@ -80,6 +83,7 @@ def test_what_one_node_sets_of_another_all_of_them_read() -> None:
         assert node.holders("master-crm-db", REBOOT) == ("n2",)
     assert n2.told == [("crm-db-data-status", "STREAMING|ASYNC"), ("master-crm-db", "100")]
     assert n1.told == n3.told == [], "only the node itself is told of its own"
+    assert n1.heard_of_cluster == n3.heard_of_cluster == [("info", "n1")]
 
 
 def test_a_burst_is_one_write_and_what_changes_nothing_is_none() -> None:

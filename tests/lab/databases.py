@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hamgr.lab.lab import Lab
-from tests.lab.five import LONG_S, said, wait
+from tests.lab.five import LONG_S, said, states, wait
 
 NODES = ("n1", "n2", "n3")
 VIP = "10.77.1.100"
@@ -61,10 +61,51 @@ def run_as(user: str, *argv: str | Path) -> str:
     return done.stdout
 
 
+def started(lab: Lab, *nodes: str) -> None:
+    """Start agents: these labs have none, since a first promotion takes longer than a lab waits."""
+    for name in nodes:
+        lab.nodes[name].wait_zookeeper()
+    for name in nodes:
+        lab.start_agent(name)
+
+
+class Parts(NamedTuple):
+    """Who plays which part for the group."""
+
+    lab: Lab
+
+    def plan(self) -> tuple[str, str]:
+        """Return holder and heir by the newest plan; empty for nobody."""
+        plans = [status["snapshot"]["plan"] for node in self.lab.nodes.values()
+                 if (status := node.status()) and status["snapshot"]]
+        newest = max((plan for plan in plans if plan), key=lambda plan: int(plan["revision"]))
+        found = newest["groups"].get("app", {})
+        holder, heir = ((found.get(part) or {}).get("node", "") for part in ("holder", "heir"))
+        return holder, heir
+
+    def settled(self, heir_score: str = "") -> tuple[str, str, str]:
+        """Return owner, heir and the third, once there are such and the owner is promoted.
+
+        `heir_score`: and once the heir's has this. Before the first promotion all may have the
+        same; who is heir then need not stay it.
+        """
+        def ready() -> bool:
+            owner, heir = self.plan()
+            return bool(owner and heir) and heir_score in (
+                "", attribute(self.lab, heir, "master-app-db", owner))
+
+        wait(ready, self.plan, 2 * LONG_S)
+        owner, heir = self.plan()
+        [third] = set(NODES) - {owner, heir}
+        wait(lambda: states(self.lab, owner).get("db") == "promoted",
+             lambda: said(self.lab, owner, "status"))
+        return owner, heir, third
+
+
 def attribute(lab: Lab, node: str, name: str, asked: str = "") -> str:
     """Return an attribute as another node, or the node itself, knows it; empty if there is none."""
-    done = json.loads(lab.hamgr(asked or node, "attribute", node, "--json").stdout)
-    found: list[dict[str, Any]] = done["attributes"]
+    done = lab.hamgr(asked or node, "attribute", node, "--json")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["attributes"] if done.stdout else []
     return next((one["value"] for one in found if one["name"] == name), "")
 
 

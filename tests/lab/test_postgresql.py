@@ -20,13 +20,15 @@ from hamgr.lab.lab import Lab
 from tests.lab.databases import (
     NODES,
     VIP,
+    Parts,
     attribute,
     disks,
     group,
     run_as,
+    started,
     wait_attribute,
 )
-from tests.lab.five import LONG_S, said, states, wait, wait_said
+from tests.lab.five import said, wait, wait_said
 from tests.lab.scene import raised
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(300),
@@ -78,29 +80,9 @@ class Cluster(NamedTuple):
     lab: Lab
     base: Path
 
-    def plan(self) -> dict[str, str]:
-        """Return holder and heir by the newest plan; empty for nobody."""
-        plans = [status["snapshot"]["plan"] for node in self.lab.nodes.values()
-                 if (status := node.status()) and status["snapshot"]]
-        newest = max((plan for plan in plans if plan), key=lambda plan: plan["revision"])
-        found = newest["groups"].get("app", {})
-        return {part: (found.get(part) or {}).get("node", "") for part in ("holder", "heir")}
-
-    def parts(self) -> tuple[str, str, str]:
-        """Return owner, heir and the third, once there are such and the heir may take over.
-
-        Before the first promotion all have the same score: who is heir then need not stay it.
-        """
-        def ready() -> bool:
-            owner, heir = self.plan().values()
-            return bool(owner and heir) and attribute(self.lab, heir, SCORE, owner) == "100"
-
-        wait(ready, self.plan, 2 * LONG_S)
-        owner, heir = self.plan().values()
-        [third] = set(NODES) - {owner, heir}
-        wait(lambda: states(self.lab, owner).get("db") == "promoted",
-             lambda: said(self.lab, owner, "status"))
-        return owner, heir, third
+    @property
+    def parts(self) -> Parts:
+        return Parts(self.lab)
 
     def streams(self, owner: str, heir: str, third: str, status: str = "STREAMING|ASYNC",
                 score: str = "-INFINITY") -> None:
@@ -136,16 +118,9 @@ def cluster() -> Iterator[Cluster]:
             yield Cluster(lab, base)
 
 
-def started(lab: Lab, *nodes: str) -> None:
-    for name in nodes:
-        lab.nodes[name].wait_zookeeper()
-    for name in nodes:
-        lab.start_agent(name)
-
-
 def test_postgresql_on_three_nodes(cluster: Cluster) -> None:
     lab = cluster.lab
-    owner, heir, third = cluster.parts()
+    owner, heir, third = cluster.parts.settled("100")
     cluster.streams(owner, heir, third)
     cluster.sql(third, "create table kept as select 42 as answer")
     began = time.monotonic()
@@ -180,13 +155,13 @@ def comes_back(cluster: Cluster, old: str, owner: str, heir: str) -> None:
     cluster.clone(old)
     assert lab.hamgr(owner, "clear", "app", "--yes").returncode == 0
     cluster.streams(owner, heir, old)
-    assert cluster.plan() == {"holder": owner, "heir": heir}
+    assert cluster.parts.plan() == (owner, heir)
 
 
 def switches_over(cluster: Cluster) -> None:
     """The agent demotes by stopping. It leaves its lock, which the operator takes away."""
     lab = cluster.lab
-    owner, heir, third = cluster.parts()
+    owner, heir, third = cluster.parts.settled("100")
     cluster.sql(third, "insert into kept values (43)")
     done = lab.hamgr(owner, "switchover", "app", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr

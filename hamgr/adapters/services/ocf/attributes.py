@@ -57,7 +57,8 @@ class Attributes(Protocol):
         """Return every value of a node by name; where there are two, that of this boot."""
 
     def listen(self, changed: Listener) -> None:
-        """Call this after every change of a value of this node, in the loop's thread."""
+        """Call this after every change of a value of this node, or of the cluster, in the loop's
+        thread."""
 
 
 class LocalAttributes:
@@ -94,7 +95,7 @@ class LocalAttributes:
                 for (whose, name), value in self._values[lifetime].items() if whose == node}
 
     def listen(self, changed: Listener) -> None:
-        """Call this after every change of a value of a node."""
+        """Call this after every change of a value."""
         self._listeners.append(changed)
 
 

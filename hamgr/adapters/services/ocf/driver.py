@@ -21,6 +21,7 @@ from hamgr.adapters.services.hook import facts
 from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent, instance
 from hamgr.adapters.services.ocf.answers import Desk
 from hamgr.adapters.services.ocf.attributes import (
+    CLUSTER,
     INFINITY,
     SCORE_PREFIX,
     Attributes,
@@ -28,9 +29,10 @@ from hamgr.adapters.services.ocf.attributes import (
     score,
 )
 from hamgr.adapters.services.ocf.environment import RSCTMP, Call, Place, environment
+from hamgr.adapters.services.ocf.marks import PROMOTED, Marks
 from hamgr.adapters.services.ocf.peers import Peers, Replicas, alone
 from hamgr.adapters.services.ocf.shims import Shims
-from hamgr.adapters.services.ocf.telling import Telling
+from hamgr.adapters.services.ocf.telling import TELL_S, Telling
 from hamgr.adapters.services.ocf.verdict import Verdict, verdict
 from hamgr.adapters.services.runs import Ended, Runs
 from hamgr.core.effects import RunService, TellReplicas
@@ -44,11 +46,9 @@ Key = tuple[GroupName, ServiceName]
 _TOLD_BEFORE, _TOLD_AFTER = ("stop", "promote", "demote"), ("start", "promote", "demote")
 _BECOMES = {"start": Found.STARTED, "demote": Found.STARTED, "promote": Found.PROMOTED,
             "stop": Found.STOPPED}
-TELL_S = 90.0
-"""How long a notification of another node's replicas may take: what most agents advise."""
 MAKE_WAY_S = 2.0
-"""How long an action that changes something waits for such a notification; those that only look
-have half of their time for it, since what a notification began is better brought to its end."""
+"""How long an action that changes something waits for a notification of others. One that only looks
+has half of its time for that, since what a notification began is better brought to its end."""
 
 
 class OcfAgents:
@@ -70,7 +70,8 @@ class OcfAgents:
         """By run of a RunService: the number of the command that runs for it."""
         self._given_up: dict[int, str] = {}
         """By run: why no further command may be started for it."""
-        self._telling = Telling(self._tell_replica, self._end_telling)
+        self._marks = Marks(node, attributes)
+        self._telling = Telling(self._tell_replica, self._end_telling, self._marks.ready)
         self._told: dict[Key, int] = {}
         """By service: the number of the notification of others that runs for it."""
         self._runs = Runs()
@@ -120,7 +121,8 @@ class OcfAgents:
     def tell(self, effect: TellReplicas) -> None:
         """Tell the group's replicas here what became of another node's; nothing follows."""
         for key, agent in self._agents.items():
-            if key[0] == effect.group and agent.promotable and agent.notify:
+            if (key[0] == effect.group and agent.promotable and agent.notify
+                    and not self._marks.knows(key, effect)):
                 self._telling.add(key, effect)
 
     async def close(self) -> None:
@@ -151,9 +153,12 @@ class OcfAgents:
         """Run one action, and what is told before and after it."""
         deadline = asyncio.get_running_loop().time() + effect.timeout / SECOND
         half = effect.timeout / SECOND / 2
-        looks = effect.action in ("probe", "monitor")
-        await self._telling.make_way((effect.group, effect.service),
-                                     half if looks else min(half, MAKE_WAY_S))
+        looks, key = effect.action in ("probe", "monitor"), (effect.group, effect.service)
+        await self._telling.make_way(key, half if looks else min(half, MAKE_WAY_S), looks)
+        if effect.action == "promote":
+            self._telling.forget(key)
+        elif effect.action == "start" and agent.promotable:
+            self._marks.started(key, self._picture().of(*key).promoted)
         told = agent.promotable and agent.notify
         if told and effect.action in _TOLD_BEFORE:
             await self._notify(effect, agent, "pre", deadline)
@@ -161,6 +166,8 @@ class OcfAgents:
         judged = verdict(effect.action, ended, agent.promotable, effect.active)
         if told and judged.ok and effect.action in _TOLD_AFTER:
             await self._notify(effect, agent, "post", deadline)
+        if told and judged.ok and effect.action == "promote":
+            self._marks.promoted(key, effect.epoch)
         return judged
 
     def _call_of(self, effect: RunService, agent: Agent) -> Call:
@@ -227,7 +234,9 @@ class OcfAgents:
             end = await ended
         finally:
             del self._told[key]
-        if not end.ok:
+        if end.ok:
+            self._marks.told(key, effect)
+        else:
             log.warning("%s of group %s was not told of the %s on %s: %s", key[1], key[0],
                         effect.action, effect.node, end.why)
 
@@ -262,6 +271,9 @@ class OcfAgents:
                      replicas=replicas)
 
     def _attribute_changed(self, node: NodeName, name: str, value: str | None) -> None:
+        for key in self._agents if node == CLUSTER else ():
+            if name == instance(*key) + PROMOTED:
+                self._telling.news(key)
         if node != self._node:
             return
         if not name.startswith(SCORE_PREFIX):

@@ -87,7 +87,7 @@ class SharedAttributes:
         check(name, value, after if not private else changed(
             replace(stored, reboot={**stored.reboot, **self._private.get(node, {})}),
             {(lifetime, name): value}))
-        before = self.of(self._node)
+        before = self._seen()
         if private:
             self._set_private(node, name, value)
         elif after is stored:
@@ -123,14 +123,14 @@ class SharedAttributes:
         return sorted((name, value, kept) for (kept, name), value in found.items())
 
     def listen(self, listener: Listener) -> None:
-        """Call this after every change of a value of this node."""
+        """Call this after every change of a value of this node, or of the cluster."""
         self._listeners.append(listener)
 
     # ---- the document
 
     def configure(self, given: Given) -> None:
         """Go by the nodes and attributes of another document."""
-        before = self.of(self._node)
+        before = self._seen()
         self._given = given
         self._tell(before)
 
@@ -149,7 +149,7 @@ class SharedAttributes:
         values = _readable(name, data) if data else EMPTY
         if values is None:
             return
-        before, known = self.of(self._node), self._read.get(name, EMPTY)
+        before, known = self._seen(), self._read.get(name, EMPTY)
         if data is None and known and name in (self._node, CLUSTER_RECORD):
             # Records are never removed: these are lost, and this node can give them back.
             self._pending[name] = {**everything(self._settled(name, known)),
@@ -210,13 +210,18 @@ class SharedAttributes:
         else:
             mine[name] = value
 
-    def _tell(self, before: Mapping[str, str]) -> None:
-        """Tell of this node's values that are others than before."""
-        after = self.of(self._node)
-        for name in {**before, **after}:
-            if before.get(name) != after.get(name):
+    def _seen(self) -> dict[tuple[NodeName, str], str]:
+        """Return what listeners hear of."""
+        return {(node, name): value for node in (self._node, CLUSTER)
+                for name, value in self.of(node).items()}
+
+    def _tell(self, before: Mapping[tuple[NodeName, str], str]) -> None:
+        """Tell of what is otherwise than before."""
+        after = self._seen()
+        for key in {**before, **after}:
+            if before.get(key) != after.get(key):
                 for listener in self._listeners:
-                    listener(self._node, name, after.get(name))
+                    listener(*key, after.get(key))
 
     def _keep(self) -> None:
         self._keeping.keep(lambda: Kept(
