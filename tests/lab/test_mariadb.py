@@ -124,7 +124,8 @@ def test_mariadb_on_three_nodes(cluster: Cluster) -> None:
     cluster.has(third, "42")
     began = time.monotonic()
     lab.crash(owner)
-    wait(lambda: cluster.sql(third, "select answer, @@read_only from kept.t").split() == ["42", "0"],
+    query = "select answer, @@read_only from kept.t"
+    wait(lambda: cluster.sql(third, query).split() == ["42", "0"],
          lambda: said(lab, heir, "explain", "app"))
     sys.stdout.write(f"after a crash: {time.monotonic() - began:.1f} s without (pytest -rP)\n")
     cluster.replicates(third, heir)
