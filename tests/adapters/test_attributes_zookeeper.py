@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.security import make_acl
 
 from hamgr.adapters.services.ocf.attributes import CLUSTER, Lifetime
 from hamgr.adapters.services.ocf.shared import CLUSTER_RECORD
+from hamgr.adapters.zookeeper import board
+from tests.access import NOBODY, access, as_user, beside, lists
 from tests.adapters.test_attributes import GIVEN, Disk, Node
+from tests.adapters.test_zookeeper_access import CLOSED, give
 from tests.coordinator import TIMEOUT_S, outage, story
 from tests.coordinator import Node as Coordinator
 from tests.zookeeper import Server, ensemble
@@ -147,3 +151,34 @@ async def test_what_an_operator_removes_by_hand_is_given_back(server: Server) ->
         await n2.knows("n1", "kept", "1", FOREVER)
         await asyncio.to_thread(client.stop)
         await asyncio.to_thread(client.close)
+
+
+def test_attributes_are_closed_too_and_who_may_not_write_them_keeps_its_own(
+        caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "DENIED_S", 0.2)
+    cluster = uuid.uuid4().hex
+
+    async def story(server: Server) -> None:
+        async with shared(server, "n1", cluster=cluster, access=access(server)) as (n1,):
+            n1.set("n1", "a", "1", Lifetime.FOREVER)
+            await n1.carried()
+            async with shared(server, "n2", cluster=cluster,
+                              access=access(server, **NOBODY)) as (n2,):
+                await n2.knows("n1", "a", "1", Lifetime.FOREVER)
+                n2.set("n1", "b", "2", Lifetime.FOREVER)
+                n2.set("n2", "c", "3", Lifetime.REBOOT)
+                async with beside(server, **as_user(server)) as zk:
+                    found = await asyncio.to_thread(lists, zk, f"/hamgr/{cluster}/attributes")
+                    assert {path: acl for path, acl in found.items() if set(acl) != CLOSED} == {}
+                    await asyncio.sleep(0.5)  # it tries again, twice
+                    assert n2.get("n2", "c", Lifetime.REBOOT) == "3"
+                    assert n1.get("n1", "b", Lifetime.FOREVER) is None
+                    await asyncio.to_thread(
+                        give, zk, cluster, [make_acl("world", "anyone", all=True)])
+                await n1.knows("n1", "b", "2", Lifetime.FOREVER)
+                await n1.until(lambda: n1._read.get("n2"))
+
+    with ensemble(secure=True) as (server,):
+        asyncio.run(story(server))
+    said = [one.getMessage() for one in caplog.records if "may not be written" in one.message]
+    assert len(said) == 1
