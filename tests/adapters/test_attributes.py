@@ -135,14 +135,14 @@ def test_a_restart_of_the_agent_forgets_nothing_also_without_zookeeper() -> None
     n1.set("n1", "waiting", "2", REBOOT)
     n1.set("n2", "waiting", "3", FOREVER)
     n1.set("n1", "hidden", "4", REBOOT, private=True)
+    rebooted = Node("n1", n1.disk, boot="tuesday")
+    assert rebooted.of("n1") == {"disk": "ssd"}
+    assert rebooted.get("n2", "waiting", FOREVER) == "3"
     again = Node("n1", n1.disk)
     assert again.of("n1") == {"disk": "ssd", "carried": "1", "waiting": "2", "hidden": "4"}
     n2 = Node("n2")
     zoo.carry(again, n2)
     assert n2.of("n2") == {"waiting": "3"} and n2.get("n1", "waiting", REBOOT) == "2"
-    rebooted = Node("n1", n1.disk, boot="tuesday")
-    assert rebooted.of("n1") == {"disk": "ssd"}
-    assert rebooted.get("n2", "waiting", FOREVER) == "3"
 
 
 def test_values_of_a_boot_are_hidden_while_their_node_is_not_heard() -> None:

@@ -93,8 +93,10 @@ async def test_what_one_sets_the_other_reads_and_a_burst_is_one_write(server: Se
         await n1.until(lambda: n1._read["n2"].boot == "n2.monday")
         assert await n1.version("n2") == 1, "written by n1, and taken for its own by n2"
         assert await n1.version(CLUSTER_RECORD) == 0
-        n2.set("n2", "a0", None, REBOOT)
-        await n1.knows("n2", "a0", None)
+        for number in range(50):
+            n2.set("n2", f"a{number}", None, REBOOT)
+        await n1.knows("n2", "a49", None)
+        assert await n1.version("n2") == 2
 
 
 @story
