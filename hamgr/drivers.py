@@ -115,7 +115,7 @@ class Drivers:
     async def close(self) -> None:
         """Kill whatever still runs."""
         await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
-        await asyncio.to_thread(self._attributes.close)
+        await self._attributes.close()
 
 
 def picture(engine: Engine, now: Instant) -> Peers:

@@ -1,12 +1,15 @@
 """Attributes that all nodes share: what each knows, what outlives what, and what is refused."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from hamgr.adapters.services.ocf import keeping
 from hamgr.adapters.services.ocf.attributes import CLUSTER, AttributeRefused, Lifetime
-from hamgr.adapters.services.ocf.keeping import Kept
+from hamgr.adapters.services.ocf.keeping import FILE, Keeping, Kept, boot_of
 from hamgr.adapters.services.ocf.shared import CLUSTER_RECORD, Given, SharedAttributes
 from hamgr.adapters.services.ocf.values import decoded
 
@@ -26,7 +29,7 @@ class Disk:
     def keep(self, collect: Callable[[], Kept]) -> None:
         self.collect = collect
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
 
@@ -251,3 +254,44 @@ def test_so_is_too_much_in_all(count: int, size: int, private: bool, why: str) -
         n1.set("n1", "more", "x" * size, REBOOT, private)
     n1.set("n1", "a0", "y", REBOOT, private)
     n1.set("n2", "more", "x" * size, REBOOT)
+
+
+def test_the_file_is_written_once_for_all_and_read_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        n1 = SharedAttributes("n1", GIVEN, "monday", Keeping(tmp_path))
+        for number in range(100):
+            n1.set("n2", "waits", str(number), FOREVER)
+            n1.set("n1", "hidden", str(number), REBOOT, private=True)
+        assert not (tmp_path / FILE).exists()
+        await n1.close()
+    asyncio.run(story())
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    again = SharedAttributes("n1", GIVEN, "monday", Keeping(tmp_path))
+    assert again.get("n2", "waits", FOREVER) == again.get("n1", "hidden", REBOOT) == "99"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"records": 1}', '{"records": {"n1": {"reboot": 1}}}'])
+def test_a_file_that_cannot_be_read_is_left_aside(
+        tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_text(text)
+    assert SharedAttributes("n1", GIVEN, "monday", Keeping(tmp_path)).of("n1") == {"disk": "ssd"}
+    assert caplog.text
+
+
+def test_a_disk_that_is_full_is_told_of_once(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        n1 = SharedAttributes("n1", GIVEN, "monday", Keeping(tmp_path / "missing"))
+        for value in "123":
+            n1.set("n1", "a", value, FOREVER)
+            await asyncio.sleep(keeping.WAIT_S * 1.5)
+        await n1.close()
+    asyncio.run(story())
+    assert caplog.text.count("attributes are not kept on disk") == 1
+
+
+def test_a_boot_has_one_name_and_the_next_another(tmp_path: Path) -> None:
+    name = boot_of(tmp_path, "kernel")
+    assert name == boot_of(tmp_path, "kernel") and name.startswith("kernel.")
+    (tmp_path / keeping.BOOT).unlink()
+    assert name not in (boot_of(tmp_path, "kernel"), boot_of(tmp_path, "another"))

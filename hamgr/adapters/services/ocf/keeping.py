@@ -9,7 +9,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hamgr.adapters.services.ocf.attributes import Lifetime
 log = logging.getLogger(__name__)
 
 WAIT_S = 0.2
+CLOSE_S = 2.0
 FILE = "attributes.json"
 BOOT = "boot"
 """In the run directory, which a reboot empties: a name for this boot of the machine."""
@@ -46,6 +47,8 @@ class Keeping:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hamgr-attributes")
         self._due: asyncio.TimerHandle | None = None
         self._collect: Callable[[], Kept] | None = None
+        self._writing: Future[None] | None = None
+        """The last write that was handed over; they are done in order."""
         self._said = ""
 
     def load(self) -> Kept:
@@ -65,17 +68,19 @@ class Keeping:
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(WAIT_S, self._hand_over)
 
-    def close(self) -> None:
-        """Write what is still to be written; it is on disk on return."""
+    async def close(self) -> None:
+        """Write what is still to be written; return when it is on disk, or after CLOSE_S."""
         if self._due is not None:
             self._due.cancel()
             self._hand_over()
-        self._thread.shutdown()
+        if self._writing is not None:
+            await asyncio.wait((asyncio.wrap_future(self._writing),), timeout=CLOSE_S)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _hand_over(self) -> None:
         assert self._collect is not None
         self._due = None
-        self._thread.submit(self._write, msgspec.json.encode(self._collect()))
+        self._writing = self._thread.submit(self._write, msgspec.json.encode(self._collect()))
 
     def _write(self, content: bytes) -> None:
         """A power cut leaves the old file or the new one; a full disk is told of once."""

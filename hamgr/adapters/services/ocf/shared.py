@@ -134,9 +134,9 @@ class SharedAttributes:
         self._given = given
         self._tell(before)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Have everything on disk."""
-        self._keeping.close()
+        await self._keeping.close()
 
     # ---- the records' owner
 
