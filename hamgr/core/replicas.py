@@ -9,14 +9,16 @@ from hamgr.core.effects import TellReplicas
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.records import GroupPlan, Right
 from hamgr.core.rights import GroupRights, own_rights
+from hamgr.core.types import Role
 
 
 def tell(rights: GroupRights, plan: GroupPlan, knowledge: Knowledge) -> list[TellReplicas]:
-    """Return what to tell the replicas of a group here since it was last asked."""
-    if not any(one.promotable for one in rights.local.spec.services):
-        return []
+    """Return what to tell the replicas of a group here since it was last asked: once they run."""
+    replicas = [one for one in rights.local.services if one.spec.promotable]
     if rights.local.is_active:
         rights.primary = None
+    if not replicas or rights.local.is_active or not all(
+            one.is_in(Role.STARTED) for one in replicas):
         return []
     mine, known = own_rights(knowledge, plan), rights.primary
     told = []

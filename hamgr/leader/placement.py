@@ -37,8 +37,10 @@ def node_unfitness(node: NodeName, knowledge: Knowledge, says: Says,
     seen = knowledge.seats.get(node)
     if seen is None:
         return "has never joined"
-    if seen.seat.state in (SeatState.DEAD, SeatState.LEFT):
-        return f"its seat says {seen.seat.state.value}"
+    if seen.seat.state is SeatState.DEAD:
+        return "it fell silent, and was declared dead"
+    if seen.seat.state is SeatState.LEFT:
+        return "its agent was stopped"
     heartbeat = says(node)
     if heartbeat is None:
         return "not heard"

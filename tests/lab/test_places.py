@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from hamgr.lab.hook import HANG
 from hamgr.lab.hooked import HookRun
 from hamgr.lab.lab import Lab
 from tests.lab.five import (
@@ -102,6 +103,12 @@ def moves(lab: Lab, since: int, *groups: str) -> list[HookRun]:
             if run.begin > since and run.action in ("start", "stop") and run.group in groups]
 
 
+def in_order(lab: Lab, since: int, node: str, action: str, first: str, then: str) -> None:
+    """Assert that a node has done this to one service before it began with the other."""
+    [one], [other] = (ended(lab, service, action, since, node) for service in (first, then))
+    assert one.ok and one.end < other.begin
+
+
 def standing(lab: Lab, node: str) -> str:
     """Return how a node stands by its own count; nothing if it does not answer."""
     status = lab.nodes[node].status()
@@ -141,7 +148,7 @@ def test_what_runs_everywhere_outlives_a_lapse_and_standby_empties_a_node(pair: 
     assert [states(lab, node, "lb")["lbs"] for node in NODES] == ["started"] * 3
     lab.isolate("n3")
     wait(lambda: standing(lab, "n3") in ("", "joining", "lapsed"), lambda: standing(lab, "n3"))
-    wait_said(lab, "n1", "its seat says dead", "why-not", "lb", "n3")
+    wait_said(lab, "n1", "it fell silent, and was declared dead", "why-not", "lb", "n3")
     lab.heal()
     assert moves(lab, since, "lb") == []
     operate(pair.app, "n1", "standby", "n3")
@@ -173,6 +180,8 @@ def test_a_drain_and_the_return_move_only_what_must_and_ties_hold_all_the_way(
     assert "db, which it must be apart from, is there" in said(
         lab, "n2", "why-not", "batch", "n3")
     assert "db, which it must be with" in said(lab, "n2", "why-not", "web", "n2")
+    in_order(lab, since, "n1", "stop", "webs", "dbs")
+    in_order(lab, since, "n3", "start", "dbs", "webs")
     back = time.monotonic_ns()
     operate(pair.app, "n2", "resume", "n1")
     assert "failback" in said(lab, "n2", "why-not", "db", "n1")
@@ -183,3 +192,18 @@ def test_a_drain_and_the_return_move_only_what_must_and_ties_hold_all_the_way(
     assert {run.group for run in moves(lab, since, *MOVING)} == {"app", "db", "web"}
     for name in ("app", "db", "web"):
         assert never_two(pair.app, f"{name}s", since)
+
+
+def test_in_a_failover_too_a_group_waits_for_what_it_requires_and_says_so(pair: Pair) -> None:
+    lab, since = pair.lab, time.monotonic_ns()
+    wait(lambda: all((scene.plan["heir"] or {"node": ""})["node"] == "n3" for scene in (
+        pair.app._replace(group="db"), pair.app._replace(group="web"))), lambda: pair.app.plan)
+    lab.hook("n3", "start", HANG, "dbs")
+    lab.crash("n1")
+    wait_said(lab, "n3", "n3: waits: db is not active", "explain", "web")
+    assert "n3: waits: db is not active" in said(lab, "n3", "why-not", "web", "n3")
+    assert moves(lab, since, "web") == []
+    lab.mend_hooks()
+    wait(lambda: there(lab, "n3", "webs", "web"), lambda: states(lab, "n3", "web"))
+    assert max(run.end for run in ended(lab, "dbs", "start", since, "n3")) < min(
+        run.begin for run in ended(lab, "webs", "start", since, "n3"))
