@@ -94,7 +94,7 @@ class Agent:
             answers=self._answers)
         self._control = Control(about.run_dir, Desk(
             status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
-            reload=self._reload,
+            reload=self._reload, attributes=outside.attributes,
             recorder=self._recorder.tail, configuration=self._configuration,
             apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()

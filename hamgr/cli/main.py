@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Entry] = {
     "explain": Entry("hamgr.cli.explain:explain", "Say why a group is where it is."),
     "why-not": Entry("hamgr.cli.explain:why_not", "Say why a group is not on a node."),
     "clear": Entry("hamgr.cli.operate:clear", "Forget the failures of services."),
+    "attribute": Entry("hamgr.cli.attribute:attribute", "Show and set attributes of nodes."),
     "simulate": Entry("hamgr.cli.simulate:simulate", "Show what would happen if a node fell."),
     "history": Entry("hamgr.cli.history:history", "Show what happened, and why."),
     "doctor": Entry("hamgr.cli.doctor:doctor", "Look for what is wrong, or will be."),

@@ -96,6 +96,9 @@ class Service(Struct, frozen=True, kw_only=True):
     unit: str = ""
     agent: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    notify: bool | None = None
+    """None: whether it is promotable."""
+    check_level: int = 0
     monitor: Monitor | None = None
     start_timeout: Span = Span(30 * SECOND)
     stop_timeout: Span = Span(30 * SECOND)

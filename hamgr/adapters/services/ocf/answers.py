@@ -16,6 +16,7 @@ from hamgr.adapters.services.ocf.attributes import (
     CLUSTER,
     INFINITY,
     SCORE_PREFIX,
+    AttributeRefused,
     Attributes,
     Lifetime,
 )
@@ -95,6 +96,8 @@ class Desk:
             code, out, err = self.commands[name](arguments, resource)
         except options.UsageError as error:
             code, out, err = USAGE, "", f"{error}: hamgr serves no such option"
+        except AttributeRefused as error:
+            code, out, err = USAGE, "", str(error)
         return Answer(code, out, f"{name}: {err}\n" if err else "")
 
     def _serve(self, known: options.Table,

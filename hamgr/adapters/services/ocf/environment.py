@@ -52,6 +52,8 @@ class Call(NamedTuple):
     """0: not recurring; a monitor with 0 is a probe."""
     notify: tuple[str, str] = ("", "")
     """notify: pre or post, and of which action."""
+    subject: NodeName = ""
+    """notify: on which node that is; empty: on this one."""
 
 
 def environment(call: Call, place: Place, peers: Peers, replicas: Replicas) -> dict[str, str]:
@@ -118,7 +120,7 @@ def _replicas(call: Call, node: NodeName, peers: Peers,
     lists = {"active": replicas.active, "promoted": replicas.promoted,
              "master": replicas.promoted, "unpromoted": replicas.unpromoted,
              "slave": replicas.unpromoted,
-             **{one: (node,) if one == change else () for one in _DONE}}
+             **{one: (call.subject or node,) if one == change else () for one in _DONE}}
     for what, nodes in lists.items():
         yield f"notify_{what}_uname", _list(nodes)
         yield f"notify_{what}_resource", _list((call.instance,) * len(nodes))
