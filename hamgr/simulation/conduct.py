@@ -131,6 +131,7 @@ class Conduct:
 
     def fencing(self, host: "Host", fence: fx.RunDevice, lease_left: bool) -> None:
         """A node is to be cut off: `lease_left` if it has one, by the world's count."""
+        self._check_race(host, fence.node)
         target = self._world.hosts[fence.node]
         if not lease_left or _asks_for_it(target) or self._world.turmoil.is_asked_for(
                 "fence", fence.node):
@@ -140,6 +141,19 @@ class Conduct:
                     _speaks_for(target, planned.holder)):
                 self._violate("fence", f"{host.name} fences {fence.node}, whose right for "
                                        f"{name} holds")
+
+    def _check_race(self, host: "Host", node: NodeName) -> None:
+        """Nobody begins to cut a node off of which it hears that another is at it."""
+        assert host.agent is not None
+        engine = host.agent.engine
+        job = engine.activity.fencing.jobs.get(node)
+        if job is None or job.failures:
+            return
+        for said in engine.knowledge.liveness.heard(host.clock.now()):
+            if not said.lapsed and any(word.node == node and not word.confirmed
+                                       for word in said.fences):
+                self._violate("fence race", f"{host.name} begins to fence {node}, and hears that "
+                                            f"{said.sender} is at it")
 
     def committed(self, commit: Commit) -> None:
         """A transaction was written."""

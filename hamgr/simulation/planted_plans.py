@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from hamgr.core import activity, group, knowledge, maintenance, rights
+from hamgr.core import activity, fencers, group, knowledge, maintenance, rights
 from hamgr.core.doubts import Doubts
 from hamgr.core.effects import Effect, KeepMaintenance, LoosenAddresses
+from hamgr.core.fencing import Fencing, Want
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Voters
@@ -155,6 +156,28 @@ def stop_within_not_awaited(stack: ExitStack) -> None:
         effects, waits = right(self, spec, *rest)
         return effects, waits if spec.fencing_required else ""
     put(stack, Doubts, "resolve", resolve)
+
+
+def fenced_by_all(stack: ExitStack) -> None:
+    """Everybody who waits for a fence begins it (rule 13)."""
+    def is_first(*_: Any) -> bool:
+        return True
+
+    def other_is_at(*_: Any) -> bool:
+        return False
+    put(stack, fencers, "is_first", is_first)
+    put(stack, Fencing, "_other_is_at", other_is_at)
+
+
+def fenced_without_a_lease(stack: ExitStack) -> None:
+    """Whoever has lost its lease goes on fencing the others (rule 13)."""
+    def fence(self: Any, now: Instant) -> list[Effect]:
+        for peer in self._knowledge.liveness.peers.values():
+            if peer.is_accused and self.fencing.devices(peer.node):
+                self._wants.setdefault(peer.node, Want(peer.known, True, "it is silent"))
+        effects: list[Effect] = self.fencing.act(self._wants, now)
+        return effects
+    put(stack, activity.Activity, "_fence", fence)
 
 
 def fenced_on_own_accusation(stack: ExitStack) -> None:
