@@ -102,7 +102,7 @@ SAFETY: dict[str, Mistake] = {
                     plans.group_forgotten_with_its_file, ("group-goes-and-comes",),
                     breaks=("two active", "lease", "done", "left over")),
     "voters": Mistake("voters change without the former ones", plans.voters_change_at_once,
-                      ("voters-change-as-owner-is-cut",)),
+                      ("voters-change-as-owner-is-cut",), seeds=200),
     "times": Mistake("times change at once", plans.times_change_at_once,
                      ("times-change-unread",)),
     "down": Mistake("a replica is started on the way down", services.started_on_the_way_down,
