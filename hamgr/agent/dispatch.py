@@ -39,7 +39,16 @@ from hamgr.core.events import (
     WriteAnswered,
 )
 from hamgr.core.reasons import Reason
-from hamgr.ports import Addresses, Coordinator, Post, Services, Store, Switch, Transport
+from hamgr.ports import (
+    Addresses,
+    Coordinator,
+    FenceDevices,
+    Post,
+    Services,
+    Store,
+    Switch,
+    Transport,
+)
 
 logger = logging.getLogger("hamgr.engine")
 
@@ -61,6 +70,7 @@ class Ports:
     addresses: Addresses
     switch: Switch
     services: Services
+    devices: FenceDevices
     store: Store
 
 
@@ -85,6 +95,8 @@ class Outstanding:
                 self._open.add((WriteAnswered, number))
             case RunService(run=number):
                 self._open.add((ServiceAnswered, number))
+            case RunDevice(run=number):
+                self._open.add((DeviceAnswered, number))
             case SetDeadline(serial=number, confirm=True):
                 self._open.add((DeadlineSet, number))
             case _:
@@ -93,7 +105,8 @@ class Outstanding:
     def answered(self, event: Event) -> None:
         """Note an answer, if the event is one."""
         match event:
-            case WriteAnswered(write=number) | ServiceAnswered(run=number):
+            case (WriteAnswered(write=number) | ServiceAnswered(run=number)
+                  | DeviceAnswered(run=number)):
                 self._open.discard((type(event), number))
             case DeadlineSet(serial=number):
                 self._open.discard((DeadlineSet, number))
@@ -146,8 +159,7 @@ class Dispatch:
                 self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
                                          ok=False, why="no fence device is configured"))
             case RunDevice():
-                self._post(DeviceAnswered(run=effect.run, ok=False,
-                                          why="no fence device is configured"))
+                self._ports.devices.run(effect)
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:

@@ -22,6 +22,8 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
     name: NodeName
     voter: bool = True
     witness: bool = False
+    start_clean: bool = False
+    """After it was cut off, it takes part again only once an operator has said that it may."""
     attributes: dict[str, str] = {}
     """What the file says of it; what is set while it runs takes its place."""
 
@@ -143,6 +145,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     nodes: tuple[NodeSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
     devices: tuple[DeviceSpec, ...] = ()
+    fences_per_hour: int = 5
+    """How often all nodes together may be cut off within an hour; then an operator has to look."""
     timing: Timing = Timing()
 
     @property
