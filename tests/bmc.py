@@ -12,11 +12,16 @@ is; then a line for each thing that it is told. SIGTERM ends it, and the machine
 
 import argparse
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyghmi.ipmi.bmc import Bmc
 
 from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.netns import NETNS
 
 PORT = 623
 """Of RMCP (IPMI 2.0, section 13.1.2). The board has an address of its own, as real ones do."""
@@ -48,10 +53,62 @@ class Board(Bmc):  # type: ignore[misc] # pyghmi has no types
         self._say("on")
         if "on" not in self._deaf_to and not self._machine.populated:
             self._children = [child for child in self._children if child.poll() is None]
-            self._children.append(subprocess.Popen(self._start, stdin=subprocess.DEVNULL))
+            # It outlives the board, and must not hold its output open.
+            self._children.append(subprocess.Popen(
+                self._start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, start_new_session=True))
 
     def _say(self, what: str) -> None:
         print(what, flush=True)
+
+
+class Listening:
+    """A board that runs beside the test."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.said: list[str] = []
+        """What it was told, in its order: "status: on", "off"."""
+        self._process = process
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it listens."""
+        assert self._ready.wait(seconds) and self.said, f"no board listens: {self.said}"
+
+    def orders(self) -> list[str]:
+        """What it was told to do: not what it was only asked."""
+        return [line for line in self.said if line in ("off", "on")]
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.said.append(line.strip())
+            self._ready.set()
+        self._ready.set()
+
+
+@contextmanager
+def listening(namespace: str, address: str, user: str, password_file: Path, machine: Cgroup,
+              start: Sequence[str], deaf_to: Sequence[str] = ()) -> Iterator[Listening]:
+    """Run a board in a network namespace; `start` is what makes the machine run in its group.
+
+    Entered with nsenter(1), since `ip netns exec` would hide the control groups.
+    """
+    deaf = [word for action in deaf_to for word in ("--deaf-to", action)]
+    with subprocess.Popen(
+            ["nsenter", f"--net={NETNS / namespace}", "--", sys.executable, "-m", "tests.bmc",
+             "--address", address, "--user", user, "--password-file", str(password_file),
+             "--cgroup", str(machine.path), *deaf, "--", *start],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            cwd=Path(__file__).parents[1]) as process:
+        try:
+            board = Listening(process)
+            board.wait(60.0)
+            yield board
+        finally:
+            process.kill()
 
 
 def main() -> None:

@@ -49,9 +49,10 @@ class Device(Struct, frozen=True, kw_only=True):
                                                              **told}.items())
 
     def environment(self, effect: RunDevice) -> dict[str, str]:
-        """Return what a command of one's own is told of its action; agents print in English."""
+        """Return what a command of one's own is told of its action; agents print in English, and
+        no warnings that are for whoever maintains them."""
         if self.agent:
-            return {"LC_ALL": "C"}
+            return {"LC_ALL": "C", "PYTHONWARNINGS": "ignore"}
         facts = {"DEVICE": self.name, "ACTION": effect.action, "NODE": effect.node,
                  "PLUG": self.plugs[effect.node], "TIMEOUT": f"{effect.timeout / SECOND:g}"}
         return {f"HAMGR_FENCE_{name}": value.replace("\0", "") for name, value in facts.items()}

@@ -11,6 +11,8 @@ from hamgr.adapters.services.runs import WORDS_MAX, Ended
 MASK = "***"
 _LOG = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (?:[A-Z]+: )?")
 """How agents begin a line: "2026-11-27 23:56:30,123 ERROR: "."""
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
+"""Characters before which a shell that quotes puts a backslash, as bash's printf %q does."""
 _TAIL_FULL = 4000
 """Bytes. An end of output that is so long may begin in the midst of a word."""
 NOT_INSTALLED = "install its package (Debian: fence-agents)"
@@ -45,4 +47,4 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 
 def _forms(secret: str) -> tuple[str, ...]:
     return (secret, shlex.quote(secret), repr(secret)[1:-1], quote(secret), quote(secret, ""),
-            quote_plus(secret), base64.b64encode(secret.encode()).decode())
+            quote_plus(secret), _SPECIAL.sub(r"\\\g<0>", secret), base64.b64encode(secret.encode()).decode())
