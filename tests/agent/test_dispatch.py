@@ -23,6 +23,7 @@ from hamgr.core.effects import (
     LoosenAddresses,
     Read,
     Report,
+    RunDevice,
     RunService,
     SendHeartbeat,
     SetDeadline,
@@ -33,6 +34,7 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
+    DeviceAnswered,
     Event,
     FenceAnswered,
     MaintenanceKept,
@@ -46,6 +48,7 @@ from hamgr.core.types import Outcome
 BEAT = Heartbeat(cluster="", sender="n1", incarnation=1, round=1, sequence=1, sent=1, answer=False,
                  seat="member", lapsed=False, lease=1, revision=1, voters=1, lateness=0, echo=None)
 WRITE = Write(write=4, ops=())
+CUT_OFF = RunDevice(run=5, device="ipmi", node="n2", action="off", timeout=1)
 RUN = RunService(run=5, group="crm", service="app", action="promote", epoch=2, timeout=1)
 
 
@@ -89,6 +92,7 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),
     (Fence(group="crm", node="n2", epoch=3), []),
+    (CUT_OFF, [("devices.run", CUT_OFF)]),
     (BeginNewLife(incarnation_above=3), []),
     (Exit(), []),
 ]
@@ -140,11 +144,12 @@ def test_a_life_is_over_when_all_that_it_asked_for_is_answered() -> None:
     bench = Bench()
     outstanding, emptied = bench.dispatch.outstanding, []
     outstanding.emptied = lambda: emptied.append(True)
-    performed(bench, WRITE, RUN, SetDeadline(deadline=1, serial=6, confirm=True),
+    performed(bench, WRITE, RUN, CUT_OFF, SetDeadline(deadline=1, serial=6, confirm=True),
               SetDeadline(deadline=1, serial=7))
     answers = (
         WriteAnswered(write=WRITE.write, outcome=Outcome.UNKNOWN), DeadlineSet(serial=6),
-        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False))
+        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False),
+        DeviceAnswered(run=CUT_OFF.run, ok=False))
     for answer in answers:
         assert outstanding and not emptied
         outstanding.answered(answer)
