@@ -39,18 +39,18 @@ class Board(Bmc):  # type: ignore[misc] # pyghmi has no types
     def get_power_state(self) -> str:
         """Return what the machine is, in the words of pyghmi."""
         state = "on" if self._machine.populated else "off"
-        self._say(f"status: {state}")
+        self.say(f"status: {state}")
         return state
 
     def power_off(self) -> None:
         """Cut it off, as a board does that holds the button down: nothing is asked first."""
-        self._say("off")
+        self.say("off")
         if "off" not in self._deaf_to:
             self._machine.kill()
 
     def power_on(self) -> None:
         """Start it, if it is not on."""
-        self._say("on")
+        self.say("on")
         if "on" not in self._deaf_to and not self._machine.populated:
             self._children = [child for child in self._children if child.poll() is None]
             # It outlives the board, and must not hold its output open.
@@ -58,8 +58,10 @@ class Board(Bmc):  # type: ignore[misc] # pyghmi has no types
                 self._start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, start_new_session=True))
 
-    def _say(self, what: str) -> None:
-        print(what, flush=True)
+    def say(self, what: str) -> None:
+        """Tell whoever runs the board."""
+        sys.stdout.write(f"{what}\n")
+        sys.stdout.flush()
 
 
 class Listening:
@@ -123,7 +125,7 @@ def main() -> None:
     told = parser.parse_args()
     board = Board(told.address, {told.user: told.password_file.read_text().strip()},
                   Cgroup(told.cgroup), told.start, tuple(told.deaf_to))
-    print("listening", flush=True)
+    board.say("listening")
     board.listen()
 
 

@@ -155,11 +155,8 @@ class Dispatch:
                 self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
-            case Fence():
-                self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
-                                         ok=False, why="no fence device is configured"))
-            case RunDevice():
-                self._ports.devices.run(effect)
+            case Fence() | RunDevice():
+                self._fence(effect)
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:
@@ -170,6 +167,13 @@ class Dispatch:
             self._ports.switch.arm(effect.group)
         else:
             self._ports.switch.disarm(effect.group)
+
+    def _fence(self, effect: Fence | RunDevice) -> None:
+        if isinstance(effect, RunDevice):
+            self._ports.devices.run(effect)
+        else:
+            self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
+                                     ok=False, why="no fence device is configured"))
 
     def _serve(self, effect: RunService | CancelService | TellReplicas) -> None:
         services = self._ports.services

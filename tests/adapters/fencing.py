@@ -56,9 +56,9 @@ class Asked:
         return found[0]
 
     async def ask(self, action: str = "off", node: str = "n1", device: str = "d",
-                  timeout: int = LONG) -> DeviceAnswered:
+                  within: int = LONG) -> DeviceAnswered:
         """Ask a device, and return its answer."""
-        return await self.answer(self.start(action, node, device, timeout))
+        return await self.answer(self.start(action, node, device, within))
 
     def _posted(self, event: Event) -> None:
         assert isinstance(event, DeviceAnswered)
@@ -89,7 +89,7 @@ def once(device: Device, action: str = "off", timeout: int = LONG) -> DeviceAnsw
     """Ask once, and return the answer."""
     async def told() -> DeviceAnswered:
         async with asked(device) as with_device:
-            return await with_device.ask(action, timeout=timeout)
+            return await with_device.ask(action, within=timeout)
     return asyncio.run(told())
 
 
@@ -102,6 +102,28 @@ def scripted(script: str, **changes: object) -> Device:
 async def written(path: Path) -> str:
     """Wait until a device has written a whole line to a file."""
     async with asyncio.timeout(PATIENCE_S):
-        while not (path.exists() and (text := path.read_text()).endswith("\n")):
+        while True:
+            if (text := _content(path)).endswith("\n"):
+                return text
             await asyncio.sleep(0.01)
-    return text
+
+
+async def dies(pid: int) -> None:
+    """Wait until a process is dead."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if not running(pid):
+                return
+            await asyncio.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """A zombie that nobody has reaped yet is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def _content(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

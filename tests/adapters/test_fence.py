@@ -10,23 +10,9 @@ from hamgr.adapters.fence.devices import GIVEN_UP
 from hamgr.adapters.fence.words import MASK
 from hamgr.core.events import DeviceAnswered
 from hamgr.core.types import MILLISECOND, SECOND, Power
-from tests.adapters.fencing import Asked, Told, once, scripted, story, written
+from tests.adapters.fencing import Asked, Told, dies, once, running, scripted, story, written
 
 SECRET = "tr0ub4dor &3'"
-
-
-def running(pid: int) -> bool:
-    """A zombie that nobody has reaped yet is dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-async def dies(pid: int) -> None:
-    async with asyncio.timeout(60):
-        while running(pid):
-            await asyncio.sleep(0.01)
 
 
 # ---- what a device says
@@ -161,7 +147,7 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> No
     device = scripted(f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/child; wait; wait")
 
     async def then(devices: Asked) -> None:
-        answer = await devices.ask(timeout=SECOND)
+        answer = await devices.ask(within=SECOND)
         assert (answer.ok, answer.power) == (False, Power.UNKNOWN)
         assert answer.why == "no answer in 1 s"
         await dies(int((tmp_path / "child").read_text()))

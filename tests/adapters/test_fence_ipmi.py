@@ -131,7 +131,7 @@ def test_a_wrong_password_is_said_and_not_shown(room: Room) -> None:
 def test_a_board_out_of_reach_is_no_answer_in_time(room: Room) -> None:
     """What asks it is ended at the timeout, with the ipmitool that it started."""
     async def then(devices: Asked) -> None:
-        answer = await devices.ask("off", timeout=2 * SECOND)
+        answer = await devices.ask("off", within=2 * SECOND)
         assert (answer.ok, answer.power) == (False, Power.UNKNOWN)
         assert answer.why.startswith("no answer in 2 s")
 

@@ -135,8 +135,8 @@ class Devices:
             self._ask(order, secrets)
             return
         reading = asyncio.get_running_loop().run_in_executor(None, self.read_secrets)
-        reading.add_done_callback(
-            lambda done, times=self._times_given_up: self._read(order, times, done.result()))
+        times = self._times_given_up
+        reading.add_done_callback(lambda done: self._read(order, times, done.result()))
 
     def _read(self, order: Order, times_given_up: int, faults: tuple[str, ...]) -> None:
         secrets = self._secrets.of(order.device)

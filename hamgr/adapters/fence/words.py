@@ -47,4 +47,5 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 
 def _forms(secret: str) -> tuple[str, ...]:
     return (secret, shlex.quote(secret), repr(secret)[1:-1], quote(secret), quote(secret, ""),
-            quote_plus(secret), _SPECIAL.sub(r"\\\g<0>", secret), base64.b64encode(secret.encode()).decode())
+            quote_plus(secret), _SPECIAL.sub(r"\\\g<0>", secret),
+            base64.b64encode(secret.encode()).decode())
