@@ -12,6 +12,7 @@ from pathlib import Path
 import hamgr
 from hamgr.access import access_by
 from hamgr.adapters.alarm import Alarm
+from hamgr.adapters.fence import Devices
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
@@ -41,6 +42,7 @@ from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, GroupName, Instant
+from hamgr.devices import devices
 from hamgr.drivers import Drivers, picture, shared_attributes
 from hamgr.engine import Engine
 from hamgr.place import Place
@@ -152,10 +154,12 @@ class _Parts:
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
         self._drivers = Drivers(place.node, place.wide, post, attributes, place.state_dir)
+        self._devices = Devices(devices(document), post)
         self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=self._drivers, store=self._store)
+            switch=self._switch, services=self._drivers, devices=self._devices,
+            store=self._store)
 
     def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
         """Have resource agents see the cluster as the engine does, while there is one."""
@@ -212,9 +216,9 @@ class _Parts:
         }
 
     def _reload(self) -> tuple[str, ...]:
-        """Take over changed keys, and check the file: applying it to a running cluster is not what
-        SIGHUP does."""
-        return *self._keys_again(), *_news(
+        """Take over changed keys and secrets, and check the file: applying it to a running cluster
+        is not what SIGHUP does."""
+        return *self._keys_again(), *self._devices.read_secrets(), *_news(
             read(self._place.config, files=True), self._place.config, self._document)
 
     def _keys_again(self) -> tuple[str, ...]:
@@ -263,6 +267,8 @@ class _Parts:
             raise OSError(str(error)) from error
         self._drivers.configure(wide)
         await self._drivers.start()
+        self._devices.configure((*devices(self._document), *devices(new)))
+        await self._devices.start()
         self._transport.configure(prospect.rings)
         self._store.configure(_kept_vips(new))
 
@@ -288,6 +294,7 @@ class _Parts:
             {name: vips(group) for name, group in document.group.items()}, document)
         self._switch.configure(tuple(document.group))
         self._drivers.configure(document)
+        self._devices.configure(devices(document))
         self._wide = document
 
 

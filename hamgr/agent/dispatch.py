@@ -30,14 +30,22 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
-    DeviceAnswered,
     Event,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
 )
 from hamgr.core.reasons import Reason
-from hamgr.ports import Addresses, Coordinator, Post, Services, Store, Switch, Transport
+from hamgr.ports import (
+    Addresses,
+    Coordinator,
+    FenceDevices,
+    Post,
+    Services,
+    Store,
+    Switch,
+    Transport,
+)
 
 logger = logging.getLogger("hamgr.engine")
 
@@ -59,6 +67,7 @@ class Ports:
     addresses: Addresses
     switch: Switch
     services: Services
+    devices: FenceDevices
     store: Store
 
 
@@ -66,6 +75,7 @@ class Outstanding:
     """Numbered requests that have not been answered yet.
 
     A new engine numbers its own from the start again, so it may not begin before these are empty.
+    What fence devices are asked has numbers of its own in each life: they may take a minute.
     """
 
     def __init__(self) -> None:
@@ -141,8 +151,7 @@ class Dispatch:
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
             case RunDevice():
-                self._post(DeviceAnswered(run=effect.run, ok=False,
-                                          why="no fence device is configured"))
+                self._ports.devices.run(effect)
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:

@@ -149,6 +149,7 @@ class Agent:
             ("prepare the addresses", ports.addresses.start),
             ("start the dead-man's switch", ports.switch.start),
             ("start the runner of services", ports.services.start),
+            ("start the runner of fence devices", ports.devices.start),
             ("open the heartbeat rings", ports.transport.start),
             ("begin to connect to ZooKeeper", ports.coordinator.start),
         )
@@ -258,7 +259,12 @@ class Agent:
             fresh_cluster_id=secrets.token_hex(8))
 
     async def _answered(self) -> None:
-        """Wait until nothing that the last engine asked for can still be answered."""
+        """Wait until nothing that the last engine asked for can still be answered.
+
+        What it asked of fence devices is given up: it may take minutes, and whom another life
+        wants cut off, that one says.
+        """
+        self._ports.devices.give_up()
         if self._dispatch.outstanding:
             emptied = asyncio.Event()
             self._dispatch.outstanding.emptied = emptied.set
@@ -280,6 +286,7 @@ class Agent:
         self._applying.close()
         await ports.coordinator.close(CLOSE_S)
         await ports.services.close()
+        await ports.devices.close()
         await ports.transport.close()
         await ports.switch.close()
         await ports.addresses.close()

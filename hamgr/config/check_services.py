@@ -8,7 +8,7 @@ from hamgr.config.schema import COMMANDS, Group, Monitor, Service
 DRIVERS = {"hook": "", "systemd": "", "ocf": ""}
 ON_FAILURE = {
     "move": "", "block": "", "ignore": "",
-    "fence": 'fence devices are not supported yet; use "move", or "block"',
+    "fence": 'cutting a node off for a service is not supported yet; use "move", or "block"',
 }
 _OWN: dict[str, tuple[str, ...]] = {
     "hook": COMMANDS, "systemd": ("unit",),

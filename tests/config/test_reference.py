@@ -22,6 +22,8 @@ PLACES: dict[str, type[Struct]] = {
     "## `[zookeeper]`": schema.ZooKeeper,
     "## `[address]`": schema.AddressLife,
     "## `[node.NAME]`": schema.Node,
+    "## `[fencing]`": schema.Fencing,
+    "## `[fence.NAME]`": schema.Fence,
     "## `[group.NAME]`": schema.Group,
     "| key in `vips` |": schema.Vip,
     "| key in `with`": schema.Near,

@@ -40,6 +40,7 @@ from tests.doctor.healthy import (
     agent,
     ensemble,
     facts,
+    fence_devices,
     here,
     link,
     network,
@@ -67,6 +68,10 @@ def loss(lost: int, **changes: Any) -> Any:
 
 def misfit(key: str, text: str, *, severe: bool = True) -> dict[str, Any]:
     return {"resource_agents": resource_agents(Misfit(key=key, text=text, severe=severe))}
+
+
+def device(**changes: Any) -> dict[str, Any]:
+    return {"fence_devices": fence_devices(**changes)}
 
 
 def units(**changes: Any) -> dict[str, Any]:
@@ -248,6 +253,19 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "parameters.prot: it has no such parameter"),
     ("fits its agent", misfit("agent", "it is not installed here"), FAULT, "crm: web",
      "agent: it is not installed"),
+    ("fence devices fit", device(misfits=(Misfit(key="options.ipp", text="no such option"),)),
+     FAULT, "ipmi-n1", "options.ipp: no such option"),
+    ("fence devices fit", device(secrets=("password: /etc/x: cannot be read",)), FAULT, "ipmi-n1",
+     "password: /etc/x: cannot be read"),
+    ("fence devices answer", device(refusal="Connection timed out"), FAULT, "ipmi-n1",
+     "does not answer this node: Connection timed out"),
+    ("fence devices answer", device(powers={}, silences={"n1": "no such plug"}), FAULT, "ipmi-n1",
+     "does not tell whether n1 is on: no such plug"),
+    ("fence devices answer", device(asked=False), UNKNOWN, "ipmi-n1", "was not asked"),
+    ("fence devices are wired", device(powers={"n1": "off"}), FAULT, "ipmi-n1",
+     "says that n1 is off, and its heartbeats are heard"),
+    ("fence devices are wired", device(powers={"n2": "off"}), FAULT, "ipmi-n1",
+     "says that n2 is off, which is this node"),
     ("fits its agent", misfit("start", "a timeout is short", severe=False), WARNING, "crm: web",
      "start: a timeout is short"),
     ("state directory", {"disk": Disk(path="S", free=9 << 20)}, WARNING, "S", "9 MiB are free"),
@@ -320,7 +338,7 @@ def test_in_a_large_cluster_nodes_without_a_vote_need_not_hear_each_other() -> N
 @pytest.mark.parametrize(("missing", "checks"), [
     ("agent", {"configuration in use", "agent answers", "key in use", "key everywhere", "voters",
                "rings", "loss",
-               "connected", "real time", "switch"}),
+               "connected", "real time", "switch", "fence devices are wired"}),
     ("network", {"ring links", "ring routes", "vip links", "arp", "reverse path",
                  "nonlocal bind", "managed elsewhere"}),
     ("ensemble", {"servers", "leader", "latency", "fsync", "session"}),
