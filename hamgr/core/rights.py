@@ -101,10 +101,13 @@ class GroupRights:
 
     def weakness(self) -> str:
         """Say why this node would do badly as the active one, by what rests here; or nothing."""
-        for one in self.local.services:
-            if one.spec.promotable and not self.local.is_active and not one.is_in(Role.STARTED):
+        for one in self.local.services if not self.local.is_active else ():
+            if self.local.held and one.spec.promotable and one.spec.tells and one.known:
+                return f"{one.spec.name} is not looked at in maintenance"
+            if one.spec.promotable and not one.is_in(Role.STARTED):
                 state = one.state if one.state == "failed" else f"is {one.state}"
                 return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
+        for one in self.local.services:
             if one.score < 0:
                 return f"{one.spec.name} gives this node a score of {one.score}"
         return ""

@@ -33,7 +33,6 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
-    DeviceAnswered,
     Event,
     MaintenanceKept,
     ServiceAnswered,
@@ -138,8 +137,7 @@ def test_a_life_is_over_when_all_that_it_asked_for_is_answered() -> None:
               SetDeadline(deadline=1, serial=7))
     answers = (
         WriteAnswered(write=WRITE.write, outcome=Outcome.UNKNOWN), DeadlineSet(serial=6),
-        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False),
-        DeviceAnswered(run=CUT_OFF.run, ok=False))
+        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False))
     for answer in answers:
         assert outstanding and not emptied
         outstanding.answered(answer)
