@@ -6,10 +6,7 @@ from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import COMMANDS, Group, Monitor, Service
 
 DRIVERS = {"hook": "", "systemd": "", "ocf": ""}
-ON_FAILURE = {
-    "move": "", "block": "", "ignore": "",
-    "fence": 'cutting a node off for a service is not supported yet; use "move", or "block"',
-}
+ON_FAILURE = {"move": "", "block": "", "fence": "", "ignore": ""}
 _OWN: dict[str, tuple[str, ...]] = {
     "hook": COMMANDS, "systemd": ("unit",),
     "ocf": ("agent", "parameters", "notify", "check_level")}

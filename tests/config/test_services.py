@@ -39,7 +39,7 @@ SERVICE = [
     (MONITOR, MONITOR + '\nunit = "a.service"', 29, "group.crm.service[0].unit",
      'is for driver = "systemd"'),
     (MONITOR, MONITOR + '\non_failure = "fence"', 29, "group.crm.service[0].on_failure",
-     'use "move", or "block"'),
+     'no fence device cuts off n1, n2'),
     (MONITOR, MONITOR + '\ndriver = "magic"', 29, "group.crm.service[0].driver", 'write "hook"'),
     (MONITOR, MONITOR + "\nrestarts = -1", 29, "group.crm.service[0].restarts", "write 0"),
     (MONITOR, MONITOR + '\nwindow = "0s"', 29, "group.crm.service[0].window", "more than 0"),
