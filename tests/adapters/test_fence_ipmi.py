@@ -85,7 +85,7 @@ def test_power_is_cut_seen_and_given_again(room: Room) -> None:
 def test_to_look_switches_nothing(room: Room) -> None:
     async def then(devices: Asked) -> None:
         monitor = await devices.ask("monitor")
-        assert (monitor.ok, monitor.power) == (True, Power.UNKNOWN)
+        assert (monitor.ok, monitor.power, monitor.why) == (True, Power.UNKNOWN, "")
         assert (await devices.ask("status")).power is Power.OFF
 
     with room.board() as board:

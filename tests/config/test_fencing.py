@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from hamgr.config.change import differences
 from hamgr.config.document import cluster_spec, digest, parse
@@ -155,6 +156,15 @@ def test_a_list_and_a_table_of_nodes_without_plugs_are_the_same() -> None:
     table = document(REQUIRED + PDU.replace('{ n1 = "3", n2 = "4" }', '{ n1 = "", n2 = "" }'))
     assert digest(listed) == digest(table)
     assert plain(table, defaults=False)["fence"]["pdu"]["nodes"] == ["n1", "n2"]
+
+
+def test_what_is_shown_with_all_defaults_is_the_same_document() -> None:
+    read = document(REQUIRED + IPMI + PDU)
+    shown = tomli_w.dumps(plain(read, defaults=True))
+    assert 'test_every = "30d"' in shown
+    again = document(shown)
+    assert (again.fence, again.fencing) == (read.fence, read.fencing)
+    assert digest(again) == digest(read)
 
 
 def test_a_difference_is_told_by_its_key() -> None:
