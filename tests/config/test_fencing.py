@@ -7,9 +7,11 @@ import tomli_w
 
 from hamgr.config.change import differences
 from hamgr.config.document import cluster_spec, digest, parse
+from hamgr.config.forecast import forecast
 from hamgr.config.plain import plain
 from hamgr.config.schema import Document
 from hamgr.config.secret import read_secret
+from hamgr.core.records import Plan, Voters
 from hamgr.core.spec import DeviceSpec
 from hamgr.core.types import SECOND
 from hamgr.devices import SecretFile, devices
@@ -165,6 +167,21 @@ def test_what_is_shown_with_all_defaults_is_the_same_document() -> None:
     again = document(shown)
     assert (again.fence, again.fencing) == (read.fence, read.fencing)
     assert digest(again) == digest(read)
+
+
+def test_what_would_come_of_a_change_is_foretold() -> None:
+    before = GOOD + "[fence.old]\ncommand = '/bin/true'\nnodes = ['n1']\n" + PDU
+    after = REQUIRED + IPMI + PDU.replace("20s", "30s") + "[fencing]\nmax_per_hour = 1\n"
+    consequences = forecast(document(before), document(after), Plan(
+        revision=1, by="n1", voters=Voters(number=1, names=("n1", "n2", "n3")),
+        times=document(before).timing), ("n1", "n2", "n3"))
+    assert [one.text for one in consequences] == [
+        "crm waits for a fence device from the next take-over on",
+        "fence device old goes: it is asked no more",
+        "fence device pdu is asked so from its next action on",
+        "fence device ipmi-n1 is asked so from its next action on",
+        "fencing: counts at once"]
+    assert {one.what for one in consequences} == {"counts"}
 
 
 def test_a_difference_is_told_by_its_key() -> None:
