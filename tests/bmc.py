@@ -11,18 +11,23 @@ is; then a line for each thing that it is told. SIGTERM ends it, and the machine
 """
 
 import argparse
+import secrets
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyghmi.ipmi.bmc import Bmc
 
-from hamgr.lab.cgroup import Cgroup
+from hamgr.lab.cgroup import Cgroup, mount
 from hamgr.lab.netns import NETNS
+from hamgr.lab.spec import Owner
 
+MACHINES = "hamgr-tests"
+"""Control group above those of `machine`. Not that of the labs: each lab that starts removes there
+what has no owner any more."""
 PORT = 623
 """Of RMCP (IPMI 2.0, section 13.1.2). The board has an address of its own, as real ones do."""
 
@@ -62,6 +67,19 @@ class Board(Bmc):  # type: ignore[misc] # pyghmi has no types
         """Tell whoever runs the board."""
         sys.stdout.write(f"{what}\n")
         sys.stdout.flush()
+
+
+def machine() -> Cgroup:
+    """Make a control group for one machine; remove what test runs that were killed have left."""
+    owner, above = Owner.current(), mount() / MACHINES
+    for path in above.glob("*-*-*"):
+        pid, started, _ = path.name.split("-")
+        if not Owner(int(pid, 16), int(started, 16)).alive:
+            with suppress(FileNotFoundError):  # another run removes it too
+                Cgroup(path).remove()
+    made = Cgroup(above / f"{owner.pid:x}-{owner.started:x}-{secrets.token_hex(4)}")
+    made.make()
+    return made
 
 
 class Listening:

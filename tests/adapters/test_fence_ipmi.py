@@ -1,7 +1,6 @@
 """fence_ipmilan and ipmitool, as Debian has them, against a board whose power switch really kills:
 a machine is a control group, with a process in it, and the board is on a network of its own."""
 
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from hamgr.adapters.fence import AGENTS, Device
 from hamgr.core.events import DeviceAnswered
 from hamgr.core.types import SECOND, Power
-from hamgr.lab.cgroup import Cgroup, mount
 from tests.adapters.fencing import Asked, Told, story
 from tests.netns import Segment
 
@@ -31,9 +29,7 @@ class Room:
 
     def __init__(self, lan: Segment, folder: Path) -> None:
         self.lan, self.folder = lan, folder
-        # Not among the labs: every lab that starts removes there what has no owner any more.
-        self.machine = Cgroup(mount() / "hamgr-tests" / f"board-{secrets.token_hex(4)}")
-        self.machine.make()
+        self.machine = bmc.machine()
         self.password_file = folder / "password"
         self.password_file.write_text(PASSWORD + "\n")
 
@@ -85,7 +81,7 @@ def test_power_is_cut_seen_and_given_again(room: Room) -> None:
 def test_to_look_switches_nothing(room: Room) -> None:
     async def then(devices: Asked) -> None:
         monitor = await devices.ask("monitor")
-        assert (monitor.ok, monitor.power) == (True, Power.UNKNOWN)
+        assert (monitor.ok, monitor.power, monitor.why) == (True, Power.UNKNOWN, "")
         assert (await devices.ask("status")).power is Power.OFF
 
     with room.board() as board:

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from hamgr.config.change import differences
 from hamgr.config.document import cluster_spec, digest, parse
+from hamgr.config.forecast import forecast
 from hamgr.config.plain import plain
 from hamgr.config.schema import Document
 from hamgr.config.secret import read_secret
+from hamgr.core.records import Plan, Voters
 from hamgr.core.spec import DeviceSpec
 from hamgr.core.types import SECOND
 from hamgr.devices import SecretFile, devices
@@ -155,6 +158,30 @@ def test_a_list_and_a_table_of_nodes_without_plugs_are_the_same() -> None:
     table = document(REQUIRED + PDU.replace('{ n1 = "3", n2 = "4" }', '{ n1 = "", n2 = "" }'))
     assert digest(listed) == digest(table)
     assert plain(table, defaults=False)["fence"]["pdu"]["nodes"] == ["n1", "n2"]
+
+
+def test_what_is_shown_with_all_defaults_is_the_same_document() -> None:
+    read = document(REQUIRED + IPMI + PDU)
+    shown = tomli_w.dumps(plain(read, defaults=True))
+    assert 'test_every = "30d"' in shown
+    again = document(shown)
+    assert (again.fence, again.fencing) == (read.fence, read.fencing)
+    assert digest(again) == digest(read)
+
+
+def test_what_would_come_of_a_change_is_foretold() -> None:
+    before = GOOD + "[fence.old]\ncommand = '/bin/true'\nnodes = ['n1']\n" + PDU
+    after = REQUIRED + IPMI + PDU.replace("20s", "30s") + "[fencing]\nmax_per_hour = 1\n"
+    consequences = forecast(document(before), document(after), Plan(
+        revision=1, by="n1", voters=Voters(number=1, names=("n1", "n2", "n3")),
+        times=document(before).timing), ("n1", "n2", "n3"))
+    assert [one.text for one in consequences] == [
+        "crm waits for a fence device from the next take-over on",
+        "fence device old goes: it is asked no more",
+        "fence device pdu is asked so from its next action on",
+        "fence device ipmi-n1 is asked so from its next action on",
+        "fencing: counts at once"]
+    assert {one.what for one in consequences} == {"counts"}
 
 
 def test_a_difference_is_told_by_its_key() -> None:
