@@ -18,7 +18,8 @@ from tests.cli.cluster import group, peer, plan, snapshot
 
 OTHER = Right(node="n3", incarnation=2, round=1, epoch=8)
 ANSWER = Answer(mac="02:00:00:00:00:01", node="n1")
-N1 = {vip.address: Wire(asked=True, mac=ANSWER.mac, node="n1", answers=(ANSWER,)) for vip in cluster.VIPS}
+N1 = {vip.address: Wire(asked=True, mac=ANSWER.mac, node="n1", answers=(ANSWER,))
+      for vip in cluster.VIPS}
 
 
 def weakness(score: int) -> str:
