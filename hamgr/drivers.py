@@ -136,6 +136,7 @@ def picture(engine: Engine, now: Instant) -> Peers:
                         and (word is None or word.fit))
         for service in group.services:
             replicas[group.name, service.name] = Replicas(
+                possible=len(group.nodes),
                 promoted=active if service.promotable else (),
                 unpromoted=resting if service.promotable or group.everywhere else active)
     return Peers(nodes=tuple(said), replicas=replicas, quorate=not own.lapsed,

@@ -137,7 +137,7 @@ class Attribute(Struct, frozen=True, kw_only=True):
     name: str
     value: str
     kept: str
-    """reboot, forever, private (until a reboot, and on the asked node alone), or document."""
+    """reboot, forever, document, or private: hamgr's own, until a reboot, on this node alone."""
 
 
 class AskAttributes(Struct, frozen=True, tag_field="do", tag="attributes",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
+from hamgr.cli.fitness import fit_notes, fit_problems
 from hamgr.cli.keyring import key_problems
 from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
@@ -47,8 +48,8 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
-        notes=(*_switch_notes(status), *drop_notes(status)), counters=status.counters,
-        problems=problems, verdict=verdict(problems))
+        notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status)),
+        counters=status.counters, problems=problems, verdict=verdict(problems))
 
 
 def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
@@ -331,8 +332,8 @@ def _group_problems(
     view = next((view for view in snapshot.groups if view.name == group.name), None)
     if view is not None and (view.phase != "inactive" or spec.everywhere):
         yield from _service_problems(status.node, view)
-    if view is not None and not view.fit:
-        yield degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
+    if view is not None:
+        yield from fit_problems(status.node, group, view)
 
 
 def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hamgr.adapters.services.ocf import keeping
+from hamgr.adapters.services.ocf.answers import Desk
 from hamgr.adapters.services.ocf.attributes import CLUSTER, AttributeRefused, Lifetime
 from hamgr.adapters.services.ocf.keeping import FILE, Keeping, Kept, boot_of
+from hamgr.adapters.services.ocf.peers import alone
 from hamgr.adapters.services.ocf.shared import CLUSTER_RECORD, Given, SharedAttributes
 from hamgr.adapters.services.ocf.values import decoded
 
@@ -170,18 +172,30 @@ def test_what_others_set_before_a_node_has_a_record_it_takes_for_its_own() -> No
     assert decoded(zoo.data["n2"]).boot == "n2.monday", "so that it goes with the next boot"
 
 
-def test_private_values_stay_here_and_are_deleted_like_others() -> None:
+def test_marks_stay_here_and_go_with_the_boot_or_when_they_are_deleted() -> None:
     zoo, n1, n2 = Records(), Node("n1"), Node("n2")
-    n1.set("n1", "gtid", "0-1-7", REBOOT, private=True)
-    n1.set("n1", "gtid", "0-1-8", REBOOT)
+    n1.set("n1", "told", "7", REBOOT, private=True)
+    n1.set("n1", "told", "8", REBOOT)
     zoo.carry(n1, n2)
-    assert zoo.data == {}, "once private, it stays so"
-    assert (n1.get("n1", "gtid", REBOOT), n2.get("n1", "gtid", REBOOT)) == ("0-1-8", None)
-    n1.set("n1", "gtid", None, REBOOT)
-    n1.set("n1", "gtid", "0-1-9", REBOOT)
+    assert zoo.data == {} and n1.listing("n1")[-1] == ("told", "8", "private")
+    assert (n1.get("n1", "told", REBOOT), n2.get("n1", "told", REBOOT)) == ("8", None)
+    n1.set("n1", "told", None, REBOOT)
+    n1.set("n1", "told", "9", REBOOT)
     zoo.carry(n1, n2)
-    assert n2.get("n1", "gtid", REBOOT) == "0-1-9"
-    assert n1.told == [("gtid", value) for value in ("0-1-7", "0-1-8", None, "0-1-9")]
+    assert n2.get("n1", "told", REBOOT) == "9", "an ordinary one of that name"
+    assert n1.told == [("told", value) for value in ("7", "8", None, "9")]
+
+
+def test_what_an_agent_calls_private_all_of_them_read_and_it_goes_with_the_boot() -> None:
+    """ocf:heartbeat:mariadb chooses its primary by such values of all nodes."""
+    zoo, n1, n2 = Records(), Node("n1"), Node("n2")
+    desk = Desk("n1", n1, lambda: alone("n1"), dict)
+    assert desk.answer("crm-db", "attrd_updater", ("-p", "-n", "gtid", "-U", "0-1-7")).code == 0
+    zoo.carry(n1, n2)
+    assert n2.get("n1", "gtid", REBOOT) == "0-1-7"
+    assert n2.listing("n1")[-1] == ("gtid", "0-1-7", "reboot")
+    zoo.carry(booted := Node("n1", n1.disk, boot="tuesday"), n2)
+    assert booted.get("n1", "gtid", REBOOT) is n2.get("n1", "gtid", REBOOT) is None
 
 
 def test_the_document_gives_values_until_one_is_set_and_again_afterwards() -> None:
@@ -233,26 +247,23 @@ def test_fields_of_other_versions_are_kept() -> None:
     ("n1", "ä" * 128, "1", "the name of an attribute has 1 to 255 bytes"),
     ("n1", "a", "x" * 4097, "the value of an attribute has at most 4096 bytes"),
 ])
-@pytest.mark.parametrize("private", [False, True])
-def test_what_is_too_much_is_refused(node: str, name: str, value: str, why: str,
-                                     private: bool) -> None:
+def test_what_is_too_much_is_refused(node: str, name: str, value: str, why: str) -> None:
     n1 = Node("n1")
     with pytest.raises(AttributeRefused, match=why):
-        n1.set(node, name, value, REBOOT, private)
+        n1.set(node, name, value, REBOOT)
     assert n1.names() == ("n1", CLUSTER_RECORD) and n1.of("n1") == {"disk": "ssd"}
 
 
-@pytest.mark.parametrize("count, size, private, why", [
-    (1000, 1, False, "a node has at most 1000 attributes"),
-    (1000, 1, True, "a node has at most 1000 attributes"),
-    (63, 4096, False, "the attributes of a node take at most 256 KiB in all")])
-def test_so_is_too_much_in_all(count: int, size: int, private: bool, why: str) -> None:
+@pytest.mark.parametrize("count, size, why", [
+    (1000, 1, "a node has at most 1000 attributes"),
+    (63, 4096, "the attributes of a node take at most 256 KiB in all")])
+def test_so_is_too_much_in_all(count: int, size: int, why: str) -> None:
     n1 = Node("n1")
     for number in range(count):
-        n1.set("n1", f"a{number}", "x" * size, REBOOT, private)
+        n1.set("n1", f"a{number}", "x" * size, REBOOT)
     with pytest.raises(AttributeRefused, match=why):
-        n1.set("n1", "more", "x" * size, REBOOT, private)
-    n1.set("n1", "a0", "y", REBOOT, private)
+        n1.set("n1", "more", "x" * size, REBOOT)
+    n1.set("n1", "a0", "y", REBOOT)
     n1.set("n2", "more", "x" * size, REBOOT)
 
 

@@ -124,6 +124,15 @@ def test_a_probe_is_a_monitor_that_does_not_recur(tmp_path: Path, action: str,
     assert found["OCF_RESKEY_CRM_meta_name"] == "monitor" and found["OCF_CHECK_LEVEL"] == "10"
 
 
+def test_a_promotable_one_counts_the_nodes_of_its_group(tmp_path: Path) -> None:
+    """SAPInstance wants two; mariadb waits for all before it elects the first primary."""
+    peers = Peers(nodes=("n1", "n2", "n3", "n4"), online=("n1", "n2", "n3", "n4"), replicas={
+        (GROUP, SERVICE): Replicas(possible=2)})
+    found = environment(tmp_path, PROMOTABLE, "start", peers)
+    assert found["OCF_RESKEY_CRM_meta_clone_max"] == "2"
+    assert found["OCF_RESKEY_CRM_meta_notify_inactive_resource"] == "crm-app crm-app"
+
+
 def test_a_promotable_one_is_told_of_all_replicas(tmp_path: Path) -> None:
     peers = Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2"), replicas={
         (GROUP, SERVICE): Replicas(promoted=("n2",))})

@@ -50,6 +50,12 @@ def see(thing: Service) -> None:
         (GROUP, SERVICE): Replicas(promoted=("n2",), unpromoted=("n1", "n3"))}))
 
 
+async def knows(thing: Service, epoch: int) -> None:
+    """Return when the replica has been told of the promotion of this epoch."""
+    await asyncio.to_thread(eventually, lambda: thing.attributes.get(
+        "n1", f"{INSTANCE}-told", Lifetime.REBOOT) == str(epoch))
+
+
 async def lines(path: Path, count: int) -> list[str]:
     """Return what was written, once there are so many lines of it."""
     def written() -> list[str]:
@@ -66,8 +72,9 @@ def test_a_replica_learns_who_was_promoted_and_who_demoted(tmp_path: Path) -> No
         thing.driver.tell(told(group="other"))
         thing.driver.tell(told("n3", "demote", 4))
         thing.driver.tell(told("n2", "promote", 5))
-        assert (await lines(tmp_path / "calls", 3))[1:] == [
+        assert (await lines(tmp_path / "calls", 4))[1:] == [
             "notify post-demote on /n3 was n2 n3/n1 4",
+            "notify pre-promote onn2/  was  /n3 n1 n2 5",
             "notify post-promote onn2/  was  /n3 n1 n2 5"]
     serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, LINES.format(tmp_path)))
 
@@ -89,6 +96,7 @@ def test_what_does_not_rest_here_or_asks_for_nothing_is_told_nothing(
 
 TURNS = """
 [ "$1" = notify ] && [ "$OCF_RESKEY_CRM_meta_notify_operation" = start ] && exit 0
+[ "$OCF_RESKEY_CRM_meta_notify_type" = pre ] && exit 0
 mkdir {0}/lock || echo two at once >>{0}/calls
 trap 'echo "$1 ends early" >>{0}/calls; rmdir {0}/lock; exit 1' TERM
 echo "$1 begins" >>{0}/calls
@@ -160,6 +168,39 @@ def test_after_one_that_only_looks_it_is_begun_anew(tmp_path: Path) -> None:
     serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, TURNS.format(tmp_path)))
 
 
+HEARS = """
+[ "$1" = notify ] && [ "$OCF_RESKEY_CRM_meta_notify_operation" = promote ] || exit 0
+echo "$OCF_RESKEY_CRM_meta_notify_type" >>{0}/calls
+[ "$OCF_RESKEY_CRM_meta_notify_type" = pre ] || exit 0
+echo "cannot say" >&2
+[ -e {0}/hold ] || exit 1
+exec sleep 60
+"""
+
+
+def test_that_it_fails_to_hear_of_what_was_before_keeps_nothing_from_it(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def then(thing: Service) -> None:
+        assert (await thing.run("start")).ok
+        thing.driver.tell(told())
+        assert await lines(tmp_path / "calls", 2) == ["pre", "post"]
+        assert "was not told of the promote on n2: exit status 1: cannot say" in caplog.text
+        await knows(thing, 5)
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, HEARS.format(tmp_path)))
+
+
+def test_what_makes_way_in_between_does_not_go_on(tmp_path: Path) -> None:
+    async def then(thing: Service) -> None:
+        (tmp_path / "hold").touch()
+        assert (await thing.run("start")).ok
+        thing.driver.tell(told())
+        await lines(tmp_path / "calls", 1)
+        assert (await thing.run("stop", SECOND, active=False)).ok
+        assert (tmp_path / "calls").read_text() == "pre\n"
+        assert thing.attributes.get("n1", f"{INSTANCE}-told", Lifetime.REBOOT) is None
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, HEARS.format(tmp_path)))
+
+
 async def held_up(thing: Service, folder: Path) -> None:
     """Start it, and have a notification that does not end by itself."""
     assert (await thing.run("start")).ok
@@ -205,14 +246,14 @@ def test_it_is_not_told_twice_nor_of_a_primary_that_its_start_knew(tmp_path: Pat
         assert (await thing.run("start")).ok
         thing.driver.tell(told("n2", epoch=5))
         thing.driver.tell(told("n3", epoch=6))
-        await lines(tmp_path / "calls", 2)
+        await knows(thing, 6)
         thing.driver.tell(told("n3", epoch=6))
         thing.driver.tell(told("n2", epoch=5))
         assert (await thing.run("monitor", active=False)).ok
         thing.driver.tell(told("n2", epoch=7))
-        calls = await lines(tmp_path / "calls", 4)
+        calls = await lines(tmp_path / "calls", 6)
         assert [(call.split()[0], call.split()[-1]) for call in calls] == [
-            ("start", "42"), ("notify", "6"), ("monitor", "42"), ("notify", "7")]
+            ("start", "42"), *[("notify", "6")] * 2, ("monitor", "42"), *[("notify", "7")] * 2]
     serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, LINES.format(tmp_path)))
 
 

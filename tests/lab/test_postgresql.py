@@ -122,6 +122,9 @@ def test_postgresql_on_three_nodes(cluster: Cluster) -> None:
     lab = cluster.lab
     owner, heir, third = cluster.parts.settled("100")
     cluster.streams(owner, heir, third)
+    shown = wait_said(lab, third, f"{third} is not fit to be heir of app: db gives this node a "
+                                  "score of -1000000", "status")
+    assert shown.rstrip().endswith("healthy"), "its agent says so by design"
     cluster.sql(third, "create table kept as select 42 as answer")
     began = time.monotonic()
     lab.crash(owner)

@@ -158,7 +158,8 @@ class Desk:
         return Answer(OK, f"{shown}\n" if quiet else f"scope={scope}  name={name} value={shown}\n")
 
     def _attrd_updater(self, asked: Asked) -> Answer:
-        """Values are set at once: a --delay has no effect."""
+        """Values are set at once: a --delay has no effect. So has --private, which keeps a value
+        out of Pacemaker's information base, but not from the other nodes."""
         name, node = asked.get("name"), asked.get("node") or self._node
         if not name:
             return Answer(USAGE, "", "--name is needed")
@@ -169,7 +170,7 @@ class Desk:
         if not asked.has("update") and not asked.has("delete"):
             return Answer(USAGE, "", "one of --update, --delete and --query is needed")
         self._attributes.set(node, name, None if asked.has("delete") else asked.get("update"),
-                             Lifetime.REBOOT, private=asked.has("private"))
+                             Lifetime.REBOOT)
         return Answer()
 
     def _values(self, name: str, nodes: tuple[NodeName, ...]) -> Answer:

@@ -47,7 +47,9 @@ class Attributes(Protocol):
             private: bool = False) -> None:
         """Set a value, or delete it with None. Raises AttributeRefused with what is wrong with it.
 
-        Private ones are never written to ZooKeeper, so this node alone knows them.
+        Private ones are hamgr's own marks of this node, until a reboot: they are never written to
+        ZooKeeper, so this node alone knows them. Agents have none: what they call private, all
+        nodes share.
         """
 
     def holders(self, name: str, lifetime: Lifetime) -> tuple[NodeName, ...]:
@@ -75,7 +77,7 @@ class LocalAttributes:
 
     def set(self, node: NodeName, name: str, value: str | None, lifetime: Lifetime,
             private: bool = False) -> None:
-        """Set a value, or delete it with None; all are private here."""
+        """Set a value, or delete it with None; nobody else knows any here."""
         if self.get(node, name, lifetime) == value:
             return
         if value is None:

@@ -8,7 +8,8 @@ agents set are posted as ServiceScored.
 A promotable service with `notify` is told of its own changes before and after them, in order and
 within the action's timeout, as Pacemaker does it: a start only after, a stop only before, since
 what does not run is not told anything. Of what became of the other nodes' replicas it is told
-afterwards (`tell`, see `telling`).
+afterwards (`tell`, see `telling`); of a promotion also what Pacemaker tells before it, since agents
+count on having heard both.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hamgr.adapters.services.hook import facts
 from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent, instance
@@ -214,35 +217,37 @@ class OcfAgents:
         return number, ended
 
     async def _tell_replica(self, key: Key, effect: TellReplicas) -> None:
-        """Tell one service here of another node's; only if it runs, and as a replica.
-
-        The lists of replicas are as they were before the change, as with Pacemaker.
-        """
+        """Tell one service here of another node's; only if it runs, and as a replica."""
         agent = self._agents.get(key)
         if agent is None or self._here.get(key) is not Found.STARTED:
             return
+        until = asyncio.get_running_loop().time() + TELL_S
+        for kind in ("pre", "post") if effect.action == "promote" else ("post",):
+            self._told[key], ended = self._start_telling(key, agent, effect, kind, until)
+            end = await ended
+            if not end.ok:
+                log.warning("%s of group %s was not told of the %s on %s: %s", key[1], key[0],
+                            effect.action, effect.node, end.why)
+            if self._told.pop(key, None) is None or end.ending:
+                return
+            if end.ok and kind == "post":
+                self._marks.told(key, effect)
+
+    def _start_telling(self, key: Key, agent: Agent, effect: TellReplicas, kind: str,
+                       until: float) -> "tuple[int, asyncio.Future[Ended]]":
+        """The lists of replicas are as they were before the change, as with Pacemaker."""
         was = Found.STARTED if effect.action == "promote" else Found.PROMOTED
         call = Call(agent, instance(*key), "notify", round(TELL_S * SECOND),
-                    notify=("post", effect.action), subject=effect.node)
+                    notify=(kind, effect.action), subject=effect.node)
         as_action = RunService(run=0, group=key[0], service=key[1], action="notify", active=False,
                                epoch=effect.epoch, timeout=call.timeout, target=effect.node)
         peers = self._picture()
-        until = asyncio.get_running_loop().time() + TELL_S
-        self._told[key], ended = self._start(as_action, call, until, peers,
-                                             _with(peers.of(*key), effect.node, was))
-        try:
-            end = await ended
-        finally:
-            del self._told[key]
-        if end.ok:
-            self._marks.told(key, effect)
-        else:
-            log.warning("%s of group %s was not told of the %s on %s: %s", key[1], key[0],
-                        effect.action, effect.node, end.why)
+        return self._start(as_action, call, until, peers,
+                           _with(peers.of(*key), effect.node, was))
 
     def _end_telling(self, key: Key) -> None:
         if key in self._told:
-            self._runs.cancel(self._told[key])
+            self._runs.cancel(self._told.pop(key))
 
     def _note(self, effect: RunService, judged: Verdict) -> None:
         """Keep what is known of this node from its own actions."""
@@ -332,4 +337,4 @@ def _with(replicas: Replicas, node: NodeName, found: Found | None) -> Replicas:
         promoted = (*promoted, node)
     elif found in (Found.STARTED, Found.FAILED):
         unpromoted = (*unpromoted, node)
-    return Replicas(promoted=promoted, unpromoted=unpromoted)
+    return replace(replicas, promoted=promoted, unpromoted=unpromoted)

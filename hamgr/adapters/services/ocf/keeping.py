@@ -36,7 +36,8 @@ class Kept(Struct, frozen=True, kw_only=True):
     """As they were in ZooKeeper when they were read last."""
     pending: tuple[tuple[str, Lifetime, str, str | None], ...] = ()
     """Record, lifetime, name and value of what has not come there yet."""
-    private: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """What hamgr keeps of this node alone, and of this boot."""
 
 
 class Keeping:

@@ -62,8 +62,8 @@ class SharedAttributes:
         for record, lifetime, name, value in kept.pending:
             if same or lifetime is Lifetime.FOREVER:
                 self._pending.setdefault(record, {})[lifetime, name] = value
-        self._private = ({node: dict(values) for node, values in kept.private.items()}
-                         if same else {})
+        self._marks = dict(kept.marks) if same else {}
+        """What is private: this node's own, of this boot."""
 
     # ---- Attributes
 
@@ -73,26 +73,18 @@ class SharedAttributes:
 
     def set(self, node: NodeName, name: str, value: str | None, lifetime: Lifetime,
             private: bool = False) -> None:
-        """Set a value, or delete it with None. Raises AttributeRefused with what is wrong.
-
-        A value that was made private stays so, as with Pacemaker, until it is deleted.
-        """
+        """Set a value, or delete it with None. Raises AttributeRefused with what is wrong."""
         self._check_node(node)
-        record = _record(node)
-        stored = self._stored(record)
-        hidden = name in self._private.get(node, {})
-        private = lifetime is Lifetime.REBOOT and (
-            hidden or (private and name not in stored.reboot))
-        after = changed(stored, {(lifetime, name): value})
-        check(name, value, after if not private else changed(
-            replace(stored, reboot={**stored.reboot, **self._private.get(node, {})}),
-            {(lifetime, name): value}))
         before = self._seen()
-        if private:
-            self._set_private(node, name, value)
-        elif after is stored:
-            return
+        if private or self._is_mark(node, name, lifetime):
+            self._mark(name, value)
         else:
+            record = _record(node)
+            stored = self._stored(record)
+            after = changed(stored, {(lifetime, name): value})
+            check(name, value, after)
+            if after is stored:
+                return
             self._pending.setdefault(record, {})[lifetime, name] = value
             self.publish(record)
         self._keep()
@@ -117,8 +109,8 @@ class SharedAttributes:
         found = {("document", name): value for name, value in self._given.get(node, {}).items()
                  if name not in stored.forever}
         found.update({("forever", name): value for name, value in stored.forever.items()})
-        mine = self._private.get(node, {})
-        found.update({("private" if name in mine else "reboot", name): value
+        found.update({("private" if self._is_mark(node, name, Lifetime.REBOOT) else "reboot",
+                       name): value
                       for name, value in self._visible(node, Lifetime.REBOOT).items()})
         return sorted((name, value, kept) for (kept, name), value in found.items())
 
@@ -195,20 +187,22 @@ class SharedAttributes:
         stored = self._stored(_record(node))
         if lifetime is Lifetime.FOREVER:
             return {**self._given.get(node, {}), **stored.forever}
-        if node not in (self._node, CLUSTER) and node not in self.online():
-            return {}
-        return {**stored.reboot, **self._private.get(node, {})}
+        if node == self._node:
+            return {**stored.reboot, **self._marks}
+        return stored.reboot if node == CLUSTER or node in self.online() else {}
 
     def _check_node(self, node: NodeName) -> None:
         if node != CLUSTER and node not in self._given:
             raise AttributeRefused(f"no node is named {node!r}")
 
-    def _set_private(self, node: NodeName, name: str, value: str | None) -> None:
-        mine = self._private.setdefault(node, {})
+    def _is_mark(self, node: NodeName, name: str, lifetime: Lifetime) -> bool:
+        return node == self._node and lifetime is Lifetime.REBOOT and name in self._marks
+
+    def _mark(self, name: str, value: str | None) -> None:
         if value is None:
-            mine.pop(name, None)
+            self._marks.pop(name, None)
         else:
-            mine[name] = value
+            self._marks[name] = value
 
     def _seen(self) -> dict[tuple[NodeName, str], str]:
         """Return what listeners hear of."""
@@ -225,7 +219,7 @@ class SharedAttributes:
 
     def _keep(self) -> None:
         self._keeping.keep(lambda: Kept(
-            boot=self._boot, private=self._private,
+            boot=self._boot, marks=self._marks,
             records={name: msgspec.json.decode(encoded(values))
                      for name, values in self._read.items() if values},
             pending=tuple((record, lifetime, name, value)
