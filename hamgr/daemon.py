@@ -22,6 +22,7 @@ from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
+from hamgr.adapters.watchdog import KernelWatchdog, Settings, relieve
 from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
 from hamgr.agent.cleaning import Sweep, longest_chain
@@ -38,7 +39,7 @@ from hamgr.config.schema import Document
 from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
-from hamgr.core.types import SECOND, GroupName, Instant
+from hamgr.core.types import SECOND, Duration, GroupName, Instant
 from hamgr.drivers import Drivers, picture
 from hamgr.engine import Engine
 from hamgr.place import Place
@@ -83,6 +84,7 @@ def cleanup(place: Place) -> None:
     try:
         store = _store(place)
         asyncio.run(_sweep(place, store, Notifier()))
+        relieve(place.run_dir)
         if faults := _not_in_file(place.document, store):
             raise ConfigError(str(place.config), faults)
     finally:
@@ -147,11 +149,14 @@ class _Parts:
             macs=self._addresses.macs)
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
+        self._watchdog = KernelWatchdog(place.run_dir)
+        self._watchdog.configure(*_watchdog(document, self._wide))
         self._drivers = Drivers(place.node, place.wide, post, place.state_dir)
         self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=self._drivers, store=self._store)
+            switch=self._switch, watchdog=self._watchdog, services=self._drivers,
+            store=self._store)
 
     def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
         """Have resource agents see the cluster as the engine does, while there is one."""
@@ -179,6 +184,7 @@ class _Parts:
     def _awake(self, now: Instant) -> None:
         for errand in (self._addresses.renewal, self._switch.checking):
             errand.awake(now)
+        self._watchdog.progress(now)
 
     def _interfaces_changed(self) -> None:
         self._coordinator.announce_again()
@@ -277,6 +283,7 @@ class _Parts:
         assert isinstance(prospect, Prospect)
         self._document, self._wide = prospect.document, prospect.wide
         self._text = prospect.text
+        self._watchdog.configure(*_watchdog(self._document, self._wide))
 
     async def _narrow(self) -> None:
         document = self._document
@@ -300,6 +307,15 @@ def _wire(document: Document) -> Wire:
     """Return what signs and accepts with the keys on disk. Raises KeyFileError."""
     cluster = document.cluster
     return Wire(cluster.name, read_keys(cluster.key_file))
+
+
+def _watchdog(document: Document, wide: Document) -> tuple[
+        Settings | None, dict[GroupName, Duration]]:
+    """Return what the watchdog goes by: its settings, and what each group promises."""
+    found = document.watchdog
+    settings = None if found.device is None else Settings(
+        device=found.device, timeout=int(found.timeout))
+    return settings, {name: int(group.stop_within) for name, group in wide.group.items()}
 
 
 def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]:

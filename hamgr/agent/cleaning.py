@@ -1,7 +1,8 @@
 """Leftovers of a former life are removed before a new one begins (rule 21)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.facts import KernelAddress
@@ -10,9 +11,10 @@ from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
 from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, NodeName
-from hamgr.ports import Addresses, Services, Store
+from hamgr.ports import Addresses, Services, Store, Watchdog
 
 _DOWNWARD = ("probe", "demote", "stop")
+FED_S = 0.2
 REASON = "nothing may be left of a former life"
 
 
@@ -105,6 +107,14 @@ def in_place(
     if not rebooted:
         found |= {group.name for group in spec.groups if group.services or not group.has_addresses}
     return {group: epoch for group, epoch in maintenance.items() if group in found}
+
+
+async def feeding(cleaning: Awaitable[None], watchdog: Watchdog) -> None:
+    """Wait for the end of cleaning; that it goes on feeds the watchdog, as long as that may be."""
+    running = asyncio.ensure_future(cleaning)
+    while not (await asyncio.wait((running,), timeout=FED_S))[0]:
+        watchdog.progress(time.monotonic_ns())
+    await running
 
 
 def longest_chain(spec: ClusterSpec) -> Duration:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.applying import Applying, Parts
-from hamgr.agent.cleaning import Sweep, in_place, longest_chain
+from hamgr.agent.cleaning import Sweep, feeding, in_place, longest_chain
 from hamgr.agent.control import Control, Desk
 from hamgr.agent.disk import Disk
 from hamgr.agent.dispatch import Dispatch, Ports
@@ -219,6 +219,7 @@ class Agent:
         ports = self._ports
         await Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
                     services=ports.services, store=ports.store, answers=self._answers).run()
+        ports.watchdog.swept()
 
     def _enter(self, candidate: Candidate) -> None:
         """Have everything of ours go by another document, but for the engine.
@@ -270,7 +271,7 @@ class Agent:
         await self._ports.switch.close()
         try:
             async with asyncio.timeout((GRACE + longest_chain(self._about.leftovers)) / SECOND):
-                await self._swept()
+                await feeding(self._swept(), self._ports.watchdog)
         except OSError as left:
             logger.critical("something may be left: %s", str(left) or "no end of cleaning")
 
@@ -282,6 +283,7 @@ class Agent:
         await ports.services.close()
         await ports.transport.close()
         await ports.switch.close()
+        await ports.watchdog.close()
         await ports.addresses.close()
         self._house.flush(time.monotonic_ns())
         await self._disk.close(CLOSE_S)
@@ -362,7 +364,8 @@ class Agent:
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
                            rings=self._about.rings, snapshot=view,
                            zookeeper_trouble=self._ports.coordinator.trouble,
-                           addresses=kernel, layers=layers(view, kernel, me),
+                           addresses=kernel, watchdog=self._ports.watchdog.facts,
+                           layers=layers(view, kernel, me, self._ports.watchdog.facts.held),
                            keys=self._outside.keys(),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})

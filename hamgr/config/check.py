@@ -8,6 +8,7 @@ from collections import Counter
 
 from hamgr.config.check_access import check_access
 from hamgr.config.check_groups import check_groups, check_policies
+from hamgr.config.check_watchdog import check_watchdog
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
 from hamgr.config.values import Address, Server, Span
@@ -52,6 +53,7 @@ def check(document: Document, findings: Findings) -> None:
     _voters(document, findings)
     check_groups(document, findings)
     check_access(document, findings)
+    check_watchdog(document, findings)
     _names(document, findings)
     if not findings.faults:
         check_policies(document, findings)

@@ -169,6 +169,8 @@ def _spans(times: Timing) -> str:
 def _rest(old: Document, new: Document) -> Iterator[Consequence]:
     if old.address != new.address:
         yield _say("counts", "address: lifetime and renewal count from the next renewal on")
+    if old.watchdog != new.watchdog:
+        yield _say("counts", "watchdog: its device and timeout count at once")
     for (table, key), name in LATER.items():
         if getattr(getattr(old, table), key) != getattr(getattr(new, table), key):
             yield _say("restart", f"{name} counts on each node from its agent's next start on")
