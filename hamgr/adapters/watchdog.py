@@ -55,6 +55,8 @@ _WDIOC_SETTIMEOUT = 0xC0045706
 _WDIOF_MAGICCLOSE = 0x0100
 _INFO = struct.Struct("=II32s")
 """struct watchdog_info: options, firmware version, identity."""
+FIRST = os.makedev(10, 130)
+"""/dev/watchdog: another way to the first of the devices."""
 SYSFS = Path("/sys")
 
 logger = logging.getLogger("hamgr.watchdog")
@@ -125,12 +127,12 @@ Opener = Callable[[str], Device]
 
 
 def _attribute(device: str, name: str) -> str:
-    """Return what sysfs says of a device, "" if nothing. /dev/watchdog is the first of them."""
-    found = os.stat(device)
-    number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-    for folder in (SYSFS / "dev/char" / number, SYSFS / "class/watchdog/watchdog0"):
-        with suppress(OSError):
-            return (folder / name).read_text().strip()
+    """Return what sysfs says of a device, "" if nothing."""
+    number = os.stat(device).st_rdev
+    folder = (SYSFS / "class/watchdog/watchdog0" if number == FIRST else
+              SYSFS / f"dev/char/{os.major(number)}:{os.minor(number)}")
+    with suppress(OSError):
+        return (folder / name).read_text().strip()
     return ""
 
 

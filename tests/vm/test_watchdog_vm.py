@@ -1,0 +1,66 @@
+"""The watchdog for real: Debian's kernel in a virtual machine, its driver, an agent; and resets.
+
+What a reset is cannot be shown otherwise. `make watchdog-test` runs it, and prints what happened.
+"""
+
+import pytest
+
+from tests.vm.kit import CannotBeHad, kit
+from tests.vm.machine import BOOT_S
+from tests.vm.node import TIMEOUT_S, Node, zookeeper
+
+pytestmark = [pytest.mark.slow, pytest.mark.vm, pytest.mark.timeout(1500)]
+
+RESET_S = 60
+"""Far above the timeout: what is waited for is an event."""
+DRIVERS = {"softdog": (), "i6300esb": ("i6300esb",)}
+"""Software, and the emulation of a chip of Intel's; each with the device that qemu must have."""
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    try:
+        made_of = kit()
+    except CannotBeHad as why:
+        pytest.skip(f"no virtual machine: {why}")
+    running = []
+
+    def boot(driver: str) -> Node:
+        running.append(Node(made_of, tmp_path, port, driver, *DRIVERS[driver]))
+        return running[-1]
+
+    with zookeeper(tmp_path / "zookeeper") as port:
+        yield boot
+        for node in running:
+            node.close()
+
+
+def reset(node: Node) -> str:
+    """Wait until the machine is reset by its watchdog, and has booted again."""
+    node.guest.until_told("RESET", RESET_S)
+    node.say("the machine is reset")
+    return node.guest.until_booted()
+
+
+def test_softdog(nodes) -> None:
+    node = nodes("softdog")
+    boot = node.booted()
+
+    node.start()
+    node.outlives_a_timeout(boot)
+    node.signal("TERM")
+    node.until_gone()
+    assert node.state() == "inactive"
+    node.say("stopped in order; " + node.tail())
+
+    node.start()
+    node.signal("KILL", switch=True)
+    node.guest.run(node.hamgr("agent", "--cleanup", *node.where) + " >>/run/log 2>&1", BOOT_S)
+    assert node.state() == "inactive"
+    node.say("killed, and cleaned up; " + node.tail())
+    node.outlives_a_timeout(boot)
+
+    node.start()
+    node.signal("STOP")
+    node.until_without_address()
+    assert reset(node) != boot
