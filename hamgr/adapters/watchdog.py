@@ -47,8 +47,8 @@ OPENS_WITHIN_S = 0.02
 """So long the first start waits for the device: every driver but those of slow hardware is done."""
 CLOSES_WITHIN_S = 1.0
 RETRY: Duration = SECOND
-FEEDS = 4
-"""In each timeout."""
+FEEDS = 8
+"""In each timeout: what is left of one when feeding ends is nearly all of it."""
 
 _WDIOC_GETSUPPORT = 0x80285700
 _WDIOC_SETTIMEOUT = 0xC0045706
@@ -90,7 +90,7 @@ class KernelDevice:
 
     def __init__(self, path: str) -> None:
         """Open it, which starts it, if it can be stopped again. Raises OSError."""
-        if _attribute(path, "nowayout") == "1":
+        if attribute(path, "nowayout") == "1":
             raise OSError("its driver was loaded with nowayout: it cannot be closed again, and "
                           "each stop of hamgr would reset the machine")
         self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -126,7 +126,7 @@ class KernelDevice:
 Opener = Callable[[str], Device]
 
 
-def _attribute(device: str, name: str) -> str:
+def attribute(device: str, name: str) -> str:
     """Return what sysfs says of a device, "" if nothing."""
     number = os.stat(device).st_rdev
     folder = (SYSFS / "class/watchdog/watchdog0" if number == FIRST else
@@ -328,14 +328,14 @@ class KernelWatchdog:
         return self._lapse + max(0, min(promised) - reset_within(self._settings.timeout))
 
     def progress(self, now: Instant) -> None:
-        """All is handled that came or was due: feed, if there is a right to, and it is time."""
+        """All is handled that came or was due: feed if it is time, and, as seen then, a right."""
         settings = self._settings
         if settings is None or not self._armed or not self._holder.idle:
             return
         if not self._holder.facts.held:
             if now - self._tried >= RETRY:
                 self._open(settings)
-        elif now - self._fed >= settings.timeout // FEEDS and now < self.until:
+        elif now - self._fed >= settings.timeout // FEEDS:
             self._fed, until = now, self.until
             self._holder.submit(lambda: self._holder.feed(until))
 

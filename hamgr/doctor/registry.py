@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from hamgr.doctor import cluster, heartbeats, machine, network, services, zookeeper
+from hamgr.doctor import cluster, heartbeats, machine, network, services, watchdog, zookeeper
 from hamgr.doctor.facts import Facts, Missing
 from hamgr.doctor.finding import Finding, Severity, note, unknown
 
@@ -22,7 +22,7 @@ CHECKS: tuple[Check, ...] = (
     zookeeper.fsync, zookeeper.session, zookeeper.connected,
     machine.clock_rate, machine.wall_clock, machine.managed_elsewhere, machine.real_time,
     machine.switch, machine.units_enabled, services.started_by_hamgr_alone,
-    services.fits_its_agent, machine.state_directory,
+    services.fits_its_agent, machine.state_directory, watchdog.watchdog,
 )
 
 

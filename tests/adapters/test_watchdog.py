@@ -132,9 +132,9 @@ def test_what_is_armed_again_at_once_is_open_again(armed) -> None:
     assert armed.settled()[2:] == ["V", "open /dog", "timeout 10"]
 
 
-def test_progress_feeds_it_four_times_in_a_timeout(armed) -> None:
-    assert armed.fed(after=TIMEOUT // 4)
-    assert not armed.fed(after=TIMEOUT // 4 - 1)
+def test_progress_feeds_it_eight_times_in_a_timeout(armed) -> None:
+    assert armed.fed(after=TIMEOUT // 8)
+    assert not armed.fed(after=TIMEOUT // 8 - 1)
     assert armed.fed(after=1)
 
 
@@ -192,6 +192,17 @@ def test_a_feeding_that_was_late_is_none(armed) -> None:
     armed.now += 3600 * SECOND + PROMISE
     hold.set()
     assert "feed" not in armed.settled()
+
+
+def test_feedings_do_not_pile_up_behind_one_that_takes_long(armed) -> None:
+    hold = threading.Event()
+    armed.dog._holder.submit(hold.wait)
+    eventually(lambda: armed.dog._holder.idle)
+    for _ in range(10):
+        armed.now += TIMEOUT
+        armed.dog.progress(armed.now)
+    hold.set()
+    assert armed.settled().count("feed") == 1
 
 
 def test_hardware_that_takes_its_time_holds_up_no_start(bench) -> None:
@@ -257,7 +268,8 @@ def test_a_sweep_closes_it(armed) -> None:
     armed.dog.swept()
     assert armed.settled()[2:] == ["V"]
     assert not armed.marked()
-    assert not armed.fed(after=TIMEOUT), "and nothing is armed any more"
+    assert not armed.fed(after=TIMEOUT)
+    assert armed.kennel.words[2:] == ["V"], "nothing is armed any more"
 
 
 def test_a_sweep_closes_what_a_former_agent_left_counting(armed, bench) -> None:
@@ -284,6 +296,6 @@ def test_what_is_in_other_hands_is_left_there(armed) -> None:
 
 
 def test_one_that_cannot_be_closed_again_is_not_opened(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(watchdog, "_attribute", lambda path, name: "1")
+    monkeypatch.setattr(watchdog, "attribute", lambda path, name: "1")
     with pytest.raises(OSError, match="nowayout"):
         watchdog.KernelDevice(str(tmp_path / "dog"))

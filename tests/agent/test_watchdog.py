@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 2
 PATCH = "from tests.adapters.dog import pretend\npretend()\n"
 QUIET_S = TIMEOUT_S
-"""Four feedings long nothing is heard."""
+"""Eight feedings long nothing is heard."""
 
 
 @pytest.fixture
@@ -35,6 +35,20 @@ def dog(machine: Machine):
 def start(machine: Machine, patch: str = "") -> None:
     machine.start(PATCH + patch, PYTHONPATH=str(ROOT))
     machine.until_active()
+
+
+def lapse(machine: Machine) -> None:
+    """Freeze the agent until its lease has run out."""
+    send(machine, signal.SIGSTOP)
+    eventually(lambda: not machine.has_vip())
+    send(machine, signal.SIGCONT)
+
+
+@pytest.fixture
+def on_a_claim(machine: Machine) -> None:
+    """Have it live on its claim in ZooKeeper, which runs out: a majority of one never does."""
+    machine.config.write_text(machine.config.read_text().replace(
+        "[group.crm]", '[node.n2]\naddresses = ["10.0.0.99"]\n\n[group.crm]'))
 
 
 def send(machine: Machine, number: signal.Signals, *, switch: bool = False) -> None:
@@ -100,25 +114,22 @@ def test_a_cleanup_that_cannot_stop_everything_leaves_it_counting(
 
 
 def test_a_lease_that_is_lost_and_a_stop_that_hangs_end_the_feeding(
-        machine: Machine, dog: Dog) -> None:
+        machine: Machine, dog: Dog, on_a_claim: None) -> None:
     start(machine)
     dog.until_fed()
     machine.demote_does("exec sleep 1000000")
-    send(machine, signal.SIGSTOP)
-    eventually(lambda: not machine.has_vip())
-    send(machine, signal.SIGCONT)
+    lapse(machine)
     eventually(lambda: machine.hooks()[-1] == "demote" and machine.phase() == "stopping")
     dog.drain()
     assert not dog.hears(QUIET_S)
     assert machine.status()["watchdog"]["held"], "and the kernel counts"
 
 
-def test_a_stop_that_ends_in_time_closes_it_after_a_lost_lease(machine: Machine, dog: Dog) -> None:
+def test_a_stop_that_ends_in_time_closes_it_after_a_lost_lease(
+        machine: Machine, dog: Dog, on_a_claim: None) -> None:
     start(machine)
     dog.until_fed()
-    send(machine, signal.SIGSTOP)
-    eventually(lambda: not machine.has_vip())
-    send(machine, signal.SIGCONT)
+    lapse(machine)
     assert dog.until_closed() == "magic"
     dog.until_fed()
 
@@ -126,7 +137,8 @@ def test_a_stop_that_ends_in_time_closes_it_after_a_lost_lease(machine: Machine,
 def test_a_frozen_switch_is_the_agent_s_business(machine: Machine, dog: Dog) -> None:
     start(machine)
     send(machine, signal.SIGSTOP, switch=True)
-    dog.until_fed(8)
+    dog.until_fed(6)
+    send(machine, signal.SIGCONT, switch=True)  # or the stop would wait for it
     assert machine.stop() == 0
     assert dog.until_closed() == "magic"
 
@@ -148,6 +160,23 @@ Engine._decide = wrong
     (machine.folder / "wrong").touch()
     assert machine.ends() == 70
     assert dog.until_closed() == end
+
+
+def test_it_comes_and_goes_with_the_configuration(machine: Machine, dog: Dog) -> None:
+    with_it = machine.config.read_text()
+    without = with_it.replace(f'device = "{dog.path}"\ntimeout = "{TIMEOUT_S}s"\n', "")
+    machine.config.write_text(without)
+    start(machine)
+    assert machine.status()["watchdog"]["device"] == ""
+    machine.config.write_text(with_it)
+    done = machine.apply()
+    assert done.returncode == 0, done.stdout + done.stderr
+    dog.until_fed()
+    machine.config.write_text(without)
+    done = machine.apply()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert dog.until_closed() == "magic"
+    assert machine.phase() == "active"
 
 
 def test_a_start_closes_what_was_left_counting(machine: Machine, dog: Dog) -> None:

@@ -27,6 +27,7 @@ from hamgr.doctor.facts import (
     Units,
     VipPlace,
     WallClocks,
+    WatchdogDevice,
 )
 from hamgr.doctor.finding import Finding, Severity, ok, unknown, warning
 from hamgr.doctor.network import BEYOND
@@ -48,6 +49,7 @@ from tests.doctor.healthy import (
     server,
     service_unit,
     shared,
+    watchdog,
 )
 
 OK, NOTE, WARNING, UNKNOWN, FAULT = Severity
@@ -224,6 +226,24 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
     ("real time", {"agent": process(realtime="ordinary (Operation not permitted)")}, WARNING,
      "agent", "no real-time priority: ordinary (Operation not permitted)"),
     ("real time", {"agent": process(memory_locked=False)}, WARNING, "agent", "not locked"),
+    ("watchdog", {"watchdog": watchdog(there=False)}, FAULT, "/dev/watchdog", "is not there"),
+    ("watchdog", {"watchdog": watchdog(nowayout=True)}, FAULT, "/dev/watchdog", "nowayout"),
+    ("watchdog", {"watchdog": watchdog(shortest_s=11)}, FAULT, "/dev/watchdog",
+     "takes no timeout below 11 s"),
+    ("watchdog", {"watchdog": watchdog(longest_s=9)}, FAULT, "/dev/watchdog",
+     "takes no timeout above 9 s"),
+    ("watchdog", {"watchdog": watchdog(holder="systemd", holder_pid=1, ours=False)}, FAULT,
+     "/dev/watchdog", "is held by systemd"),
+    ("watchdog", {"watchdog": watchdog(holder="wd_keepalive", ours=False)}, FAULT,
+     "/dev/watchdog", "is held by wd_keepalive (process 77)"),
+    ("watchdog", {"watchdog": watchdog(holder="", holder_pid=0, ours=False, counts=False,
+                                       trouble="cannot be opened: Device or resource busy")},
+     FAULT, "/dev/watchdog", "cannot be opened: Device or resource busy; the agent tries again"),
+    ("watchdog", {"watchdog": watchdog(holder="", holder_pid=0, ours=False)}, WARNING,
+     "/dev/watchdog", "counts, and nobody feeds it"),
+    ("watchdog", {"watchdog": watchdog(identity="Software Watchdog")}, NOTE, "/dev/watchdog",
+     "not one whose kernel does"),
+    ("watchdog", {"watchdog": WatchdogDevice(device="")}, NOTE, "watchdog", "none is configured"),
     ("switch", {"agent": process(switch_alive=False)}, FAULT, "switch", "no dead-man's switch"),
     ("switch", {"agent": process(switch_ends_with_us=True)}, WARNING, "switch",
      "runs in the control group of hamgr.service"),

@@ -74,7 +74,10 @@ class Guest:
 
     def until_booted(self) -> str:
         """Wait until the (next) boot has a shell; return its boot id."""
-        return self._await(BOOTED, BOOT_S)[1].decode()
+        boot = self._await(BOOTED, BOOT_S)[1].decode()
+        self._hear(0)
+        self.events.clear()  # what has led to it
+        return boot
 
     def run(self, command: str, within_s: float = ANSWER_S) -> str:
         """Run a command in the shell and return what it printed. It must succeed."""
@@ -88,6 +91,10 @@ class Guest:
         self._shell.sendall(f"{command}\necho @{self._serial} $?\n".encode())
         found = self._await(re.compile(rb"(?s)(.*)@%d (\d+)\n" % self._serial), within_s)
         return int(found[2]), found[1].decode(errors="replace").strip()
+
+    def send(self, command: str) -> None:
+        """Have the shell begin with a command that it may not live to see the end of."""
+        self._shell.sendall(f"{command}\n".encode())
 
     def until(self, command: str, within_s: float = ANSWER_S) -> str:
         """Have the shell try a command again and again until it succeeds."""

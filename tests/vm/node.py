@@ -75,10 +75,11 @@ class Node:
 
     def start(self) -> None:
         """Start the agent, and wait until it is active with its watchdog held."""
-        self.guest.run("mkdir -p /run/state; setsid " + self.hamgr(
+        self.guest.run("mkdir -p /run/state; rm -f /run/log; setsid " + self.hamgr(
             "agent", *self.where, "--state-dir", "/run/state") + " >>/run/log 2>&1 & "
             "echo $! >/run/agent")
-        self.guest.until(f"ip address show dev eth0 | grep -q {VIP} && grep -q active.under /run/log")
+        self.guest.until(f"ip address show dev eth0 | grep -q {VIP}")
+        self.guest.until("grep -q active.under /run/log")
         assert self.state() == "active"
         self.say("the agent is active; " + self.tail())
 
@@ -91,7 +92,9 @@ class Node:
         return self.guest.run("cat /sys/class/watchdog/watchdog0/state")
 
     def tail(self) -> str:
-        return self.guest.run("grep watchdog /run/log | tail -1 | cut -c1-150")
+        """What the agent has last said of its watchdog."""
+        return self.guest.run("grep hamgr.watchdog: /run/log | tail -1 |"
+                              " sed 's/.*hamgr.watchdog: //'")
 
     def signal(self, name: str, *, switch: bool = False) -> None:
         """Send the agent a signal, and first its children: the switch is one."""
@@ -105,7 +108,7 @@ class Node:
 
     def until_without_address(self) -> None:
         self.guest.until(f"! ip address show dev eth0 | grep -q {VIP}")
-        self.say("the address is gone; the service runs on: "
+        self.say("the address is gone with its lifetime, the service runs on: "
                  + self.guest.run("ps -o pid=,args= $(cat /run/app)"))
 
     def outlives_a_timeout(self, boot: str) -> None:
@@ -113,6 +116,15 @@ class Node:
         self.guest.run(f"sleep {2 * TIMEOUT_S}")
         assert self.guest.run("cat /proc/sys/kernel/random/boot_id") == boot
         self.say(f"{2 * TIMEOUT_S} s later it runs on, in the same boot")
+
+    def cleanup(self) -> None:
+        """What ExecStopPost= does under systemd."""
+        self.guest.run(self.hamgr("agent", "--cleanup", *self.where, "--state-dir", "/run/state")
+                       + " >>/run/log 2>&1")
+
+    def status(self) -> str:
+        """What people see, which is no failure where it is degraded: there is one node."""
+        return self.guest.try_to(self.hamgr("status", "--run-dir", "/run/hamgr"))[1]
 
     def close(self) -> None:
         self.guest.close()

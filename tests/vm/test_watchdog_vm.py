@@ -6,8 +6,7 @@ What a reset is cannot be shown otherwise. `make watchdog-test` runs it, and pri
 import pytest
 
 from tests.vm.kit import CannotBeHad, kit
-from tests.vm.machine import BOOT_S
-from tests.vm.node import TIMEOUT_S, Node, zookeeper
+from tests.vm.node import Node, zookeeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.vm, pytest.mark.timeout(1500)]
 
@@ -36,10 +35,10 @@ def nodes(tmp_path):
 
 
 def reset(node: Node) -> str:
-    """Wait until the machine is reset by its watchdog, and has booted again."""
+    """Wait until the machine is reset by its watchdog, and has booted again; return its boot id."""
     node.guest.until_told("RESET", RESET_S)
     node.say("the machine is reset")
-    return node.guest.until_booted()
+    return node.booted()
 
 
 def test_softdog(nodes) -> None:
@@ -47,7 +46,6 @@ def test_softdog(nodes) -> None:
     boot = node.booted()
 
     node.start()
-    node.outlives_a_timeout(boot)
     node.signal("TERM")
     node.until_gone()
     assert node.state() == "inactive"
@@ -55,7 +53,8 @@ def test_softdog(nodes) -> None:
 
     node.start()
     node.signal("KILL", switch=True)
-    node.guest.run(node.hamgr("agent", "--cleanup", *node.where) + " >>/run/log 2>&1", BOOT_S)
+    assert node.state() == "active"
+    node.cleanup()
     assert node.state() == "inactive"
     node.say("killed, and cleaned up; " + node.tail())
     node.outlives_a_timeout(boot)
@@ -63,4 +62,32 @@ def test_softdog(nodes) -> None:
     node.start()
     node.signal("STOP")
     node.until_without_address()
-    assert reset(node) != boot
+    second = reset(node)
+    assert second != boot
+
+    node.start()
+    node.guest.run("touch /run/hang")
+    node.signal("TERM")
+    node.signal("TERM")
+    node.until_gone()
+    node.say("stopped in a hurry, its service could not be; " + node.tail())
+    assert reset(node) not in (boot, second)
+
+
+def test_hardware(nodes) -> None:
+    node = nodes("i6300esb")
+    boot = node.booted()
+
+    node.start()
+    node.say("hamgr status says:\n" + node.status())
+    node.signal("STOP", switch=True)
+    node.until_without_address()
+    assert node.guest.until_told("WATCHDOG", RESET_S)["data"] == {"action": "reset"}
+    second = reset(node)
+    assert second != boot
+
+    node.start()
+    node.guest.send("echo c >/proc/sysrq-trigger")
+    node.say("the kernel crashes, and is set to halt then")
+    assert node.guest.until_told("WATCHDOG", RESET_S)["data"] == {"action": "reset"}
+    assert reset(node) not in (boot, second)
