@@ -22,10 +22,12 @@ from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
-from hamgr.adapters.watchdog import KernelWatchdog, Settings, relieve
+from hamgr.adapters.watchdog import KernelWatchdog
+from hamgr.adapters.watchdog.holder import Settings
+from hamgr.adapters.watchdog.left import Leftover
 from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
-from hamgr.agent.cleaning import Sweep, longest_chain
+from hamgr.agent.cleaning import Sweep, feeding, longest_chain
 from hamgr.agent.dispatch import Ports
 from hamgr.agent.facts import KernelAddress
 from hamgr.agent.life import GRACE, Agent
@@ -83,8 +85,9 @@ def cleanup(place: Place) -> None:
     lock.end_old_switch()
     try:
         store = _store(place)
-        asyncio.run(_sweep(place, store, Notifier()))
-        relieve(place.run_dir)
+        leftover = Leftover(place.run_dir)
+        asyncio.run(_sweep(place, store, Notifier(), leftover))
+        leftover.swept()
         if faults := _not_in_file(place.document, store):
             raise ConfigError(str(place.config), faults)
     finally:
@@ -108,7 +111,8 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
         return await agent.run()
 
 
-async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> None:
+async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier,
+                 leftover: Leftover) -> None:
     answers, spec = Answers(), cluster_spec(place.document)
 
     def post(event: Event) -> None:
@@ -120,7 +124,7 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> Non
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
                       answers=answers, spared=to_be_spared(place.document, store.kept_vips()))
-        await sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec))
+        await feeding(sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec)), leftover)
     finally:
         await drivers.close()
         await addresses.close()

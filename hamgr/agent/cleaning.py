@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.facts import KernelAddress
@@ -10,8 +11,8 @@ from hamgr.agent.housekeeping import BIDE, PATIENT
 from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
-from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, NodeName
-from hamgr.ports import Addresses, Services, Store, Watchdog
+from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, Instant, NodeName
+from hamgr.ports import Addresses, Services, Store
 
 _DOWNWARD = ("probe", "demote", "stop")
 FED_S = 0.2
@@ -109,12 +110,22 @@ def in_place(
     return {group: epoch for group, epoch in maintenance.items() if group in found}
 
 
-async def feeding(cleaning: Awaitable[None], watchdog: Watchdog) -> None:
-    """Wait for the end of cleaning; that it goes on feeds the watchdog, as long as that may be."""
+class Fed(Protocol):
+    """A watchdog, as far as cleaning feeds it."""
+
+    def progress(self, now: Instant) -> None:
+        """Feed it, as long as that may be."""
+
+
+async def feeding(cleaning: Awaitable[None], watchdog: Fed) -> None:
+    """Wait for the end of cleaning, and raise as it does; that it goes on feeds the watchdog."""
     running = asyncio.ensure_future(cleaning)
-    while not (await asyncio.wait((running,), timeout=FED_S))[0]:
-        watchdog.progress(time.monotonic_ns())
-    await running
+    try:
+        while not (await asyncio.wait((running,), timeout=FED_S))[0]:
+            watchdog.progress(time.monotonic_ns())
+        running.result()
+    finally:
+        running.cancel()
 
 
 def longest_chain(spec: ClusterSpec) -> Duration:

@@ -217,8 +217,9 @@ class Agent:
 
     async def _swept(self) -> None:
         ports = self._ports
-        await Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
-                    services=ports.services, store=ports.store, answers=self._answers).run()
+        sweep = Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
+                      services=ports.services, store=ports.store, answers=self._answers)
+        await feeding(sweep.run(), ports.watchdog)
         ports.watchdog.swept()
 
     def _enter(self, candidate: Candidate) -> None:
@@ -271,7 +272,7 @@ class Agent:
         await self._ports.switch.close()
         try:
             async with asyncio.timeout((GRACE + longest_chain(self._about.leftovers)) / SECOND):
-                await feeding(self._swept(), self._ports.watchdog)
+                await self._swept()
         except OSError as left:
             logger.critical("something may be left: %s", str(left) or "no end of cleaning")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.adapters import watchdog
-from hamgr.adapters.watchdog import MARKER, KernelWatchdog, Settings, relieve
+from hamgr.adapters.watchdog import KernelWatchdog, device
+from hamgr.adapters.watchdog.holder import Settings
+from hamgr.adapters.watchdog.left import EVERY, MARKER, Leftover
 from hamgr.core.types import SECOND
 from hamgr.times import reset_within
 from tests.netns import eventually
@@ -272,30 +273,82 @@ def test_a_sweep_closes_it(armed) -> None:
     assert armed.kennel.words[2:] == ["V"], "nothing is armed any more"
 
 
-def test_a_sweep_closes_what_a_former_agent_left_counting(armed, bench) -> None:
+def left(armed, after: int = 0) -> tuple[Leftover, Kennel]:
+    """What is left of a watchdog that was fed so long after it was opened, and whose agent died."""
+    assert armed.fed(after=after)
     asyncio.run(armed.dog.close())
-    later = bench(crm=PROMISE)
-    later.dog.swept()
-    assert later.settled() == ["open /dog", "V"]
-    assert not later.marked()
-
-
-def test_a_cleanup_closes_what_a_former_agent_left_counting(armed) -> None:
     kennel = Kennel()
-    relieve(armed.folder, kennel.open)
+    return Leftover(armed.folder, kennel.open), kennel
+
+
+def test_a_cleanup_closes_what_an_agent_left_counting(armed) -> None:
+    leftover, kennel = left(armed)
+    leftover.swept()
+    leftover.swept()
     assert kennel.words == ["open /dog", "V"]
-    relieve(armed.folder, kennel.open)
+    Leftover(armed.folder, kennel.open).swept()
     assert kennel.words == ["open /dog", "V"], "once"
 
 
-def test_what_is_in_other_hands_is_left_there(armed) -> None:
-    kennel = Kennel()
+def test_a_cleanup_feeds_it_as_long_as_the_agent_might_have(armed) -> None:
+    armed.dog.set_deadline(NOW + SECOND)
+    leftover, kennel = left(armed)
+    end = NOW + SECOND + PROMISE - RESERVE
+    for now in (NOW + EVERY, NOW + 2 * EVERY - 1, NOW + 2 * EVERY, end - 1, end):
+        leftover.progress(now)
+    assert kennel.words == ["open /dog", "feed", "feed", "feed"]
+    leftover.swept()
+    assert kennel.words[4:] == ["V"]
+
+
+def test_a_cleanup_without_a_right_to_feed_does_not_open_it(armed) -> None:
+    """That would start it over."""
+    armed.dog.set_deadline(NOW + SECOND)
+    leftover, kennel = left(armed)
+    leftover.progress(NOW + SECOND + PROMISE)
+    assert kennel.words == []
+
+
+def test_a_start_feeds_and_closes_what_an_agent_left_counting(armed, bench) -> None:
+    left(armed)
+    later = bench(crm=PROMISE)
+    later.dog.progress(NOW + EVERY)
+    later.dog.swept()
+    assert later.settled() == ["open /dog", "feed", "V"]
+
+
+@pytest.mark.parametrize("first", ["progress", "swept"])
+def test_what_is_in_other_hands_is_left_there(armed, first: str) -> None:
+    leftover, kennel = left(armed)
     kennel.refusal = "busy"
-    relieve(armed.folder, kennel.open)
+    if first == "progress":
+        leftover.progress(NOW + EVERY)
+    leftover.swept()
     assert kennel.words == [] and not armed.marked()
 
 
+@pytest.mark.parametrize("text", ["", "1", "x\n/dog"])
+def test_a_file_that_was_not_written_whole_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / MARKER).write_text(text)
+    kennel = Kennel()
+    leftover = Leftover(tmp_path, kennel.open)
+    leftover.progress(NOW)
+    assert "feed" not in kennel.words
+
+
+def test_settings_that_come_too_late_do_not_start_it_over(armed) -> None:
+    armed.dog.set_deadline(NOW + SECOND)
+    armed.now += SECOND + PROMISE
+    armed.configure(timeout=2 * TIMEOUT, crm=PROMISE)
+    assert armed.settled() == ["open /dog", "timeout 10"]
+
+
+def test_a_bug_does_not_end_the_thread(armed) -> None:
+    armed.dog._holder.submit(lambda: 1 / 0)
+    assert armed.fed(after=TIMEOUT)
+
+
 def test_one_that_cannot_be_closed_again_is_not_opened(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(watchdog, "attribute", lambda path, name: "1")
+    monkeypatch.setattr(device, "attribute", lambda path, name: "1")
     with pytest.raises(OSError, match="nowayout"):
-        watchdog.KernelDevice(str(tmp_path / "dog"))
+        device.KernelDevice(str(tmp_path / "dog"))

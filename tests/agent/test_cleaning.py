@@ -35,7 +35,7 @@ def test_cleaning_that_goes_on_feeds_the_watchdog_and_fails_as_it_fails(
             await dog.told.wait()
             raise OSError("something is left")
 
-        await cleaning.feeding(clean(), cast(Any, dog))
+        await cleaning.feeding(clean(), dog)
 
     with pytest.raises(OSError, match="something is left"):
         asyncio.run(asyncio.wait_for(story(), 60))

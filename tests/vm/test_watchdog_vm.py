@@ -12,8 +12,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.vm, pytest.mark.timeout(1500)]
 
 RESET_S = 60
 """Far above the timeout: what is waited for is an event."""
-DRIVERS = {"softdog": (), "i6300esb": ("i6300esb",)}
-"""Software, and the emulation of a chip of Intel's; each with the device that qemu must have."""
+DRIVERS = {"softdog": (20,), "i6300esb": (8, "i6300esb")}
+"""Software, and the emulation of a chip of Intel's; each with its timeout in seconds, and the
+device that qemu must have. A Python in there may need 10 s to start, and a clean-up is one."""
 
 
 @pytest.fixture

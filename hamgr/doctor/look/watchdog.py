@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from hamgr.adapters.watchdog import attribute
+from hamgr.adapters.watchdog.device import attribute
 from hamgr.agent.facts import AgentStatus
 from hamgr.config.schema import Watchdog
 from hamgr.core.types import SECOND
