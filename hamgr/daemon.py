@@ -25,9 +25,12 @@ from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
+from hamgr.adapters.watchdog import KernelWatchdog
+from hamgr.adapters.watchdog.holder import Settings
+from hamgr.adapters.watchdog.left import Leftover
 from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
-from hamgr.agent.cleaning import Sweep, longest_chain
+from hamgr.agent.cleaning import Sweep, feeding, longest_chain
 from hamgr.agent.dispatch import Ports
 from hamgr.agent.facts import KernelAddress
 from hamgr.agent.life import GRACE, Agent
@@ -41,7 +44,7 @@ from hamgr.config.schema import Document
 from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
-from hamgr.core.types import SECOND, GroupName, Instant
+from hamgr.core.types import SECOND, Duration, GroupName, Instant
 from hamgr.devices import devices
 from hamgr.drivers import Drivers, picture, shared_attributes
 from hamgr.engine import Engine
@@ -86,7 +89,9 @@ def cleanup(place: Place) -> None:
     lock.end_old_switch()
     try:
         store = _store(place)
-        asyncio.run(_sweep(place, store, Notifier()))
+        leftover = Leftover(place.run_dir)
+        asyncio.run(_sweep(place, store, Notifier(), leftover))
+        leftover.swept()
         if faults := _not_in_file(place.document, store):
             raise ConfigError(str(place.config), faults)
     finally:
@@ -110,7 +115,8 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
         return await agent.run()
 
 
-async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> None:
+async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier,
+                 leftover: Leftover) -> None:
     answers, spec = Answers(), cluster_spec(place.document)
 
     def post(event: Event) -> None:
@@ -122,7 +128,7 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> Non
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
                       answers=answers, spared=to_be_spared(place.document, store.kept_vips()))
-        await sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec))
+        await feeding(sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec)), leftover)
     finally:
         await drivers.close()
         await addresses.close()
@@ -153,12 +159,15 @@ class _Parts:
         attributes.publish = self._coordinator.attributes_changed
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
+        self._watchdog = KernelWatchdog(place.run_dir)
+        self._watchdog.configure(*_watchdog(document, self._wide))
         self._drivers = Drivers(place.node, place.wide, post, attributes, place.state_dir)
         self._devices = Devices(devices(document), post)
         self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=self._drivers, devices=self._devices,
+            switch=self._switch, watchdog=self._watchdog, services=self._drivers,
+            devices=self._devices,
             store=self._store)
 
     def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
@@ -187,6 +196,7 @@ class _Parts:
     def _awake(self, now: Instant) -> None:
         for errand in (self._addresses.renewal, self._switch.checking):
             errand.awake(now)
+        self._watchdog.progress(now)
 
     def _interfaces_changed(self) -> None:
         self._coordinator.announce_again()
@@ -287,6 +297,7 @@ class _Parts:
         assert isinstance(prospect, Prospect)
         self._document, self._wide = prospect.document, prospect.wide
         self._text = prospect.text
+        self._watchdog.configure(*_watchdog(self._document, self._wide))
 
     async def _narrow(self) -> None:
         document = self._document
@@ -311,6 +322,15 @@ def _wire(document: Document) -> Wire:
     """Return what signs and accepts with the keys on disk. Raises KeyFileError."""
     cluster = document.cluster
     return Wire(cluster.name, read_keys(cluster.key_file))
+
+
+def _watchdog(document: Document, wide: Document) -> tuple[
+        Settings | None, dict[GroupName, Duration]]:
+    """Return what the watchdog goes by: its settings, and what each group promises."""
+    found = document.watchdog
+    settings = None if found.device is None else Settings(
+        device=found.device, timeout=int(found.timeout))
+    return settings, {name: int(group.stop_within) for name, group in wide.group.items()}
 
 
 def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]:

@@ -45,6 +45,7 @@ from hamgr.ports import (
     Store,
     Switch,
     Transport,
+    Watchdog,
 )
 
 logger = logging.getLogger("hamgr.engine")
@@ -66,6 +67,7 @@ class Ports:
     coordinator: Coordinator
     addresses: Addresses
     switch: Switch
+    watchdog: Watchdog
     services: Services
     devices: FenceDevices
     store: Store
@@ -133,16 +135,13 @@ class Dispatch:
             return
         self.outstanding.asked(effect)
         match effect:
-            case SetDeadline():
-                self._ports.switch.set_deadline(effect.deadline, effect.serial, effect.confirm)
-                self._ports.addresses.hold_until(effect.deadline)
             case Report():
                 report(effect)
             case Write():
                 self._ports.coordinator.write(effect)
             case Read():
                 self._ports.coordinator.read(effect.paths)
-            case ArmSwitch() | DisarmSwitch():
+            case SetDeadline() | ArmSwitch() | DisarmSwitch():
                 self._guard(effect)
             case ClaimAddresses() | WithdrawAddresses() | LoosenAddresses() | TightenAddresses():
                 self._move(effect)
@@ -157,11 +156,19 @@ class Dispatch:
             case _:
                 assert_never(effect)
 
-    def _guard(self, effect: ArmSwitch | DisarmSwitch) -> None:
-        if isinstance(effect, ArmSwitch):
-            self._ports.switch.arm(effect.group)
-        else:
-            self._ports.switch.disarm(effect.group)
+    def _guard(self, effect: SetDeadline | ArmSwitch | DisarmSwitch) -> None:
+        switch, watchdog = self._ports.switch, self._ports.watchdog
+        match effect:
+            case SetDeadline(deadline=deadline):
+                switch.set_deadline(deadline, effect.serial, effect.confirm)
+                watchdog.set_deadline(deadline)
+                self._ports.addresses.hold_until(deadline)
+            case ArmSwitch(group=group):
+                switch.arm(group)
+                watchdog.arm(group)
+            case DisarmSwitch(group=group):
+                switch.disarm(group)
+                watchdog.disarm(group)
 
     def _serve(self, effect: RunService | CancelService | TellReplicas) -> None:
         services = self._ports.services

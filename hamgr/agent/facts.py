@@ -5,11 +5,14 @@ from msgspec import Struct, field
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import GroupName, Instant, NodeName
+from hamgr.ports import WatchdogFacts
 from hamgr.snapshot import Snapshot
 
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""
 
+WATCHDOG = "watchdog"
+"""The layer of the kernel's watchdog device."""
 SWITCH, SWITCH_CHILD = "switch", "switch (child)"
 """The layer of the dead-man's switch. A child of an agent that a service manager runs does not
 cover an agent that is killed: it is killed with what is left of its control group."""
@@ -79,6 +82,8 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     """Who of ZooKeeper's servers refuses this node, and why; empty if none does."""
     layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
     """Of the layers that guard a group here, those that are really there."""
+    watchdog: WatchdogFacts = WatchdogFacts()
+    """The kernel's watchdog device; systemd's watchdog is in `process`."""
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     keys: dict[NodeName, tuple[str, ...]] = field(default_factory=dict)
     """The fingerprints of each node's keys by its last heartbeat, the one that signs first; a node

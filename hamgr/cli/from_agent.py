@@ -15,6 +15,7 @@ from hamgr.core.records import GroupPlan, Plan, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
+from hamgr.ports import WatchdogFacts
 from hamgr.snapshot import GroupView, PeerView, Snapshot
 
 NOT_ASKED = Wire(asked=False, why="not asked")
@@ -24,7 +25,7 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
     """Return the survey; wire says who answers for each address, by its text."""
     me = status.process
     asked = (f"the agent on {status.node} (process {me.pid}, {me.realtime}, "
-             f"memory {'' if me.memory_locked else 'not '}locked, "
+             f"memory {'' if me.memory_locked else 'not '}locked, {_watchdog(status.watchdog)}"
              f"at worst {me.worst_lateness_ms:.0f} ms late)")
     snapshot = status.snapshot
     if snapshot is None:
@@ -50,6 +51,16 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
                        for request in snapshot.requests if request.state == "open"),
         notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status)),
         counters=status.counters, problems=problems, verdict=verdict(problems))
+
+
+def _watchdog(watchdog: WatchdogFacts) -> str:
+    """Return what there is of a watchdog, for the line on the agent."""
+    if not watchdog.device:
+        return ""
+    if not watchdog.identity:
+        return f"watchdog {watchdog.device} {'refused' if watchdog.trouble else 'not in use'}, "
+    return (f"watchdog {watchdog.identity} {watchdog.timeout_s} s"
+            f"{'' if watchdog.held else ' closed'}, ")
 
 
 def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
@@ -329,6 +340,9 @@ def _group_problems(
     if here and group.maintenance == "off" and not {
             SWITCH, SWITCH_CHILD} & {*group.guarded_by}:
         yield degraded(f"{group.name} is not guarded by the dead-man's switch")
+    if here and group.maintenance == "off" and status.watchdog.trouble:
+        yield degraded(f"{group.name} is not guarded by the watchdog: {status.watchdog.device} "
+                       f"{status.watchdog.trouble}")
     view = next((view for view in snapshot.groups if view.name == group.name), None)
     if view is not None and (view.phase != "inactive" or spec.everywhere):
         yield from _service_problems(status.node, view)

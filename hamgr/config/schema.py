@@ -58,6 +58,13 @@ class AddressLife(Struct, frozen=True, kw_only=True):
     renewal: Span = Span(500 * MILLISECOND)
 
 
+class Watchdog(Struct, frozen=True, kw_only=True):
+    """[watchdog]: what resets a machine that hangs."""
+
+    device: Annotated[str | None, Meta(examples=['"/dev/watchdog"'])] = None
+    timeout: Span = Span(10 * SECOND)
+
+
 class Node(Struct, frozen=True, kw_only=True):
     """[node.NAME]: one machine."""
 
@@ -180,6 +187,7 @@ class Document(Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat = Heartbeat()
     zookeeper: ZooKeeper = ZooKeeper()
     address: AddressLife = AddressLife()
+    watchdog: Watchdog = Watchdog()
     node: dict[NodeName, Node] = field(default_factory=dict)
     fencing: Fencing = Fencing()
     fence: dict[DeviceName, Fence] = field(default_factory=dict)

@@ -1,7 +1,6 @@
 """What `hamgr status` says of a node that cannot have a group: trouble, or a word by the way."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from hamgr.cli.survey import EXIT, Answer, Wire
 from hamgr.core.group import LocalGroup
 from hamgr.core.records import Right
 from hamgr.core.rights import GroupRights
+from hamgr.core.spec import GroupSpec, ServiceSpec
 from hamgr.core.types import Role
 from hamgr.snapshot import GroupView, PeerView, ServiceView
 from tests.cli import cluster
@@ -24,10 +24,13 @@ N1 = {vip.address: Wire(asked=True, mac=ANSWER.mac, node="n1", answers=(ANSWER,)
 
 def weakness(score: int) -> str:
     """Return what the engine says of a replica with this score."""
-    service = SimpleNamespace(spec=SimpleNamespace(name="db", promotable=True), score=score,
-                              is_in=lambda role: role is Role.STARTED)
-    return GroupRights(cast(LocalGroup, SimpleNamespace(
-        services=[service], is_active=False))).weakness()
+    spec = ServiceSpec(name="db", actions=("start", "promote", "demote", "stop"), promotable=True)
+    rights = GroupRights(LocalGroup(GroupSpec(name="crm", nodes=("n1",), services=(spec,)),
+                                    lambda: 1))
+    [service] = rights.local.services
+    service.take_over(Role.STARTED)
+    service.score = score
+    return rights.weakness()
 
 
 def replica(**changes: Any) -> GroupView:
