@@ -53,6 +53,8 @@ class Activity:
         self._wants: Wants = {}
         """Whom to cut off, gathered anew at each decision."""
         self._news = False
+        self._dependents: dict[GroupName, list[GroupName]] = {}
+        """Which groups require each one."""
         self._attributes: dict[str, str | None] = {}
         """What was set while this engine runs; None: what the file says counts no more."""
         self._cleared: deque[str] = deque(maxlen=CLEARED_KEPT)
@@ -139,12 +141,16 @@ class Activity:
         known of its epochs stays, in case it comes back."""
         ours = {spec.name: spec for spec in self._knowledge.spec.groups
                 if self._knowledge.node in spec.nodes}
+        self._dependents = {}
+        for spec in self._knowledge.spec.groups:
+            for name in spec.requires:
+                self._dependents.setdefault(name, []).append(spec.name)
         for name, spec in ours.items():
             if name not in self.groups:
                 self._add(spec)
         for name, rights in self.groups.items():
             rights.local.configure(ours.get(name) or replace(rights.local.spec, nodes=()), now)
-            rights.is_required = any(name in one.requires for one in self._knowledge.spec.groups)
+            rights.is_required = name in self._dependents
         self._gate()
         self._news = True
 
@@ -325,9 +331,10 @@ class Activity:
     def _is_needed(self, name: GroupName, now: Instant, stopping: bool) -> bool:
         """Tell whether a group that requires this one is active here, and has yet to stop as well:
         what is started last stops first."""
-        return any(one.local.is_active and name in one.local.spec.requires
+        others = (self.groups.get(other) for other in self._dependents.get(name, ()))
+        return any(one is not None and one.local.is_active
                    and self._why_stop(one, self._plan(one.name), now, stopping)[0]
-                   for one in self.groups.values())
+                   for one in others)
 
     def _release(self, rights: GroupRights, plan: GroupPlan, now: Instant) -> str:
         """Say why the holder releases of its own accord, or nothing (rule 12)."""

@@ -49,15 +49,13 @@ def _successor(name: GroupName, group: GroupPlan, node: NodeName, knowledge: Kno
 def want_stuck(wants: Wants, name: GroupName, group: GroupPlan, fencing: Fencing,
                knowledge: Knowledge, now: Instant) -> None:
     """Want cut off whoever says that it cannot get rid of a group that is ours next."""
-    if group.maintenance is not Maintenance.OFF:
-        return
     for right in (group.holder, *group.leaving):
-        if right is None or right.node == knowledge.node or not fencing.devices(right.node):
+        word = knowledge.word(right, name) if right is not None else None
+        if right is None or word is None or not word.stuck or word.epoch != right.epoch:
             continue
-        said = knowledge.liveness.says(right.node, now)
-        word = said.word(name) if said is not None else None
-        if word is not None and word.stuck and word.epoch == right.epoch and (
-                _successor(name, group, right.node, knowledge) == knowledge.node):
+        if group.maintenance is Maintenance.OFF and fencing.devices(right.node) and (
+                knowledge.liveness.is_heard(right.node, now)
+                and _successor(name, group, right.node, knowledge) == knowledge.node):
             want(wants, right, f"it cannot get rid of {name}: {word.why}", knowledge, now)
 
 

@@ -257,6 +257,8 @@ def _assumptions(world: Calm, rounds: Sequence[Sequence[Happening]]) -> Iterator
                 if (took := measured.get((group.name, service.name, action))) is not None else
                 f"{action} is assumed to take {SERVICE_ASSUMED / SECOND:g} s"
                 for action in service.actions)
+    if world.spec.devices:
+        yield "each fence device is assumed to do what it is told, in about a second"
     struck = [one.node for happenings in rounds for one in happenings
               if one.kind in ("crash", "isolate")]
     stands = present.zookeeper and all(
