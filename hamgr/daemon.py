@@ -12,12 +12,15 @@ from pathlib import Path
 import hamgr
 from hamgr.access import access_by
 from hamgr.adapters.alarm import Alarm
+from hamgr.adapters.fence import Devices
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
+from hamgr.adapters.services.ocf.keeping import boot_of
 from hamgr.adapters.services.ocf.peers import Peers, alone
+from hamgr.adapters.services.ocf.shared import SharedAttributes
 from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
@@ -42,7 +45,8 @@ from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, Duration, GroupName, Instant
-from hamgr.drivers import Drivers, picture
+from hamgr.devices import devices
+from hamgr.drivers import Drivers, picture, shared_attributes
 from hamgr.engine import Engine
 from hamgr.place import Place
 from hamgr.ports import Post
@@ -119,7 +123,7 @@ async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier,
         answers.take(event)
 
     addresses = _addresses(place.wide, post)
-    drivers = Drivers(place.node, place.wide, post, place.state_dir)
+    drivers = Drivers(place.node, place.wide, post, _attributes(place), place.state_dir)
     await drivers.start()
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
@@ -145,21 +149,25 @@ class _Parts:
         self._transport = UdpTransport(
             place.node, rings(document), document.heartbeat.port, self._wire, post)
         self._addresses = _addresses(self._wide, post, self._interfaces_changed)
+        attributes = _attributes(place)
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
             session_timeout_s=document.zookeeper.session / SECOND,
             deadline_s=deadline_for(document.timing), access=access_by(document.zookeeper),
-            macs=self._addresses.macs)
+            macs=self._addresses.macs, attributes=attributes)
+        attributes.publish = self._coordinator.attributes_changed
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
         self._watchdog = KernelWatchdog(place.run_dir)
         self._watchdog.configure(*_watchdog(document, self._wide))
-        self._drivers = Drivers(place.node, place.wide, post, place.state_dir)
+        self._drivers = Drivers(place.node, place.wide, post, attributes, place.state_dir)
+        self._devices = Devices(devices(document), post)
         self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
             switch=self._switch, watchdog=self._watchdog, services=self._drivers,
+            devices=self._devices,
             store=self._store)
 
     def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
@@ -178,7 +186,7 @@ class _Parts:
             awake=self._awake,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
-            consider=self._consider, seal=self._seal,
+            attributes=self._drivers.attributes, consider=self._consider, seal=self._seal,
             keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
@@ -218,9 +226,9 @@ class _Parts:
         }
 
     def _reload(self) -> tuple[str, ...]:
-        """Take over changed keys, and check the file: applying it to a running cluster is not what
-        SIGHUP does."""
-        return *self._keys_again(), *_news(
+        """Take over changed keys and secrets, and check the file: applying it to a running cluster
+        is not what SIGHUP does."""
+        return *self._keys_again(), *self._devices.read_secrets(), *_news(
             read(self._place.config, files=True), self._place.config, self._document)
 
     def _keys_again(self) -> tuple[str, ...]:
@@ -269,6 +277,8 @@ class _Parts:
             raise OSError(str(error)) from error
         self._drivers.configure(wide)
         await self._drivers.start()
+        self._devices.configure((*devices(self._document), *devices(new)))
+        await self._devices.start()
         self._transport.configure(prospect.rings)
         self._store.configure(_kept_vips(new))
 
@@ -295,6 +305,7 @@ class _Parts:
             {name: vips(group) for name, group in document.group.items()}, document)
         self._switch.configure(tuple(document.group))
         self._drivers.configure(document)
+        self._devices.configure(devices(document))
         self._wide = document
 
 
@@ -341,6 +352,11 @@ def _news(reading: Reading, config: Path, used: Document) -> list[str]:
         return [f"{config} says what is in use"]
     return [f"{config} differs from the configuration in use; hamgr config diff shows how, and "
             "hamgr config apply applies it"]
+
+
+def _attributes(place: Place) -> SharedAttributes:
+    return shared_attributes(place.node, place.document, boot_of(place.run_dir, this_boot()),
+                             place.state_dir)
 
 
 def _about(place: Place) -> About:

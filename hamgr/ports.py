@@ -177,6 +177,9 @@ class FenceDevices(Protocol):
     def run(self, effect: RunDevice) -> None:
         """Have a device act, after the effect's delay; exactly one DeviceAnswered follows."""
 
+    def give_up(self) -> None:
+        """Kill what runs, and drop what waits: whoever asked for it is gone. It is answered."""
+
     async def close(self) -> None:
         """Kill whatever still runs."""
 

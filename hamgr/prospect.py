@@ -8,6 +8,7 @@ from hamgr.adapters.net.vip import Vip
 from hamgr.config.against_plan import in_maintenance, still_own, still_vote
 from hamgr.config.change import cannot_change, joined, not_in_maintenance
 from hamgr.config.check_access import check_files
+from hamgr.config.check_fencing import check_secrets
 from hamgr.config.document import Reading, cluster_spec, digest, parse
 from hamgr.config.faults import Fault, Findings
 from hamgr.config.schema import Document, Group
@@ -98,16 +99,20 @@ class Standpoint:
                       *not_in_maintenance(self.document, new, maintained)):
             yield str(fault)
         if new.zookeeper != self.document.zookeeper:
-            yield from _unfit_files(new)
+            yield from _unfit_files(new, check_files)
+        if new.fence != self.document.fence:
+            yield from _unfit_files(new, check_secrets)
         yield from still_vote(self.plan, new)
         yield from still_own(self.plan, new)
         yield from _without_interface(self.node, self.document, new)
 
 
-def _unfit_files(document: Document) -> Iterator[str]:
-    """Say which files for ZooKeeper cannot be used on this node: its next start needs them."""
+def _unfit_files(document: Document,
+                 check: Callable[[Document, Findings], None]) -> Iterator[str]:
+    """Say which files cannot be used on this node: it needs them at its next start, or to cut
+    another node off."""
     findings = Findings({})
-    check_files(document, findings)
+    check(document, findings)
     for fault in findings.faults:
         yield str(fault)
 

@@ -180,7 +180,8 @@ def test_a_key_that_the_page_on_the_configuration_names_exists() -> None:
     keys = {key for span in code for key in re.findall(r"(?:^|[{,.] ?)([a-z_]+) = ", span)}
     keys |= {span for span in code if re.fullmatch(r"[a-z]+(_[a-z]+)+", span)}
     keys |= {key for span in code for key in re.findall(r"^[a-z]+\.([a-z_]+)$", span)}
-    others = {"track_script", "pingd", "zone"}  # Keepalived's, and attributes of examples
+    # Keepalived's, attributes of examples, and options of fence agents
+    others = {"track_script", "pingd", "zone", "ip", "lanplus", "password"}
     assert keys - known - others == set(), "named, and not in the schema"
 
 

@@ -14,7 +14,6 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
@@ -31,9 +30,7 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
-    DeviceAnswered,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -42,6 +39,7 @@ from hamgr.core.reasons import Reason
 from hamgr.ports import (
     Addresses,
     Coordinator,
+    FenceDevices,
     Post,
     Services,
     Store,
@@ -71,6 +69,7 @@ class Ports:
     switch: Switch
     watchdog: Watchdog
     services: Services
+    devices: FenceDevices
     store: Store
 
 
@@ -78,6 +77,7 @@ class Outstanding:
     """Numbered requests that have not been answered yet.
 
     A new engine numbers its own from the start again, so it may not begin before these are empty.
+    What fence devices are asked has numbers of its own in each life: they may take a minute.
     """
 
     def __init__(self) -> None:
@@ -149,12 +149,8 @@ class Dispatch:
                 self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
-            case Fence():
-                self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
-                                         ok=False, why="no fence device is configured"))
             case RunDevice():
-                self._post(DeviceAnswered(run=effect.run, ok=False,
-                                          why="no fence device is configured"))
+                self._ports.devices.run(effect)
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:

@@ -136,6 +136,29 @@ class AskRebuild(Struct, frozen=True, tag_field="do", tag="rebuild", forbid_unkn
     """Nodes that the operator vouches for as powered off."""
 
 
+class Attribute(Struct, frozen=True, kw_only=True):
+    """One value of a node."""
+
+    name: str
+    value: str
+    kept: str
+    """reboot, forever, document, or private: hamgr's own, until a reboot, on this node alone."""
+
+
+class AskAttributes(Struct, frozen=True, tag_field="do", tag="attributes",
+                    forbid_unknown_fields=True):
+    """Answered by {"attributes": [Attribute, …]}, or by {"error": text} if one cannot be set."""
+
+    node: NodeName
+    """Empty: the values of the whole cluster."""
+    name: str = ""
+    """The one to be changed; empty: none."""
+    value: str | None = None
+    """None: it is deleted."""
+    reboot: bool = False
+    """The value is kept until the node reboots, and not for ever."""
+
+
 class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fields=True):
     """The orderly stop. Answered by {"stopping": true} when it has begun."""
 
@@ -153,4 +176,4 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
 
 
 Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskRebuild | AskStop
-       | AskReload | AskRecorder | AskExplain)
+       | AskReload | AskRecorder | AskExplain | AskAttributes)

@@ -94,7 +94,7 @@ class Agent:
             answers=self._answers)
         self._control = Control(about.run_dir, Desk(
             status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
-            reload=self._reload,
+            reload=self._reload, attributes=outside.attributes,
             recorder=self._recorder.tail, configuration=self._configuration,
             apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
@@ -149,6 +149,7 @@ class Agent:
             ("prepare the addresses", ports.addresses.start),
             ("start the dead-man's switch", ports.switch.start),
             ("start the runner of services", ports.services.start),
+            ("start the runner of fence devices", ports.devices.start),
             ("open the heartbeat rings", ports.transport.start),
             ("begin to connect to ZooKeeper", ports.coordinator.start),
         )
@@ -260,7 +261,12 @@ class Agent:
             fresh_cluster_id=secrets.token_hex(8))
 
     async def _answered(self) -> None:
-        """Wait until nothing that the last engine asked for can still be answered."""
+        """Wait until nothing that the last engine asked for can still be answered.
+
+        What it asked of fence devices is given up: it may take minutes, and whom another life
+        wants cut off, that one says.
+        """
+        self._ports.devices.give_up()
         if self._dispatch.outstanding:
             emptied = asyncio.Event()
             self._dispatch.outstanding.emptied = emptied.set
@@ -282,6 +288,7 @@ class Agent:
         self._applying.close()
         await ports.coordinator.close(CLOSE_S)
         await ports.services.close()
+        await ports.devices.close()
         await ports.transport.close()
         await ports.switch.close()
         await ports.watchdog.close()

@@ -31,7 +31,7 @@ WORDS = {Severity.UNKNOWN: "not checked", Severity.OK: "ok"}
 @run_dir_option
 def doctor(everything: bool, as_json: bool, config: Path, run_dir: Path) -> None:
     """Look for what is wrong around this node, or will be: keys, rings, loss, ZooKeeper, kernel
-    settings, clock, units; each finding with its remedy. Changes nothing.
+    settings, clock, units, fence devices; each finding with its remedy. Changes nothing.
 
     Environment, beside the options': HAMGR_NODE, which node this is where no agent says it;
     CREDENTIALS_DIRECTORY, as systemd sets it; TERM, as for `hamgr status`.

@@ -7,7 +7,9 @@ import re
 from collections import Counter
 
 from hamgr.config.check_access import check_access
+from hamgr.config.check_fencing import check_fencing
 from hamgr.config.check_groups import check_groups, check_policies
+from hamgr.config.check_services import choice
 from hamgr.config.check_watchdog import check_watchdog
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
@@ -41,6 +43,8 @@ _RESTS_ON = {"interval": ("interval",), "lease": ("lease", "interval"),
              "detection": ("detection", "lease"), "claim": ("claim", "detection")}
 """The times that the inequality of each compares: where one cannot be read, nothing is said."""
 
+STARTS = {"auto": "", "clean": ""}
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 
@@ -52,6 +56,7 @@ def check(document: Document, findings: Findings) -> None:
     _rings(document, findings)
     _voters(document, findings)
     check_groups(document, findings)
+    check_fencing(document, findings)
     check_access(document, findings)
     check_watchdog(document, findings)
     _names(document, findings)
@@ -62,6 +67,7 @@ def check(document: Document, findings: Findings) -> None:
 def _names(document: Document, findings: Findings) -> None:
     named: list[tuple[Path, str]] = [(("cluster", "name"), document.cluster.name)]
     named += [(("node", name), name) for name in document.node]
+    named += [(("fence", name), name) for name in document.fence]
     for name, group in document.group.items():
         named.append((("group", name), name))
         named += [((*path, "name"), service.name) for path, service in findings.numbered(
@@ -212,6 +218,7 @@ def _loopback(document: Document, findings: Findings) -> None:
 
 def _voters(document: Document, findings: Findings) -> None:
     for name, node in document.node.items():
+        choice(STARTS, node.start, ("node", name, "start"), findings)
         if node.witness and not node.voter:
             findings.fault(("node", name, "voter"), "a witness that does not vote does nothing; "
                            "remove voter = false, or the node")

@@ -20,11 +20,7 @@ them; the difference is for what else a transaction checks and writes."""
 
 _CHOICES: dict[str, dict[str, str]] = {
     "mode": {"active-passive": "", "everywhere": ""},
-    "fencing": {
-        "lease": "",
-        "required": 'fence devices are not supported yet, and hamgr promises no fencing that it '
-                    'cannot do; use "lease", with stop_within for what stops slowly',
-    },
+    "fencing": {"lease": "", "required": ""},
 }
 
 

@@ -183,9 +183,12 @@ _LEAVES: dict[Any, Callable[[object], Any]] = {
     LinkName: values.parse_link,
     Preference: _preference,
     values.Span: values.Span.parse,
+    values.LongSpan: values.LongSpan.parse,
+    values.Plugs: values.Plugs.parse,
     values.Command: values.Command.parse,
     values.Server: values.Server.parse,
     values.Address: values.parse_address,
     values.Interface: values.parse_interface,
 }
-_EMPTY: dict[Any, Any] = {str: "", tuple: (), values.Command: values.Command()}
+_EMPTY: dict[Any, Any] = {
+    str: "", tuple: (), values.Command: values.Command(), values.Plugs: values.Plugs()}

@@ -8,12 +8,13 @@ import msgspec
 
 from hamgr.config.check import check
 from hamgr.config.check_access import check_files
+from hamgr.config.check_fencing import check_secrets
 from hamgr.config.convert import document_from
 from hamgr.config.faults import ConfigError, Fault, Findings
 from hamgr.config.lines import lines_of, syntax_fault
 from hamgr.config.plain import plain
 from hamgr.config.schema import Document
-from hamgr.config.specs import group_spec
+from hamgr.config.specs import device_spec, group_spec
 from hamgr.core.spec import ClusterSpec, NodeSpec
 
 DEFAULT_FILE = "/etc/hamgr/hamgr.toml"
@@ -39,7 +40,7 @@ def load(path: str | Path, *, files: bool = False) -> Document:
 def read(path: str | Path, *, files: bool = False) -> Reading:
     """Read and check a file. A file that cannot be read is a fault like any other.
 
-    files: check those on this machine too that it names for ZooKeeper.
+    files: check those on this machine too that it names, but for the cluster's key.
     """
     try:
         text = Path(path).read_bytes().decode()
@@ -76,6 +77,7 @@ def _parsed(text: str, files: bool) -> Reading:
         check(document, findings)
         if files and not findings.faults:
             check_files(document, findings)
+            check_secrets(document, findings)
     return Reading(document=None if findings.faults else document, text=text,
                    faults=findings.faults, warnings=findings.warnings)
 
@@ -85,9 +87,12 @@ def cluster_spec(document: Document) -> ClusterSpec:
     return ClusterSpec(
         name=document.cluster.name,
         nodes=tuple(NodeSpec(name=name, voter=node.voter, witness=node.witness,
-                                attributes=dict(node.attributes))
+                             start_clean=node.start == "clean",
+                             attributes=dict(node.attributes))
                     for name, node in document.node.items()),
         groups=tuple(group_spec(name, group) for name, group in document.group.items()),
+        devices=tuple(device_spec(name, fence) for name, fence in document.fence.items()),
+        fences_per_hour=document.fencing.max_per_hour,
         timing=document.timing,
     )
 

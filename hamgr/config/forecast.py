@@ -90,6 +90,9 @@ def _changed(name: GroupName, old: Group, new: Group, planned: GroupPlan,
     yield from _services(name, old, new, here)
     if old.stop_within != new.stop_within:
         yield _say("counts", f"{name}: stop_within counts at once")
+    if old.fencing != new.fencing:
+        waits = "waits" if new.fencing == "required" else "does not wait"
+        yield _say("counts", f"{name} {waits} for a fence device from the next take-over on")
 
 
 def _vips(name: GroupName, old: Group, new: Group, here: str) -> Iterator[Consequence]:
@@ -169,6 +172,13 @@ def _spans(times: Timing) -> str:
 def _rest(old: Document, new: Document) -> Iterator[Consequence]:
     if old.address != new.address:
         yield _say("counts", "address: lifetime and renewal count from the next renewal on")
+    for name in dict.fromkeys((*old.fence, *new.fence)):
+        if name not in new.fence:
+            yield _say("counts", f"fence device {name} goes: it is asked no more")
+        elif old.fence.get(name) != new.fence[name]:
+            yield _say("counts", f"fence device {name} is asked so from its next action on")
+    if old.fencing != new.fencing:
+        yield _say("counts", "fencing: counts at once")
     if old.watchdog != new.watchdog:
         yield _say("counts", "watchdog: its device and timeout count at once")
     for (table, key), name in LATER.items():

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from hamgr.config.schema import Document, Near, Vip
-from hamgr.config.values import Command, Server, Span
+from hamgr.config.values import Command, Plugs, Server, Span
 from hamgr.core.spec import FORBIDDEN, MANDATORY
 
 
@@ -42,6 +42,8 @@ def _plain(value: object, defaults: bool) -> Any:
             return {info.encode_name: _plain(item, defaults) for info in structs.fields(value)
                     if (item := getattr(value, info.name)) is not None
                     and (defaults or item != _default(info))}
+        case Plugs() if not any(value.values()):
+            return [*value]
         case dict():
             return {key: _plain(item, defaults) for key, item in value.items()}
         case tuple():

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from hamgr.config.values import Address, Command, Interface, Server, Span
+from hamgr.config.values import Address, Command, Interface, LongSpan, Plugs, Server, Span
 from hamgr.core.spec import MANDATORY
 from hamgr.core.timing import Timing
-from hamgr.core.types import MILLISECOND, SECOND, GroupName, NodeName
+from hamgr.core.types import MILLISECOND, SECOND, DeviceName, GroupName, NodeName
 from hamgr.times import times_for
 
 COMMANDS = ("start", "promote", "demote", "stop")
@@ -71,7 +71,32 @@ class Node(Struct, frozen=True, kw_only=True):
     addresses: Annotated[tuple[Address, ...], Meta(examples=['["10.0.0.11", "10.1.0.11"]'])]
     witness: bool = False
     voter: bool = True
+    start: str = "auto"
     attributes: dict[str, str] = field(default_factory=dict)
+
+
+class Fencing(Struct, frozen=True, kw_only=True):
+    """[fencing]: what holds for all fence devices."""
+
+    max_per_hour: int = 5
+    test_every: LongSpan = LongSpan(30 * 24 * 3600 * SECOND)
+
+
+class Fence(Struct, frozen=True, kw_only=True):
+    """[fence.NAME]: one fence device."""
+
+    agent: str = ""
+    command: Annotated[Command | None, Meta(examples=['["/usr/local/sbin/cut-off"]'])] = None
+    nodes: Annotated[Plugs, Meta(examples=['["n1"]'])]
+    options: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    level: int = 1
+    timeout: Span = Span(60 * SECOND)
+    retries: int = 1
+    delay: Span = Span(0)
+    delay_max: Span = Span(0)
+    action: str = "reboot"
+    status: bool = True
 
 
 class Vip(Struct, frozen=True, kw_only=True):
@@ -103,6 +128,9 @@ class Service(Struct, frozen=True, kw_only=True):
     unit: str = ""
     agent: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    notify: bool | None = None
+    """None: whether it is promotable."""
+    check_level: int = 0
     monitor: Monitor | None = None
     start_timeout: Span = Span(30 * SECOND)
     stop_timeout: Span = Span(30 * SECOND)
@@ -161,6 +189,8 @@ class Document(Struct, frozen=True, kw_only=True):
     address: AddressLife = AddressLife()
     watchdog: Watchdog = Watchdog()
     node: dict[NodeName, Node] = field(default_factory=dict)
+    fencing: Fencing = Fencing()
+    fence: dict[DeviceName, Fence] = field(default_factory=dict)
     group: dict[GroupName, Group] = field(default_factory=dict)
 
     @property

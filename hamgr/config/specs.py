@@ -1,9 +1,9 @@
-"""Groups and services as decisions need them: in the core's own units."""
+"""Groups, services and fence devices as decisions need them: in the core's own units."""
 
-from hamgr.config.schema import Group, Monitor, Service
+from hamgr.config.schema import Fence, Group, Monitor, Service
 from hamgr.config.values import Span
-from hamgr.core.spec import GroupSpec, ServiceSpec, Tie
-from hamgr.core.types import SECOND, GroupName, OnFailure
+from hamgr.core.spec import DeviceSpec, GroupSpec, ServiceSpec, Tie
+from hamgr.core.types import SECOND, DeviceName, GroupName, OnFailure
 
 OCF_MONITOR = Monitor(interval=Span(10 * SECOND), timeout=Span(20 * SECOND))
 """What most agents advise, and Pacemaker's tools write: nothing else notices that one has ended."""
@@ -27,6 +27,21 @@ def group_spec(name: GroupName, group: Group) -> GroupSpec:
         beside=tuple(Tie(near.group, near.score) for near in group.beside),
         apart=tuple(Tie(near.group, near.score) for near in group.apart),
         requires=group.requires,
+    )
+
+
+def device_spec(name: DeviceName, fence: Fence) -> DeviceSpec:
+    """Return what decisions about a fence device depend on."""
+    return DeviceSpec(
+        name=name,
+        nodes=tuple(fence.nodes),
+        level=fence.level,
+        timeout=int(fence.timeout),
+        retries=fence.retries,
+        delay=int(fence.delay),
+        delay_max=int(fence.delay_max),
+        tells=fence.status,
+        reboot=fence.action == "reboot",
     )
 
 

@@ -25,6 +25,7 @@ LINK_NAME_MAX = 15
 """Linux: IFNAMSIZ (16) less the terminating zero."""
 
 _UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_DAY = 24 * _UNITS["h"]
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
@@ -35,27 +36,57 @@ _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 class Span(int):
     """A duration in nanoseconds, written with its unit: "100ms", "2s", "1m"."""
 
+    UNITS = _UNITS
+    LONGEST = _DAY
+    TOO_LONG = "a day"
+
     @classmethod
     def parse(cls, value: object) -> "Span":
         """Read a duration. Raises ValueError, with the remedy, if it is none."""
         if not isinstance(value, str):
             raise ValueError(f'{value!r} has no unit; write a duration such as "100ms" or "2s"')
         match = _SPAN.fullmatch(value.strip())
-        if match is None or match[2] not in _UNITS:
+        if match is None or match[2] not in cls.UNITS:
             raise ValueError(f'"{value}" is not a duration; write a number and a unit '
-                             f'({", ".join(_UNITS)}), such as "100ms" or "2s"')
-        nanoseconds = Decimal(match[1]) * _UNITS[match[2]]
-        if nanoseconds > 24 * _UNITS["h"]:
-            raise ValueError(f'"{value}" is longer than a day; give a shorter duration')
+                             f'({", ".join(cls.UNITS)}), such as "100ms" or "2s"')
+        nanoseconds = Decimal(match[1]) * cls.UNITS[match[2]]
+        if nanoseconds > cls.LONGEST:
+            raise ValueError(f'"{value}" is longer than {cls.TOO_LONG}; give a shorter duration')
         return cls(nanoseconds)
 
     def __str__(self) -> str:
         """Return it in the largest unit that keeps it a whole number, or else in milliseconds."""
-        whole = [name for name, size in _UNITS.items() if self % size == 0 and self >= size]
+        whole = [name for name, size in self.UNITS.items() if self % size == 0 and self >= size]
         if not self or whole and (whole[-1] != "us" or self < MILLISECOND):
             unit = whole[-1] if self else "s"
-            return f"{int(self) // _UNITS[unit]}{unit}"
+            return f"{int(self) // self.UNITS[unit]}{unit}"
         return f"{Decimal(int(self)) / MILLISECOND:f}ms"
+
+
+class LongSpan(Span):
+    """A duration that may be one of days: "30d"."""
+
+    UNITS = {**_UNITS, "d": _DAY}
+    LONGEST = 366 * _DAY
+    TOO_LONG = "a year"
+
+
+class Plugs(dict[str, str]):
+    """Nodes, with what each is called at a fence device; empty where there is nothing to say."""
+
+    @classmethod
+    def parse(cls, value: object) -> "Plugs":
+        """Read a list of nodes, or a table of their plugs. Raises ValueError, with the remedy."""
+        plugs = dict.fromkeys(value, "") if isinstance(value, list) and all(
+            isinstance(name, str) for name in value) else value
+        if not isinstance(plugs, dict) or not all(isinstance(plug, str)
+                                                  for plug in plugs.values()):
+            raise ValueError('must name nodes: write ["n1"], or a table with the plug of each at '
+                             'the device, in quotes: { n1 = "3", n2 = "4" }')
+        if any(not plug.isprintable() for plug in plugs.values()):
+            raise ValueError("has a plug that is not one line of text; write it as the device "
+                             "calls it")
+        return cls(plugs)
 
 
 class Command(tuple[str, ...]):

@@ -22,6 +22,8 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
     name: NodeName
     voter: bool = True
     witness: bool = False
+    start_clean: bool = False
+    """Once it was fenced it runs nothing before an operator has seen to it."""
     attributes: dict[str, str] = {}
     """What the file says of it; what is set while it runs takes its place."""
 
@@ -143,6 +145,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     nodes: tuple[NodeSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
     devices: tuple[DeviceSpec, ...] = ()
+    fences_per_hour: int = 5
+    """A node that has fenced so often stops: against fencing loops."""
     timing: Timing = Timing()
 
     @property

@@ -197,6 +197,32 @@ class ResourceAgents(Struct, frozen=True, kw_only=True):
     services: tuple[ServiceAgent, ...] = ()
 
 
+class FenceDevice(Struct, frozen=True, kw_only=True):
+    """One fence device, and what it answered to this node when it was asked to switch nothing."""
+
+    name: str
+    agent: str = ""
+    """Empty: a command of one's own."""
+    misfits: tuple[Misfit, ...] = ()
+    """Between the device's table and what its agent says of itself."""
+    secrets: tuple[str, ...] = ()
+    """Which cannot be used here, and why, with the remedy."""
+    asked: bool = True
+    """False: without agent or secrets there is nobody to ask."""
+    refusal: str = ""
+    """What is wrong with it by its own word (monitor), or with the way to it; empty: nothing."""
+    powers: dict[NodeName, str] = field(default_factory=dict)
+    """What it says of its nodes: on, off."""
+    silences: dict[NodeName, str] = field(default_factory=dict)
+    """Of which nodes it says nothing, and why."""
+
+
+class FenceDevices(Struct, frozen=True, kw_only=True):
+    """All fence devices of the configuration."""
+
+    devices: tuple[FenceDevice, ...] = ()
+
+
 class AgentHome(Struct, frozen=True, kw_only=True):
     """Where the agent's process lives."""
 
@@ -253,6 +279,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     units: Units | Missing
     service_units: ServiceUnits | Missing
     resource_agents: ResourceAgents | Missing
+    fence_devices: FenceDevices | Missing
     home: AgentHome | Missing
     disk: Disk | Missing
     watchdog: WatchdogDevice | Missing

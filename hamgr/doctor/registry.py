@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from hamgr.doctor import cluster, heartbeats, machine, network, services, watchdog, zookeeper
+from hamgr.doctor import (
+    cluster,
+    fencing,
+    heartbeats,
+    machine,
+    network,
+    services,
+    watchdog,
+    zookeeper,
+)
 from hamgr.doctor.facts import Facts, Missing
 from hamgr.doctor.finding import Finding, Severity, note, unknown
 
@@ -22,7 +31,8 @@ CHECKS: tuple[Check, ...] = (
     zookeeper.fsync, zookeeper.session, zookeeper.connected,
     machine.clock_rate, machine.wall_clock, machine.managed_elsewhere, machine.real_time,
     machine.switch, machine.units_enabled, services.started_by_hamgr_alone,
-    services.fits_its_agent, machine.state_directory, watchdog.watchdog,
+    services.fits_its_agent, fencing.fence_devices_fit, fencing.fence_devices_answer,
+    fencing.fence_devices_are_wired, machine.state_directory, watchdog.watchdog,
 )
 
 

@@ -17,12 +17,12 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
     Read,
     Report,
+    RunDevice,
     RunService,
     SendHeartbeat,
     SetDeadline,
@@ -34,7 +34,6 @@ from hamgr.core.effects import (
 from hamgr.core.events import (
     DeadlineSet,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -46,6 +45,7 @@ from hamgr.core.types import Outcome
 BEAT = Heartbeat(cluster="", sender="n1", incarnation=1, round=1, sequence=1, sent=1, answer=False,
                  seat="member", lapsed=False, lease=1, revision=1, voters=1, lateness=0, echo=None)
 WRITE = Write(write=4, ops=())
+CUT_OFF = RunDevice(run=5, device="ipmi", node="n2", action="off", timeout=1)
 RUN = RunService(run=5, group="crm", service="app", action="promote", epoch=2, timeout=1)
 
 
@@ -89,7 +89,7 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (KeepFacts(cluster_id="5f3a", revision=7), [("store.keep_facts", "5f3a", 7)]),
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),
-    (Fence(group="crm", node="n2", epoch=3), []),
+    (CUT_OFF, [("devices.run", CUT_OFF)]),
     (BeginNewLife(incarnation_above=3), []),
     (Exit(), []),
 ]
@@ -124,13 +124,6 @@ def test_maintenance_is_confirmed_when_it_is_on_disk() -> None:
     assert bench.posted == [MaintenanceKept(group="crm", on=True)]
 
 
-def test_without_a_device_fencing_is_never_confirmed() -> None:
-    bench = Bench()
-    performed(bench, Fence(group="crm", node="n2", epoch=3))
-    (answer,) = bench.posted
-    assert isinstance(answer, FenceAnswered) and not answer.ok
-
-
 def test_the_end_of_a_life_is_passed_on() -> None:
     bench = Bench()
     performed(bench, BeginNewLife(incarnation_above=3), Exit())
@@ -141,7 +134,7 @@ def test_a_life_is_over_when_all_that_it_asked_for_is_answered() -> None:
     bench = Bench()
     outstanding, emptied = bench.dispatch.outstanding, []
     outstanding.emptied = lambda: emptied.append(True)
-    performed(bench, WRITE, RUN, SetDeadline(deadline=1, serial=6, confirm=True),
+    performed(bench, WRITE, RUN, CUT_OFF, SetDeadline(deadline=1, serial=6, confirm=True),
               SetDeadline(deadline=1, serial=7))
     answers = (
         WriteAnswered(write=WRITE.write, outcome=Outcome.UNKNOWN), DeadlineSet(serial=6),

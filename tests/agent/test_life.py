@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -209,3 +210,36 @@ def _declare_dead(cluster: str) -> None:
             continue
         break
     zk.stop()
+
+
+def test_what_a_life_asked_of_a_fence_device_is_given_up_with_it(machine: Machine) -> None:
+    """Planted: with its first address an engine asks a device that takes for ever."""
+    text = machine.config.read_text()
+    pid = machine.folder / "pid"
+    machine.config.write_text(f"""{text}
+[fence.slow]
+command = ["/bin/sh", "-c", "echo $$ > {pid}; exec sleep 1000"]
+nodes = ["n1"]
+""")
+    machine.start("""
+from hamgr.agent.dispatch import Dispatch
+from hamgr.core.effects import ClaimAddresses, RunDevice
+right = Dispatch.perform
+asked = []
+def wrong(self, effect):
+    right(self, effect)
+    if isinstance(effect, ClaimAddresses) and not asked:
+        asked.append(RunDevice(run=1, device="slow", node="n1", action="monitor",
+                               timeout=1000 * 10**9))
+        right(self, asked[0])
+Dispatch.perform = wrong
+""")
+    machine.until_active()
+    eventually(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    number = int(pid.read_text())
+    first = machine.status()["snapshot"]["incarnation"]
+    machine.lan.call("n1", _declare_dead, machine.cluster)
+    eventually(lambda: (machine.status()["snapshot"] or {"incarnation": 0})["incarnation"] > first)
+    assert not Path(f"/proc/{number}").exists()
+    machine.until_active()
+    machine.stop()

@@ -1,5 +1,6 @@
 """What a node makes of a document that ZooKeeper gives it, where anybody may have written."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,3 +57,15 @@ def test_the_seal_of_another_document_does_not_count() -> None:
 
 def parse_good() -> Any:
     return parse(GOOD).document
+
+
+def test_a_document_with_a_device_whose_secret_is_not_here_is_refused(tmp_path: Path) -> None:
+    """This node could not cut anybody off with it."""
+    secret = tmp_path / "password"
+    device = (f'[fence.pdu]\ncommand = "/bin/true"\nnodes = ["n1"]\n'
+              f'secrets = {{ password = "{secret}" }}\n')
+    config = sealed(Config(revision=2, document=GOOD + device, digest="d"), KEY)
+    assert f"fence.pdu.secrets.password: {secret}: cannot be read" in considered(config).refusal
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    assert considered(config).refusal == ""

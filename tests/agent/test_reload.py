@@ -61,3 +61,29 @@ def test_keys_are_taken_over_also_while_a_start_waits(machine: Machine) -> None:
     machine.until_told("READY=1")
     assert not any(line.startswith("RELOADING") for line in machine.heard)
     machine.stop()
+
+
+DEVICE = """
+[fence.pdu]
+command = "/bin/true"
+nodes = ["n1"]
+secrets = {{ password = "{folder}/password" }}
+"""
+
+
+def test_hangup_reads_the_secrets_of_fence_devices_again(machine: Machine) -> None:
+    secret = machine.folder / "password"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    machine.config.write_text(machine.config.read_text() + DEVICE.format(folder=machine.folder))
+    agent = machine.start()
+    machine.until_active()
+    machine.until_applied(1)
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: "says what is in use" in machine.log())
+    assert "fence device pdu" not in machine.log()
+    secret.chmod(0o640)
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: f"fence device pdu: password: {secret}: others may read" in machine.log())
+    assert machine.phase() == "active"
+    machine.stop()

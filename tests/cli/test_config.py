@@ -98,7 +98,7 @@ def test_show_as_json(file: Path) -> None:
     assert (shown["schema"], shown["digest"]) == (1, digest(load(file)))
     assert shown["document"]["node"]["n3"] == {
         "addresses": ["10.0.0.13", "10.1.0.13"], "witness": True, "voter": True,
-        "attributes": {}}
+        "start": "auto", "attributes": {}}
 
 
 def test_show_of_a_faulty_file_shows_the_faults(file: Path) -> None:

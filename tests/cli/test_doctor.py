@@ -54,8 +54,8 @@ def test_checks_that_say_the_same_are_one_line() -> None:
     assert lines[0] == "doctor on n2, without an agent: no agent runs here"
     (line,) = [line for line in lines if line.startswith("UNKNOWN")]
     assert line == ("UNKNOWN  configuration in use, agent answers, key in use, key everywhere, "
-                    "voters, rings, loss, connected, real time, switch: here: not checked: no "
-                    "agent runs here")
+                    "voters, rings, loss, connected, real time, switch, fence devices are wired: "
+                    "here: not checked: no agent runs here")
 
 
 @pytest.mark.parametrize(("changes", "status", "verdict"), [

@@ -23,6 +23,8 @@ PLACES: dict[str, type[Struct]] = {
     "## `[address]`": schema.AddressLife,
     "## `[watchdog]`": schema.Watchdog,
     "## `[node.NAME]`": schema.Node,
+    "## `[fencing]`": schema.Fencing,
+    "## `[fence.NAME]`": schema.Fence,
     "## `[group.NAME]`": schema.Group,
     "| key in `vips` |": schema.Vip,
     "| key in `with`": schema.Near,

@@ -13,6 +13,8 @@ from hamgr.doctor.facts import (
     Disk,
     Ensemble,
     Facts,
+    FenceDevice,
+    FenceDevices,
     Here,
     KeyFile,
     Link,
@@ -110,6 +112,11 @@ def resource_agents(*misfits: Misfit) -> ResourceAgents:
         group="crm", service="web", agent="ocf:heartbeat:nginx", misfits=misfits),))
 
 
+def fence_devices(**changes: Any) -> FenceDevices:
+    return FenceDevices(devices=(FenceDevice(**{
+        "name": "ipmi-n1", "agent": "fence_ipmilan", "powers": {"n1": "on"}, **changes}),))
+
+
 def watchdog(**changes: Any) -> WatchdogDevice:
     """The chip of a board, held by the agent."""
     return replace(WatchdogDevice(
@@ -125,7 +132,7 @@ def facts(**changes: Any) -> Facts:
         ensemble=ensemble(), clock=Clock(slew=0.00002, synchronised=True),
         wall_clocks=WallClocks(ahead={"n1": 0.01, "n3": -0.02}), managers=Managers(),
         service_units=ServiceUnits(units=(service_unit(),)),
-        resource_agents=resource_agents(),
+        resource_agents=resource_agents(), fence_devices=fence_devices(),
         units=Units(enabled={"hamgr.service": "enabled"}), home=AgentHome(unit="hamgr.service"),
         disk=Disk(path="/var/lib/hamgr", free=1 << 30), watchdog=watchdog())
     return replace(good, **changes)

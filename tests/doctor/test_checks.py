@@ -41,6 +41,7 @@ from tests.doctor.healthy import (
     agent,
     ensemble,
     facts,
+    fence_devices,
     here,
     link,
     network,
@@ -69,6 +70,10 @@ def loss(lost: int, **changes: Any) -> Any:
 
 def misfit(key: str, text: str, *, severe: bool = True) -> dict[str, Any]:
     return {"resource_agents": resource_agents(Misfit(key=key, text=text, severe=severe))}
+
+
+def device(**changes: Any) -> dict[str, Any]:
+    return {"fence_devices": fence_devices(**changes)}
 
 
 def units(**changes: Any) -> dict[str, Any]:
@@ -264,6 +269,19 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
      "parameters.prot: it has no such parameter"),
     ("fits its agent", misfit("agent", "it is not installed here"), FAULT, "crm: web",
      "agent: it is not installed"),
+    ("fence devices fit", device(misfits=(Misfit(key="options.ipp", text="no such option"),)),
+     FAULT, "ipmi-n1", "options.ipp: no such option"),
+    ("fence devices fit", device(secrets=("password: /etc/x: cannot be read",)), FAULT, "ipmi-n1",
+     "password: /etc/x: cannot be read"),
+    ("fence devices answer", device(refusal="Connection timed out"), FAULT, "ipmi-n1",
+     "does not answer this node: Connection timed out"),
+    ("fence devices answer", device(powers={}, silences={"n1": "no such plug"}), FAULT, "ipmi-n1",
+     "does not tell whether n1 is on: no such plug"),
+    ("fence devices answer", device(asked=False), UNKNOWN, "ipmi-n1", "was not asked"),
+    ("fence devices are wired", device(powers={"n1": "off"}), FAULT, "ipmi-n1",
+     "says that n1 is off, and its heartbeats are heard"),
+    ("fence devices are wired", device(powers={"n2": "off"}), FAULT, "ipmi-n1",
+     "says that n2 is off, which is this node"),
     ("fits its agent", misfit("start", "a timeout is short", severe=False), WARNING, "crm: web",
      "start: a timeout is short"),
     ("state directory", {"disk": Disk(path="S", free=9 << 20)}, WARNING, "S", "9 MiB are free"),
@@ -336,7 +354,7 @@ def test_in_a_large_cluster_nodes_without_a_vote_need_not_hear_each_other() -> N
 @pytest.mark.parametrize(("missing", "checks"), [
     ("agent", {"configuration in use", "agent answers", "key in use", "key everywhere", "voters",
                "rings", "loss",
-               "connected", "real time", "switch"}),
+               "connected", "real time", "switch", "fence devices are wired"}),
     ("network", {"ring links", "ring routes", "vip links", "arp", "reverse path",
                  "nonlocal bind", "managed elsewhere"}),
     ("ensemble", {"servers", "leader", "latency", "fsync", "session"}),
@@ -378,20 +396,3 @@ def test_a_remedy_for_a_vlan_is_one_that_sysctl_takes(
         vips=(VipPlace(address="10.0.0.100/24", interface="bond0.20"),),
         sources={**OWN_SUBNET, BEYOND: "10.1.0.12"})
     assert any(remedy in one.remedy for one in found({"network": vlan}, check))
-
-
-def test_a_service_whose_unit_is_enabled_is_disabled_and_goes_on() -> None:
-    (one,) = found(units(state="enabled", wanted_by=("multi-user.target",)),
-                   "started by hamgr alone")
-    assert one.remedy.startswith("`systemctl disable app.service`")
-
-
-def test_a_masked_unit_is_unmasked_first() -> None:
-    (one,) = found({"units": Units(enabled={"hamgr.service": "masked"})}, "units enabled")
-    assert one.remedy == "`systemctl unmask hamgr.service`, then `systemctl enable hamgr.service`"
-
-
-@pytest.mark.parametrize("state", ["", "not-found"])
-def test_a_unit_that_is_not_there_is_installed_first(state: str) -> None:
-    (one,) = found({"units": Units(enabled={"hamgr.service": state})}, "units enabled")
-    assert "not known to systemd" in one.what and "docs/systemd.md" in one.remedy

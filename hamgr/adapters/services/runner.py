@@ -10,13 +10,16 @@ Requests and answers are JSON objects, one a packet:
     {"run": 7, "argv": ["/bin/x"], "env": {"A": "b"}, "timeout": 5.0}      {"cancel": 7}
     {"run": 7, "code": 3, "ending": "", "tail": "no such table\n"}
 
+A request may also have "input", which the command reads from its standard input (else that is
+empty), and "whole": true, if nothing that the command started may outlive it.
+
 "code" is the exit status, less than 0 the signal that ended it, null if nothing could; "ending" is
 why it was ended from here, empty if it ended by itself; "tail" is the end of its output. What that
 means is for others to say (`runs`).
 
 Each hook leads a session and process group of its own. On timeout or cancellation the group gets
 SIGTERM, and SIGKILL when the hook has ended or a grace period is over. A hook that ends by itself
-may leave processes behind: services are started that way.
+may leave processes behind, unless the request says "whole": services are started that way.
 """
 
 import contextlib
@@ -52,9 +55,11 @@ _OWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Run:
     """One hook, from its start until it is answered for."""
 
-    def __init__(self, number: int, timeout_s: float, pid: int, output: int) -> None:
+    def __init__(self, number: int, timeout_s: float, pid: int, output: int,
+                 whole: bool = False) -> None:
         """Watch a child that has been started already."""
         self.number = number
+        self.whole = whole
         self.pid = pid
         self.process = os.pidfd_open(pid)
         self.output: int | None = output
@@ -91,7 +96,7 @@ class Run:
 
     def reap(self) -> int:
         """Return its exit status, or less than 0 the signal. The hook must have ended."""
-        if self.ending:
+        if self.ending or self.whole:
             self.kill()
         _, status = os.waitpid(self.pid, 0)
         os.close(self.process)
@@ -155,11 +160,13 @@ class Runner:
     def _start(self, request: dict[str, Any]) -> None:
         output, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(theirs, True)
+        to_read = _readable(request.get("input", ""))
         pid = os.fork()
         if pid == 0:
-            _become(request["argv"], {**_inherited(), **request["env"]}, theirs)
+            _become(request["argv"], {**_inherited(), **request["env"]}, to_read, theirs)
         os.close(theirs)
-        run = Run(request["run"], request["timeout"], pid, output)
+        os.close(to_read)
+        run = Run(request["run"], request["timeout"], pid, output, request.get("whole", False))
         self._runs[run.number] = run
         self._selector.register(run.process, selectors.EVENT_READ, lambda: self._ended(run))
         self._selector.register(output, selectors.EVENT_READ, lambda: self._drain(run))
@@ -190,11 +197,22 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(private)}
 
 
-def _become(argv: list[str], env: dict[str, str], output: int) -> None:
+def _readable(text: str) -> int:
+    """Return what a command reads this from: memory without a name, so nobody else does, and no
+    command that reads slowly holds up the others."""
+    if not text:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.memfd_create("input", os.MFD_CLOEXEC)
+    os.write(file, text.encode())
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
+def _become(argv: list[str], env: dict[str, str], to_read: int, output: int) -> None:
     """Turn this forked child into the hook. Never returns."""
     try:
         os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(to_read, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -87,12 +87,16 @@ class Runs:
             self._open()
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], timeout_s: float,
-              done: Done) -> int:
-        """Start a command, and return its number; `done` is called later, never from here."""
+              done: Done, *, to_read: str = "", whole: bool = False) -> int:
+        """Start a command, and return its number; `done` is called later, never from here.
+
+        to_read is for its standard input. whole: nothing that it starts outlives it.
+        """
         self._numbers += 1
         loop = asyncio.get_running_loop()
         try:
-            self._ask({"run": self._numbers, "argv": argv, "timeout": timeout_s, "env": env})
+            self._ask({"run": self._numbers, "argv": argv, "timeout": timeout_s, "env": env,
+                       "input": to_read, "whole": whole})
         except OSError as error:
             loop.call_soon(done, Ended(None, f"{runner.NO_START}{argv[0]}: {error}"))
             return self._numbers

@@ -12,6 +12,7 @@ from hamgr.config.document import Reading, digest, read
 from hamgr.config.identity import IdentityError, addresses_here, find_self, host_names
 from hamgr.config.key import read_keys
 from hamgr.config.private import CREDENTIAL, KeyFileError
+from hamgr.config.secret import NAMED
 from hamgr.doctor.facts import (
     ConfigFile,
     Facts,
@@ -21,7 +22,15 @@ from hamgr.doctor.facts import (
     ResourceAgents,
     WallClocks,
 )
-from hamgr.doctor.look import agents, clocks, machine, network, watchdog, zookeeper
+from hamgr.doctor.look import (
+    agents,
+    clocks,
+    fencing,
+    machine,
+    network,
+    watchdog,
+    zookeeper,
+)
 from hamgr.wire import fingerprint
 
 STATE_DIR = "/var/lib/hamgr"
@@ -50,6 +59,7 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         service_units=_with(here, lambda there: machine.service_units(
             _ours(there, drivers.units(there.document)))),
         resource_agents=_with(here, _resource_agents),
+        fence_devices=_with(here, lambda there: fencing.fence_devices(there.document)),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
         disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)),
@@ -61,8 +71,9 @@ def _credentials(config: Path) -> bool:
     document = read(config).document
     if document is None:
         return False
-    paths = (getattr(document.zookeeper, name) for name in FILES)
-    return any(path is not None and path.startswith(CREDENTIAL) for path in paths)
+    paths = [getattr(document.zookeeper, name) for name in FILES]
+    paths += [path for fence in document.fence.values() for path in fence.secrets.values()]
+    return any(path is not None and path.startswith((CREDENTIAL, NAMED)) for path in paths)
 
 
 def _here(config: Path, reading: Reading, agent: AgentStatus | Missing) -> Here | Missing:
