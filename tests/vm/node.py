@@ -28,6 +28,7 @@ timeout = "{{timeout}}s"
 
 [node.n1]
 addresses = ["{GUEST}"]
+{{another}}
 
 [group.crm]
 nodes = ["n1"]
@@ -45,11 +46,12 @@ class Node:
     """The agent of one virtual machine."""
 
     def __init__(self, kit: Kit, folder: Path, port: int, driver: str, timeout_s: int,
-                 *devices: str) -> None:
-        """Boot it. `driver` is the module that brings the watchdog device."""
+                 *devices: str, another: str = "") -> None:
+        """Boot it. `driver` is the module that brings the watchdog device; `another` more of the
+        configuration."""
         self.config = folder / "hamgr.toml"
         self.config.write_text(CONFIG.format(port=port, folder=folder, timeout=timeout_s,
-                                             stop_within=3 * timeout_s))
+                                             stop_within=3 * timeout_s, another=another))
         key = folder / "key"
         key.write_text("00" * 32 + "\n")
         key.chmod(0o600)
@@ -131,8 +133,8 @@ class Node:
 
 
 @contextlib.contextmanager
-def zookeeper(folder: Path) -> Iterator[int]:
-    """Run a ZooKeeper server on this machine's loopback; yield its port."""
+def zookeeper(folder: Path) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Run a ZooKeeper server on this machine's loopback; yield its port, and its process."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = int(found.getsockname()[1])
@@ -151,7 +153,7 @@ def zookeeper(folder: Path) -> Iterator[int]:
                 break
             assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
             time.sleep(0.1)  # it tells nobody when it listens
-        yield port
+        yield port, server
     finally:
         server.kill()
         server.wait()

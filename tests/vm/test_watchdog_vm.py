@@ -17,22 +17,36 @@ DRIVERS = {"softdog": (20,), "i6300esb": (8, "i6300esb")}
 device that qemu must have. A Python in there may need 10 s to start, and a clean-up is one."""
 
 
+OTHER = '[node.n2]\naddresses = ["10.0.2.16"]\n'
+"""A voter that never comes: n1 lives on its claim in ZooKeeper, not on a majority of one."""
+
+
 @pytest.fixture
-def nodes(tmp_path):
+def made_of():
     try:
-        made_of = kit()
+        return kit()
     except CannotBeHad as why:
         pytest.skip(f"no virtual machine: {why}")
+
+
+@pytest.fixture
+def server(made_of, tmp_path):
+    with zookeeper(tmp_path / "zookeeper") as running:
+        yield running
+
+
+@pytest.fixture
+def nodes(made_of, server, tmp_path):
     running = []
 
-    def boot(driver: str) -> Node:
-        running.append(Node(made_of, tmp_path, port, driver, *DRIVERS[driver]))
+    def boot(driver: str, another: str = "") -> Node:
+        running.append(Node(made_of, tmp_path, server[0], driver, *DRIVERS[driver],
+                            another=another))
         return running[-1]
 
-    with zookeeper(tmp_path / "zookeeper") as port:
-        yield boot
-        for node in running:
-            node.close()
+    yield boot
+    for node in running:
+        node.close()
 
 
 def reset(node: Node) -> str:
@@ -92,3 +106,17 @@ def test_hardware(nodes) -> None:
     node.say("the kernel crashes, and is set to halt then")
     assert node.guest.until_told("WATCHDOG", RESET_S)["data"] == {"action": "reset"}
     assert reset(node) not in (boot, second)
+
+
+def test_a_stop_that_hangs_after_the_lease_was_lost(nodes, server) -> None:
+    node = nodes("i6300esb", OTHER)
+    boot = node.booted()
+
+    node.start()
+    node.guest.run("touch /run/hang")
+    server[1].kill()
+    node.say("ZooKeeper is killed, and with it goes the lease; the service will not stop")
+    node.guest.until("grep -q 'lease ran out' /run/log")
+    node.say("the lease is lost")
+    assert node.guest.until_told("WATCHDOG", RESET_S)["data"] == {"action": "reset"}
+    assert reset(node) != boot
