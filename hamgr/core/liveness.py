@@ -107,9 +107,7 @@ class Liveness:
             self._accusing = [one for one in self.peers.values() if one.accusations]
         self.learn(peer.node, heartbeat.life, now)
         if not heartbeat.answer:
-            peer.heard_at = now
-            peer.echo = Echo(heartbeat.incarnation, heartbeat.round, heartbeat.sent, False)
-            peer.suspect_at = now + self._detection(heartbeat)
+            self._echo(peer, heartbeat, now)
         return True
 
     def _hear_again(self, peer: Peer, heartbeat: Heartbeat, ring: int, now: Instant) -> bool:
@@ -117,12 +115,29 @@ class Liveness:
         last = peer.heartbeat
         if last is None or (heartbeat.incarnation, heartbeat.sequence) != (
                 last.incarnation, last.sequence):
+            self._hear_late(peer, heartbeat, now)
             return False
         peer.rings[ring] = now
         if not peer.hearing.lacks(heartbeat):
             return False
         peer.heartbeat = peer.hearing.put_together(heartbeat)
         return True
+
+    def _hear_late(self, peer: Peer, heartbeat: Heartbeat, now: Instant) -> None:
+        """Take one that an answer has overtaken for what it is worth: its time, for the echo.
+
+        Both are sent at the same moment where nodes beat together.
+        """
+        last, echo = peer.heartbeat, peer.echo
+        if last is None or heartbeat.answer or heartbeat.life != last.life or echo is None or (
+                heartbeat.sent <= echo.sent):
+            return
+        self._echo(peer, heartbeat, now)
+
+    def _echo(self, peer: Peer, heartbeat: Heartbeat, now: Instant) -> None:
+        peer.heard_at = now
+        peer.echo = Echo(heartbeat.incarnation, heartbeat.round, heartbeat.sent, False)
+        peer.suspect_at = now + self._detection(heartbeat)
 
     def _detection(self, heartbeat: Heartbeat) -> Duration:
         """Rule 24: never shorter than is safe against the lease that the peer itself names."""

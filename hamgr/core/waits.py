@@ -46,8 +46,10 @@ def is_up(name: GroupName, ours: Groups, knowledge: Knowledge, now: Instant) -> 
     owners = spec.nodes if spec.everywhere else [
         right.node for right in plan.groups.get(name, UNPLANNED).rights]
     for node in owners:
-        said = knowledge.liveness.says(node, now)
+        said, peer = knowledge.liveness.says(node, now), knowledge.liveness.peers.get(node)
         word = said.word(name) if said is not None else None
-        if word is not None and word.up and bool(word.epoch) is not spec.everywhere:
+        # A life that is known from the seat alone has said nothing yet.
+        if word is not None and word.up and bool(word.epoch) is not spec.everywhere and (
+                said is not None and peer is not None and said.life == peer.known):
             return True
     return False

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from hamgr.core import effects as fx
-from hamgr.core.liveness import LATELY_INTERVALS
+from hamgr.core.heartbeat import Heartbeat
+from hamgr.core.liveness import LATELY_INTERVALS, Liveness
 from hamgr.core.types import MILLISECOND, SECOND
 from hamgr.engine import LOSSY_BEATS, Engine
 from tests.core.cluster import NODES, SPEC, Cluster
@@ -110,3 +111,24 @@ class Losing(Cluster):
             self.loses = False
             return
         super()._carry_out(node, engine, effect)
+
+
+def _heartbeat(sequence: int, sent: int, *, answer: bool) -> Heartbeat:
+    return Heartbeat(
+        cluster="c", sender="n1", incarnation=1, round=1, sequence=sequence, sent=sent,
+        answer=answer, seat="member", lapsed=False, lease=SPEC.timing.lease, revision=1, voters=1,
+        lateness=0, echo=None)
+
+
+def test_a_heartbeat_that_its_own_answer_has_overtaken_counts_for_the_echo() -> None:
+    """Both are sent at the same moment where nodes beat together."""
+    liveness = Liveness("n2", 1, ["n1"], SPEC.timing, 0)
+    peer = liveness.peers["n1"]
+    assert liveness.hear(_heartbeat(1, 100, answer=False), 0, SECOND)
+    assert liveness.hear(_heartbeat(3, 201, answer=True), 0, SECOND + INTERVAL)
+    assert not liveness.hear(_heartbeat(2, 200, answer=False), 0, SECOND + INTERVAL + 1)
+    assert peer.echo is not None and peer.echo.sent == 200
+    assert peer.heard_at == SECOND + INTERVAL + 1
+    assert not liveness.hear(_heartbeat(1, 100, answer=False), 0, SECOND + 2 * INTERVAL)
+    assert peer.echo.sent == 200, "what is older than that is old"
+    assert peer.heard_at == SECOND + INTERVAL + 1
