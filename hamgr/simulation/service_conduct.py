@@ -39,7 +39,8 @@ class ServiceConduct:
         for node in plan.standby:
             self._emptied_at[node] = self._world.now
         before, self._plan = self._plan, plan
-        for group in self._world.spec.groups:
+        files_differ = self._world.reached["fault configure"]
+        for group in self._world.spec.groups if not files_differ else ():
             heir = plan.groups.get(group.name, UNPLANNED).heir
             known = before.groups.get(group.name, UNPLANNED).top_epoch if before is not None else 0
             if heir is not None and heir.epoch > known and _long_broken(

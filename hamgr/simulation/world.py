@@ -32,6 +32,8 @@ NARROW = 100
 """Bytes: less than any frame, so that every word goes out alone."""
 ENCODED = 4
 """One in so many seeds pays for the wire (a tenth of the time), where nothing rests on it."""
+SOMEBODY_LOOKS: Duration = 8 * SECOND
+"""After a machine was cut off by its fence device, which may fail to switch it on again."""
 HISTORY_KEPT = 10
 """Plans: so few that every run comes to the end of them."""
 
@@ -166,9 +168,10 @@ class World:
         self.watch.recheck(host)
 
     def cut_power(self, node: NodeName) -> None:
-        """What a fence device does."""
+        """What a fence device does. Should it not switch it on again, somebody does."""
         self.note(node, "FENCED")
         self.hosts[node].crash()
+        self.scheduler.after(SOMEBODY_LOOKS, self.hosts[node].boot)
         self.turmoil.wellness.fenced(node)
         self.watch.fenced()
 
