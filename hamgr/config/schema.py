@@ -79,6 +79,7 @@ class Fencing(Struct, frozen=True, kw_only=True):
     """[fencing]: what holds for all fence devices."""
 
     max_per_hour: int = 5
+    priority_delay: Span = Span(0)
     test_every: LongSpan = LongSpan(30 * 24 * 3600 * SECOND)
 
 

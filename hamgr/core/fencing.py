@@ -19,6 +19,7 @@ from hamgr.core.events import DeviceAnswered
 from hamgr.core.heartbeat import FENCES_MAX, FenceWord
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
+from hamgr.core.records import UNPLANNED
 from hamgr.core.spec import DeviceSpec
 from hamgr.core.types import (
     NEVER,
@@ -164,11 +165,28 @@ class Fencing:
 
     def _ask(self, node: NodeName, job: Job, device: DeviceSpec, action: str) -> Effect:
         first = action == "off" and device.name not in job.failures
+        favour = self._knowledge.spec.priority_delay if self._is_outweighed_by(node) else 0
         run = self._run()
         job.asked[run] = device, action
         return RunDevice(run=run, device=device.name, node=node, action=action,
-                         timeout=device.timeout, delay=device.delay if first else 0,
+                         timeout=device.timeout, delay=device.delay + favour if first else 0,
                          delay_max=device.delay_max if first else 0)
+
+    def _is_outweighed_by(self, node: NodeName) -> bool:
+        """Tell whether a node has more to lose than we have, by the priority of its groups.
+
+        Asked where two alone vote: else whoever may fence has the others on its side (Pacemaker's
+        priority-fencing-delay: without a majority).
+        """
+        plan, weight = self._knowledge.plan, dict[NodeName, int]()
+        if len(self._knowledge.voters.names) > 2:
+            return False
+        for group in self._knowledge.spec.groups if plan is not None else ():
+            planned = plan.groups.get(group.name, UNPLANNED) if plan is not None else UNPLANNED
+            for right in planned.unverified or (planned.holder,):
+                if right is not None:
+                    weight[right.node] = weight.get(right.node, 0) + group.priority
+        return weight.get(node, 0) > weight.get(self._knowledge.node, 0)
 
     def answered(self, event: DeviceAnswered) -> None:
         """A device said something: it is gone by that once it is known who is still wanted."""

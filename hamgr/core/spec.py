@@ -145,6 +145,8 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     nodes: tuple[NodeSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
     devices: tuple[DeviceSpec, ...] = ()
+    priority_delay: Duration = 0
+    """Of two voters, the one with the more important groups is cut off so much later."""
     fences_per_hour: int = 5
     """A node that has fenced so often stops: against fencing loops."""
     timing: Timing = Timing()

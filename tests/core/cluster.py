@@ -270,20 +270,21 @@ class Cluster:
                 self._run(node, effect, later)
             case fx.TellReplicas(group=group, node=other, action=action, epoch=epoch):
                 self.say(node, f"TELL {group} that {other} {action}d, epoch {epoch}")
-            case fx.RunDevice(run=run, device=device, node=victim, action=action):
-                self._device(node, run, device, victim, action)
+            case fx.RunDevice():
+                self._after(effect.delay, lambda: self._device(
+                    node, effect.run, effect.device, effect.node, effect.action), node)
 
     def _device(self, node: str, run: int, device: str, victim: str, action: str) -> None:
-        """Have a fence device act. What is cut off stays off until a story boots it again."""
+        """Have a fence device act. What is cut off stays off until it is booted by its story."""
         self.say(node, f"DEVICE {device}: {action} {victim}")
-        fails = (device, action) in self.fence_fails or (device, "") in self.fence_fails
+        fails = not self.fence_fails.isdisjoint({(device, action), (device, "")})
 
         def act() -> None:
             if action == "off" and not fails and (device, "lies") not in self.fence_fails:
                 self.crash(victim)
             power = Power.OFF if victim not in self.engines else Power.ON
-            self.hand(node, DeviceAnswered(run=run, ok=not fails, why="timed out" if fails else "",
-                                           power=power if action == "status" else Power.UNKNOWN))
+            self.hand(node, DeviceAnswered(run=run, ok=not fails, power=power,
+                                           why="timed out" if fails else ""))
         self._after(ACTION_TAKES, act, node)
 
     def _claimed(self, node: str, group: str, epoch: int) -> AddressesClaimed:

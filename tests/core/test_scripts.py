@@ -250,7 +250,8 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
           stop_within: str = "0ms", fencing: str = "lease", voters: str = "", run: str = "",
           monitor: str = "500ms", addresses: str = "yes", mode: str = "active-passive",
           on_failure: str = "move", restarts: str = "3", everywhere: str = "",
-          devices: str = "", clean: str = "", **policies: str) -> ClusterSpec:
+          devices: str = "", clean: str = "", priority_delay: str = "0s",
+          **policies: str) -> ClusterSpec:
     """Return what a file says. `run`: the nodes that may run groups, if not all.
 
     Policies are by group: order=app:n2.n1 beside=app:db apart=app:web requires=app:db
@@ -265,7 +266,7 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
     voting = voters.split(",") if voters else names
     running = tuple(run.split(",") if run else (name for name in names if name != witness))
     return ClusterSpec(
-        name="t", timing=times_for(100 * MILLISECOND),
+        name="t", timing=times_for(100 * MILLISECOND), priority_delay=duration(priority_delay),
         nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting,
                              start_clean=name == clean) for name in names),
         devices=tuple(_devices(devices or (" " if fencing != "required" else
