@@ -278,9 +278,10 @@ class Cluster:
         """Have a fence device act. What is cut off stays off until it is booted by its story."""
         self.say(node, f"DEVICE {device}: {action} {victim}")
         fails = not self.fence_fails.isdisjoint({(device, action), (device, "")})
+        lies = (device, "lies") in self.fence_fails
 
         def act() -> None:
-            if action == "off" and not fails and (device, "lies") not in self.fence_fails:
+            if action == "off" and not (fails or lies):
                 self.crash(victim)
             power = Power.OFF if victim not in self.engines else Power.ON
             self.hand(node, DeviceAnswered(run=run, ok=not fails, power=power,
@@ -288,9 +289,8 @@ class Cluster:
         self._after(ACTION_TAKES, act, node)
 
     def _claimed(self, node: str, group: str, epoch: int) -> AddressesClaimed:
-        ok = not self._fails(node, "claim")
-        return AddressesClaimed(group=group, epoch=epoch, ok=ok,
-                                why="" if ok else "02:00:00:00:00:99 answers")
+        why = "02:00:00:00:00:99 answers" if self._fails(node, "claim") else ""
+        return AddressesClaimed(group=group, epoch=epoch, ok=not why, why=why)
 
     def _run(self, node: str, effect: fx.RunService,
              later: Callable[[Duration, Event], None]) -> None:
