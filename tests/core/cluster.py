@@ -277,15 +277,14 @@ class Cluster:
     def _device(self, node: str, run: int, device: str, victim: str, action: str) -> None:
         """Have a fence device act. What is cut off stays off until it is booted by its story."""
         self.say(node, f"DEVICE {device}: {action} {victim}")
-        fails = not self.fence_fails.isdisjoint({(device, action), (device, "")})
-        lies = (device, "lies") in self.fence_fails
+        said = {what for name, what in self.fence_fails if name == device}
+        fails, lies = not said.isdisjoint({action, ""}), "lies" in said
 
         def act() -> None:
             if action == "off" and not (fails or lies):
                 self.crash(victim)
-            power = Power.OFF if victim not in self.engines else Power.ON
-            self.hand(node, DeviceAnswered(run=run, ok=not fails, power=power,
-                                           why="timed out" if fails else ""))
+            power, why = Power.ON if victim in self.engines else Power.OFF, "timed out" if fails else ""
+            self.hand(node, DeviceAnswered(run=run, ok=not fails, power=power, why=why))
         self._after(ACTION_TAKES, act, node)
 
     def _claimed(self, node: str, group: str, epoch: int) -> AddressesClaimed:
