@@ -283,7 +283,7 @@ class Cluster:
         def act() -> None:
             if action == "off" and not (fails or lies):
                 self.crash(victim)
-            power, why = Power.ON if victim in self.engines else Power.OFF, "timed out" if fails else ""
+            power, why = (Power.OFF, Power.ON)[victim in self.engines], "timed out" * fails
             self.hand(node, DeviceAnswered(run=run, ok=not fails, power=power, why=why))
         self._after(ACTION_TAKES, act, node)
 
