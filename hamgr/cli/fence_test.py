@@ -12,8 +12,7 @@ from click.core import ParameterSource
 from hamgr.agent.facts import FenceTested
 from hamgr.cli import operate
 from hamgr.cli.client import AgentDown, AgentRefused, ask, told
-from hamgr.cli.layout import printable, table
-from hamgr.cli.render import span
+from hamgr.cli.layout import printable, span, table
 from hamgr.core.records import Request
 
 SCHEMA = 1
