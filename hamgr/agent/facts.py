@@ -198,6 +198,9 @@ class FenceTested(Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceTested, ...]
     cycle: FenceCycle | None = None
     """None: it was not cut off."""
+    recorded: bool = False
+    """passed: every node can know of it; else it is carried to ZooKeeper as soon as that can be
+    reached, as long as this agent runs."""
 
 
 class Attribute(Struct, frozen=True, kw_only=True):

@@ -93,8 +93,8 @@ class Outside:
     ValueError with what is wrong."""
     fence_tests: Callable[[], Mapping[NodeName, FenceTest | None]]
     """The last success of each node's fence devices, None: never; without those not known yet."""
-    fence_passed: Callable[[NodeName, FenceTest], None]
-    """Has every node know of a test, as soon as ZooKeeper can be reached."""
+    fence_passed: Callable[[NodeName, FenceTest], Awaitable[bool]]
+    """Has every node know of a success; tells whether ZooKeeper has taken it already."""
     fence_test_every: Callable[[], Duration]
     """How old such a success may become; 0: it does not matter."""
     consider: Callable[[Config, Plan | None], Candidate]

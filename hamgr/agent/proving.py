@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from hamgr.agent.answers import Answers
 from hamgr.agent.facts import AskFenceTest, DeviceTested, FenceCycle, FenceTested, GroupBack
 from hamgr.core.effects import RunDevice
@@ -29,11 +31,14 @@ class Proving:
     """What this node's control socket is asked for."""
 
     def __init__(self, engine: Callable[[], Engine | None], devices: FenceDevices,
-                 answers: Answers, ask: Ask, passed: Callable[[NodeName, FenceTest], None]) -> None:
+                 answers: Answers, ask: Ask,
+                 passed: Callable[[NodeName, FenceTest], Awaitable[bool]],
+                 clock: Callable[[], Instant] = time.monotonic_ns) -> None:
         """engine: the one that is fed now, if any. ask: puts a request before the leader.
-        passed: has every node know of a success."""
+        passed: has every node know of a success, and tells whether they can. clock: by which
+        `look` is told what time it is."""
         self._engine, self._devices, self._answers = engine, devices, answers
-        self._ask, self._passed = ask, passed
+        self._ask, self._passed, self._clock = ask, passed, clock
         self._cycles: list[_Cycle] = []
 
     def look(self, now: Instant) -> None:
@@ -53,7 +58,7 @@ class Proving:
         node = asked.node
         devices = self._to_be_asked(node)
         if asked.cycle is not None:
-            _refuse_cycle(self._fed(), node, time.monotonic_ns())
+            _refuse_cycle(self._fed(), node, self._clock())
         by = self._fed().node
         tested = tuple(await asyncio.gather(*(
             self._test(node, device, within_s, say) for device in devices)))
@@ -64,9 +69,7 @@ class Proving:
                              why="" if state == "passed" else why)
         if state == "passed" and asked.cycle is not None:
             result = await self._cut_off(result, asked.cycle, within_s, say)
-        if result.state == "passed":
-            self._note(result)
-        return result
+        return await self._noted(result) if result.state == "passed" else result
 
     def _fed(self) -> Engine:
         engine = self._engine()
@@ -91,7 +94,7 @@ class Proving:
 
     async def _test(self, node: NodeName, device: DeviceSpec, within_s: float,
                     say: Say) -> DeviceTested:
-        began, heard = time.monotonic_ns(), self._hears(node)
+        began, heard = self._clock(), self._hears(node)
         state, power, says = "unknown", Power.UNKNOWN, f"no answer within {within_s:g} s"
         try:
             async with asyncio.timeout(within_s):
@@ -102,7 +105,7 @@ class Proving:
                 state, says = _judged(node, device, answer, heard and self._hears(node))
         except TimeoutError:
             pass  # it is busy with something else
-        took = (time.monotonic_ns() - began) / SECOND
+        took = (self._clock() - began) / SECOND
         say(f"{device.name}: {_SPELT[state]}{says} ({took:.2f} s)")
         return DeviceTested(device=device.name, level=device.level, state=state, says=says,
                             power="" if power is Power.UNKNOWN else power.value,
@@ -120,11 +123,11 @@ class Proving:
 
     def _hears(self, node: NodeName) -> bool:
         engine = self._engine()
-        return engine is not None and engine.knowledge.liveness.is_heard(node, time.monotonic_ns())
+        return engine is not None and engine.knowledge.liveness.is_heard(node, self._clock())
 
     async def _cut_off(self, tested: FenceTested, request: Request, within_s: float,
                        say: Say) -> FenceTested:
-        cycle = _Cycle(self._fed(), tested.node, time.monotonic_ns(), say)
+        cycle = _Cycle(self._fed(), tested.node, self._clock(), say)
         self._cycles.append(cycle)
         asking = asyncio.ensure_future(self._ask(request, lambda _: None, within_s))
         asking.add_done_callback(lambda done: cycle.answered(
@@ -140,14 +143,15 @@ class Proving:
         if not cycle.cut and asking.done() and not asking.cancelled() and (
                 error := asking.exception()):
             raise error
-        return FenceTested(node=tested.node, by=tested.by, devices=tested.devices,
-                           cycle=cycle.seen(), **cycle.verdict(within_s))
+        state, why = cycle.verdict(within_s)
+        return replace(tested, state=state, why=why, cycle=cycle.seen())
 
-    def _note(self, result: FenceTested) -> None:
+    async def _noted(self, result: FenceTested) -> FenceTested:
         at, cycle = wall_clock(), result.cycle is not None
-        self._passed(result.node, FenceTest(
+        recorded = await self._passed(result.node, FenceTest(
             at=at, by=result.by, devices=tuple(one.device for one in result.devices), cycle=cycle,
             cycle_at=at if cycle else ""))
+        return replace(result, recorded=recorded)
 
 
 class _Cycle:
@@ -205,19 +209,18 @@ class _Cycle:
         return FenceCycle(off_s=self._off_s, groups=tuple(self._groups.values()),
                           back_s=self._back_s)
 
-    def verdict(self, within_s: float) -> dict[str, str]:
+    def verdict(self, within_s: float) -> tuple[str, str]:
         """Return the state of the test, and why it is not passed."""
         if not self.cut:
             why = self._refused or (f"no device has confirmed within {within_s:g} s that "
                                     f"{self._node} is off; see `hamgr status`")
-            return {"state": "failed", "why": why}
+            return "failed", why
         missing = [f"{name} is active nowhere" for name in self._dark()]
         if self._back_s is None:
             missing.append(f"{self._node} is not a member again")
         if missing:
-            return {"state": "unknown", "why": f"it was cut off, but {' and '.join(missing)} "
-                                               f"after {within_s:g} s"}
-        return {"state": "passed", "why": ""}
+            return "unknown", f"it was cut off, but {' and '.join(missing)} after {within_s:g} s"
+        return "passed", ""
 
     def _dark(self) -> list[GroupName]:
         return [name for name, back in self._groups.items() if back.after_s is None]

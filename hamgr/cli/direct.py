@@ -10,7 +10,7 @@ import msgspec
 from kazoo.exceptions import BadVersionError, KazooException, NoAuthError, NoNodeError
 
 from hamgr.access import access_by
-from hamgr.adapters.fence.tested import test_of
+from hamgr.adapters.fence.tested import record_of
 from hamgr.adapters.zookeeper import Happened, NotAnswered, NotSent, Tree, connected
 from hamgr.config.schema import Document
 from hamgr.core.records import (
@@ -163,7 +163,7 @@ async def _records(tree: Tree) -> Records:
 
 def _fence_test(fields: dict[str, Any]) -> FenceTest | None:
     with contextlib.suppress(msgspec.MsgspecError):
-        return test_of(fields)
+        return record_of(fields)
     return None
 
 

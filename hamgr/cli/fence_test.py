@@ -81,7 +81,9 @@ def _text(result: FenceTested, seconds: float) -> str:
     state = "cannot tell" if result.state == "unknown" else result.state
     what = "fence --test --cycle" if result.cycle is not None else "fence --test"
     why = f": {result.why}" if result.why else ""
-    verdict = f"{what} {result.node}: {state}{why}{by} ({seconds:.1f} s)"
+    late = ("" if result.recorded or result.state != "passed" else
+            "; ZooKeeper does not have the record yet: see `hamgr status`")
+    verdict = f"{what} {result.node}: {state}{why}{by}{late} ({seconds:.1f} s)"
     return f"{_measured(result)}\n{verdict}" if result.cycle is not None else verdict
 
 

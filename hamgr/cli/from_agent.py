@@ -7,7 +7,7 @@ from hamgr.cli.comparing import degraded, differences, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.fitness import fit_notes, fit_problems
 from hamgr.cli.keyring import key_problems
-from hamgr.cli.proofs import test_notes, test_problems, with_tests
+from hamgr.cli.proofs import due_notes, due_problems, with_tests
 from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.doubts import NOT_FENCED
@@ -51,7 +51,7 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
         notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status),
-               *test_notes(nodes, status.spec, status.fence_test_every_s)),
+               *due_notes(nodes, status.spec, status.fence_test_every_s)),
         counters=status.counters, problems=problems, verdict=verdict(problems))
 
 
@@ -266,7 +266,7 @@ def _problems(
     yield from differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
     yield from key_problems(status)
-    yield from test_problems(nodes, status.spec, status.fence_test_every_s)
+    yield from due_problems(nodes, status.spec, status.fence_test_every_s)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.probing import named
-from hamgr.cli.proofs import test_notes, test_problems, with_tests
+from hamgr.cli.proofs import due_notes, due_problems, with_tests
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Leader, Plan, Request, Root, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
@@ -83,7 +83,7 @@ def survey(
                    for group in spec.groups)
     problems = (degraded(why), *map(failed, unreadable), *_left_behind(groups, here),
                 *_problems(nodes, groups, leader, here),
-                *test_problems(nodes, spec, tests.every_s))
+                *due_problems(nodes, spec, tests.every_s))
     return Survey(
         source="zookeeper", asked=f"ZooKeeper, since {why}", cluster=spec.name,
         cluster_id=root.cluster_id if root else "", node=here.node,
@@ -92,7 +92,7 @@ def survey(
         zookeeper="connected", voters=len(spec.voters), nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in requests if request.state == "open"),
-        notes=tuple(test_notes(nodes, spec, tests.every_s)),
+        notes=tuple(due_notes(nodes, spec, tests.every_s)),
         problems=problems, verdict=verdict(problems))
 
 

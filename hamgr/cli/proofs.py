@@ -27,13 +27,13 @@ def with_tests(nodes: Sequence[NodeRow], spec: ClusterSpec,
     return tuple(_with_test(node, spec, tests, now) for node in nodes)
 
 
-def test_problems(nodes: Sequence[NodeRow], spec: ClusterSpec, every_s: float) -> Iterator[Problem]:
+def due_problems(nodes: Sequence[NodeRow], spec: ClusterSpec, every_s: float) -> Iterator[Problem]:
     """Yield what is to be tested where a group rests on it; every_s of 0: nothing is."""
     for text in _due(nodes, spec, every_s, relied_on=True):
         yield degraded(text)
 
 
-def test_notes(nodes: Sequence[NodeRow], spec: ClusterSpec, every_s: float) -> Iterator[str]:
+def due_notes(nodes: Sequence[NodeRow], spec: ClusterSpec, every_s: float) -> Iterator[str]:
     """Yield what is to be tested elsewhere."""
     return _due(nodes, spec, every_s, relied_on=False)
 

@@ -9,6 +9,7 @@ so those that are lost with ZooKeeper's data are given back. Two tests at once: 
 written later stays, whatever the wall clocks say.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,6 +23,9 @@ from hamgr.ports import FenceTest
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+RECORD_S = 5.0
+"""How long whoever tested waits for ZooKeeper to take the record; it is carried there all the
+same as long as the agent runs."""
 
 
 class Tested:
@@ -36,6 +40,7 @@ class Tested:
         """What is not in ZooKeeper yet."""
         self.publish: Callable[[NodeName], None] = lambda node: None
         """Called with the name of a record that is to be read or written."""
+        self._news = asyncio.Event()
 
     def configure(self, nodes: Iterable[NodeName]) -> None:
         """Go by another document: these have fence devices."""
@@ -44,10 +49,18 @@ class Tested:
             if node not in self._known:
                 self.publish(node)
 
-    def passed(self, node: NodeName, test: FenceTest) -> None:
-        """Note a test that all devices of a node have passed."""
+    async def passed(self, node: NodeName, test: FenceTest) -> bool:
+        """Note a test that all devices of a node have passed; tell whether ZooKeeper has it."""
         self._pending[node] = test
         self.publish(node)
+        try:
+            async with asyncio.timeout(RECORD_S):
+                while self._pending.get(node) is test:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def last(self) -> dict[NodeName, FenceTest | None]:
         """Return the last success of each node, None: never; without those not known yet."""
@@ -74,6 +87,7 @@ class Tested:
                 waits, cycle_at=waits.cycle_at or found.cycle_at):
             del self._pending[name]
         self._known[name] = found
+        self._news.set()
 
     def merged(self, name: str, data: bytes | None) -> bytes | None:
         """Return what a record shall be, given what it is; None: leave it."""
@@ -100,10 +114,10 @@ def decoded(data: bytes) -> FenceTest:
         raw = msgspec.json.decode(data, type=dict[str, Any])
     except (RecursionError, UnicodeDecodeError) as error:
         raise msgspec.DecodeError(str(error)) from error
-    return test_of(raw)
+    return record_of(raw)
 
 
-def test_of(fields: dict[str, Any]) -> FenceTest:
+def record_of(fields: dict[str, Any]) -> FenceTest:
     """Return what the fields of a record say. Raises as `decoded`."""
     if fields.get("format", FORMAT) != FORMAT:
         raise msgspec.ValidationError("another version of hamgr wrote it")
