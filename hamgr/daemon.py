@@ -12,7 +12,7 @@ from pathlib import Path
 import hamgr
 from hamgr.access import access_by
 from hamgr.adapters.alarm import Alarm
-from hamgr.adapters.fence import Devices, Tested
+from hamgr.adapters.fence import Devices, ProofRecords
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
@@ -150,7 +150,7 @@ class _Parts:
             place.node, rings(document), document.heartbeat.port, self._wire, post)
         self._addresses = _addresses(self._wide, post, self._interfaces_changed)
         attributes = _attributes(place)
-        self._tested = Tested(fenced_nodes(document))
+        self._tested = ProofRecords(fenced_nodes(document))
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,

@@ -28,7 +28,7 @@ RECORD_S = 5.0
 same as long as the agent runs."""
 
 
-class Tested:
+class ProofRecords:
     """Owns the records (`adapters.zookeeper.board.Owner`)."""
 
     def __init__(self, nodes: Iterable[NodeName]) -> None:
