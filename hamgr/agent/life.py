@@ -103,8 +103,7 @@ class Agent:
             fence_test=self._proving.test))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
-        self._signals = 0
-        self._above = 0
+        self._signals = self._above = 0
         self._waits_for = ""
         self._started = time.monotonic_ns()
 

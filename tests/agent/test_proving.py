@@ -13,7 +13,7 @@ from hamgr.agent.proving import Proving
 from hamgr.core.effects import RunDevice
 from hamgr.core.events import DeviceAnswered
 from hamgr.core.records import REQUESTS, Request
-from hamgr.core.spec import DeviceSpec
+from hamgr.core.spec import DeviceSpec, GroupSpec, ServiceSpec
 from hamgr.core.types import MILLISECOND, SECOND, Power
 from hamgr.ports import FenceTest
 from tests.core.cluster import SPEC, Cluster, settled
@@ -27,9 +27,10 @@ ON = DeviceAnswered(run=0, ok=True, power=Power.ON)
 class Story:
     """The agent on n2 that is asked, in a cluster of three; n1 holds the group."""
 
-    def __init__(self, *devices: DeviceSpec, **answers: DeviceAnswered | None) -> None:
+    def __init__(self, *devices: DeviceSpec, groups: tuple[GroupSpec, ...] = SPEC.groups,
+                 **answers: DeviceAnswered | None) -> None:
         """answers: what devices say, by device and action; None: nothing, ever."""
-        self.cluster = settled(Cluster(replace(SPEC, devices=devices)))
+        self.cluster = settled(Cluster(replace(SPEC, devices=devices, groups=groups)))
         self.given: dict[str, DeviceAnswered | None] = dict(answers)
         self.asked: list[str] = []
         self.said: list[str] = []
@@ -179,6 +180,24 @@ def test_a_group_that_comes_up_on_another_node_is_seen_there() -> None:
     story.cluster.advance(SECOND)
     result = story.test(cycle=REQUEST, meanwhile=booting)
     assert result.cycle is not None and [one.node for one in result.cycle.groups] == ["n3"]
+
+
+def test_what_n1_said_before_does_not_count() -> None:
+    story = Story(IPMI, groups=(GroupSpec(name="crm", nodes=("n1",)),))
+    cycle = story.test(cycle=REQUEST, meanwhile=booting).cycle
+    assert cycle is not None
+    (crm,) = cycle.groups
+    assert crm.node == "n1" and crm.after_s is not None and crm.after_s > 1
+
+
+def test_a_group_that_starts_slowly_is_waited_for() -> None:
+    group = GroupSpec(name="crm", nodes=("n1", "n2"), services=(ServiceSpec(name="db"),))
+    story = Story(IPMI, groups=(group,))
+    story.cluster.action_takes = 5 * SECOND
+    cycle = story.test(cycle=REQUEST, meanwhile=booting).cycle
+    assert cycle is not None and cycle.back_s is not None
+    (crm,) = cycle.groups
+    assert crm.node == "n2" and crm.after_s is not None and crm.after_s > cycle.back_s
 
 
 def test_a_node_that_does_not_come_back_leaves_the_question_open() -> None:
