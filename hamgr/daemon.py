@@ -12,7 +12,7 @@ from pathlib import Path
 import hamgr
 from hamgr.access import access_by
 from hamgr.adapters.alarm import Alarm
-from hamgr.adapters.fence import Devices
+from hamgr.adapters.fence import Devices, ProofRecords
 from hamgr.adapters.net.addresses import Addresses
 from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
@@ -45,7 +45,7 @@ from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
 from hamgr.core.types import SECOND, Duration, GroupName, Instant
-from hamgr.devices import devices
+from hamgr.devices import devices, fenced_nodes
 from hamgr.drivers import Drivers, picture, shared_attributes
 from hamgr.engine import Engine
 from hamgr.place import Place
@@ -150,13 +150,15 @@ class _Parts:
             place.node, rings(document), document.heartbeat.port, self._wire, post)
         self._addresses = _addresses(self._wide, post, self._interfaces_changed)
         attributes = _attributes(place)
+        self._tested = ProofRecords(fenced_nodes(document))
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
             session_timeout_s=document.zookeeper.session / SECOND,
             deadline_s=deadline_for(document.timing), access=access_by(document.zookeeper),
-            macs=self._addresses.macs, attributes=attributes)
+            macs=self._addresses.macs, attributes=attributes, fence_tests=self._tested)
         attributes.publish = self._coordinator.attributes_changed
+        self._tested.publish = self._coordinator.fence_tests_changed
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
         self._watchdog = KernelWatchdog(place.run_dir)
@@ -186,7 +188,10 @@ class _Parts:
             awake=self._awake,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
-            attributes=self._drivers.attributes, consider=self._consider, seal=self._seal,
+            attributes=self._drivers.attributes, fence_tests=self._tested.last,
+            fence_passed=self._tested.passed,
+            fence_test_every=lambda: int(self._document.fencing.test_every),
+            consider=self._consider, seal=self._seal,
             keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
@@ -297,6 +302,7 @@ class _Parts:
         assert isinstance(prospect, Prospect)
         self._document, self._wide = prospect.document, prospect.wide
         self._text = prospect.text
+        self._tested.configure(fenced_nodes(self._document))
         self._watchdog.configure(*_watchdog(self._document, self._wide))
 
     async def _narrow(self) -> None:

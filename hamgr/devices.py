@@ -6,6 +6,7 @@ from hamgr.adapters.fence import Device
 from hamgr.config.private import KeyFileError
 from hamgr.config.schema import Document
 from hamgr.config.secret import read_secret
+from hamgr.core.types import NodeName
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,8 @@ def devices(document: Document) -> tuple[Device, ...]:
                options=fence.options,
                secrets={key: SecretFile(path) for key, path in fence.secrets.items()})
         for name, fence in document.fence.items())
+
+
+def fenced_nodes(document: Document) -> tuple[NodeName, ...]:
+    """Return the nodes that a fence device can cut off."""
+    return tuple(dict.fromkeys(node for fence in document.fence.values() for node in fence.nodes))

@@ -13,7 +13,7 @@ from msgspec import Struct
 from hamgr.core.effects import RunDevice, RunService, TellReplicas, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
-from hamgr.core.types import Epoch, GroupName, Instant, NodeName
+from hamgr.core.types import DeviceName, Epoch, GroupName, Instant, NodeName
 
 Post = Callable[[Event], None]
 """Hands an event to the engine, in the loop's thread."""
@@ -182,6 +182,20 @@ class FenceDevices(Protocol):
 
     async def close(self) -> None:
         """Kill whatever still runs."""
+
+
+class FenceTest(Struct, frozen=True, kw_only=True):
+    """That the fence devices of a node were tested, and are well (`hamgr fence --test`)."""
+
+    at: str
+    """By the wall clock of who tested, UTC, ISO 8601 to the second: a label for people."""
+    by: NodeName
+    """The node that asked the devices."""
+    devices: tuple[DeviceName, ...] = ()
+    cycle: bool = False
+    """The node was really cut off, and came back."""
+    cycle_at: str = ""
+    """When that was done last, in the same form; empty: never."""
 
 
 class Store(Protocol):

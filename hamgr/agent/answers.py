@@ -6,9 +6,9 @@ They are numbered downward from -1, so that their answers are never taken for an
 import asyncio
 from itertools import count
 
-from hamgr.core.events import Event, ServiceAnswered, WriteAnswered
+from hamgr.core.events import DeviceAnswered, Event, ServiceAnswered, WriteAnswered
 
-Answer = WriteAnswered | ServiceAnswered
+Answer = WriteAnswered | ServiceAnswered | DeviceAnswered
 
 
 class Answers:

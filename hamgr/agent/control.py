@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -21,6 +22,7 @@ from hamgr.agent.facts import (
     AskAttributes,
     AskConfiguration,
     AskExplain,
+    AskFenceTest,
     AskRebuild,
     AskRecorder,
     AskReload,
@@ -29,6 +31,7 @@ from hamgr.agent.facts import (
     AskStop,
     AskWatch,
     Attribute,
+    FenceTested,
 )
 from hamgr.core.records import Config, Request
 from hamgr.core.types import GroupName, NodeName
@@ -61,6 +64,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Callable[[], dict[str, Any]]
     apply: Callable[[Config, Callable[[str], None]], Awaitable[Config]]
     rebuild: Callable[[tuple[NodeName, ...], Callable[[str], None]], Awaitable[str]]
+    fence_test: Callable[[AskFenceTest, float, Callable[[str], None]], Awaitable[FenceTested]]
 
 
 class Control:
@@ -133,17 +137,12 @@ class Control:
                 await client.say({"status": self._desk.status()})
             case AskWatch():
                 await self._watch(ask, reader, client)
-            case AskRequest():
-                within_s = min(ask.within_s, WITHIN_S_MAX)
-                await self._follow(lambda say: self._desk.ask(ask.request, say, within_s), client)
             case AskExplain(group=group, node=node):
                 await client.say({"explanation": self._desk.explain(group, node)})
             case AskConfiguration():
                 await client.say(self._desk.configuration())
-            case AskApply(config=config):
-                await self._follow(lambda say: self._desk.apply(config, say), client)
-            case AskRebuild(down=down):
-                await self._follow(lambda say: self._desk.rebuild(down, say), client)
+            case AskRequest() | AskApply() | AskRebuild() | AskFenceTest():
+                await self._follow(partial(self._carry_out, ask), client)
             case AskAttributes():
                 await client.say(self._attributes(ask))
             case AskStop():
@@ -155,6 +154,19 @@ class Control:
                 await client.say({"entries": self._desk.recorder(ask.count)})
             case _:
                 assert_never(ask)
+
+    def _carry_out(self, ask: AskRequest | AskApply | AskRebuild | AskFenceTest,
+                   say: Callable[[str], None]) -> Awaitable[Any]:
+        """Begin what takes its time, and says what happens meanwhile."""
+        match ask:
+            case AskRequest():
+                return self._desk.ask(ask.request, say, min(ask.within_s, WITHIN_S_MAX))
+            case AskApply():
+                return self._desk.apply(ask.config, say)
+            case AskRebuild():
+                return self._desk.rebuild(ask.down, say)
+            case AskFenceTest():
+                return self._desk.fence_test(ask, min(ask.within_s, WITHIN_S_MAX), say)
 
     def _attributes(self, ask: AskAttributes) -> dict[str, Any]:
         try:

@@ -4,8 +4,8 @@ from msgspec import Struct, field
 
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec
-from hamgr.core.types import GroupName, Instant, NodeName
-from hamgr.ports import WatchdogFacts
+from hamgr.core.types import DeviceName, GroupName, Instant, NodeName
+from hamgr.ports import FenceTest, WatchdogFacts
 from hamgr.snapshot import Snapshot
 
 SCHEMA = 1
@@ -88,6 +88,12 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     keys: dict[NodeName, tuple[str, ...]] = field(default_factory=dict)
     """The fingerprints of each node's keys by its last heartbeat, the one that signs first; a node
     that was never heard is missing."""
+    fence_tests: dict[NodeName, FenceTest | None] = field(default_factory=dict)
+    """The last success of each node with fence devices, None: never; missing: not known yet."""
+    fence_test_every_s: float = 0.0
+    """How old it may become; 0: it does not matter."""
+    wall_clock: str = ""
+    """When this was said, by the clock by which tests of this node are dated: UTC, ISO 8601."""
 
 
 class AskStatus(Struct, frozen=True, tag_field="do", tag="status", forbid_unknown_fields=True):
@@ -136,6 +142,67 @@ class AskRebuild(Struct, frozen=True, tag_field="do", tag="rebuild", forbid_unkn
     """Nodes that the operator vouches for as powered off."""
 
 
+class AskFenceTest(Struct, frozen=True, tag_field="do", tag="fence-test",
+                   forbid_unknown_fields=True):
+    """Answered by lines {"progress": text}, then {"answer": FenceTested}, or {"error": why it was
+    not tested}."""
+
+    node: NodeName
+    cycle: Request | None = None
+    """The request that really cuts it off, once the devices have passed."""
+    within_s: float = 60.0
+
+
+class DeviceTested(Struct, frozen=True, kw_only=True):
+    """What one fence device answered of one node."""
+
+    device: DeviceName
+    level: int
+    state: str
+    """passed, failed, or unknown: it did not come to answer."""
+    power: str = ""
+    """on or off, as it says of the node; empty: it cannot tell, or did not."""
+    says: str
+    """In words."""
+    took_s: float
+
+
+class GroupBack(Struct, frozen=True, kw_only=True):
+    """Where a group was active again that the node held which was cut off."""
+
+    group: GroupName
+    node: NodeName = ""
+    """Empty: nowhere yet."""
+    after_s: float | None = None
+
+
+class FenceCycle(Struct, frozen=True, kw_only=True):
+    """What was seen of a node that was really cut off; times since that was asked for."""
+
+    off_s: float | None = None
+    """Until a device had confirmed that it is off; None: not seen."""
+    groups: tuple[GroupBack, ...] = ()
+    back_s: float | None = None
+    """Until it was a member again; None: not seen."""
+
+
+class FenceTested(Struct, frozen=True, kw_only=True):
+    """What came of the test of a node's fence devices."""
+
+    node: NodeName
+    by: NodeName
+    """The node that asked them."""
+    state: str
+    """passed, failed or unknown."""
+    why: str
+    devices: tuple[DeviceTested, ...]
+    cycle: FenceCycle | None = None
+    """None: it was not cut off."""
+    recorded: bool = False
+    """passed: every node can know of it; else it is carried to ZooKeeper as soon as that can be
+    reached, as long as this agent runs."""
+
+
 class Attribute(Struct, frozen=True, kw_only=True):
     """One value of a node."""
 
@@ -176,4 +243,4 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
 
 
 Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskRebuild | AskStop
-       | AskReload | AskRecorder | AskExplain | AskAttributes)
+       | AskReload | AskRecorder | AskExplain | AskAttributes | AskFenceTest)

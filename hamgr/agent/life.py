@@ -25,10 +25,11 @@ from hamgr.agent.facts import AgentStatus
 from hamgr.agent.housekeeping import Housekeeping
 from hamgr.agent.loop import Loop
 from hamgr.agent.outside import About, Candidate, Outside
+from hamgr.agent.proving import Proving
 from hamgr.agent.rebuilding import Rebuilding
 from hamgr.agent.recorder import Recorder
 from hamgr.agent.requests import Requests
-from hamgr.agent.showing import layers, process, status_line
+from hamgr.agent.showing import process, status, status_line
 from hamgr.agent.tasks import watched
 from hamgr.core.effects import BeginNewLife, Exit
 from hamgr.core.events import Event, StopAsked
@@ -84,6 +85,8 @@ class Agent:
         self._loop.intercept = self._intercept
         self._requests = Requests(self._answers, ports.coordinator)
         self._rebuilding = Rebuilding(self.fed, ports.coordinator, self._answers)
+        self._proving = Proving(self.fed, ports.devices, self._answers, self._requests.ask,
+                                outside.fence_passed)
         self._applying = Applying(
             about.applied, Parts(
                 engine=self.fed,
@@ -96,11 +99,11 @@ class Agent:
             status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
             reload=self._reload, attributes=outside.attributes,
             recorder=self._recorder.tail, configuration=self._configuration,
-            apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
+            apply=self._applying.apply, rebuild=self._rebuilding.rebuild,
+            fence_test=self._proving.test))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self._stop: asyncio.Event = asyncio.Event()
-        self._signals = 0
-        self._above = 0
+        self._signals = self._above = 0
         self._waits_for = ""
         self._started = time.monotonic_ns()
 
@@ -307,6 +310,7 @@ class Agent:
 
     def _record(self, now: Instant, event: Event, effects: list[Any]) -> None:
         self._house.record(now, event, effects)
+        self._proving.look(now)
 
     def _stalled(self, lateness: Duration) -> None:
         if lateness >= self._about.spec.timing.interval:
@@ -369,14 +373,8 @@ class Agent:
                      started_ago_s=(now - self._started) / SECOND,
                      stopping=self._stop.is_set(), running=view is not None,
                      why=why, worst_lateness=self._loop.worst_lateness)
-        return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
-                           rings=self._about.rings, snapshot=view,
-                           zookeeper_trouble=self._ports.coordinator.trouble,
-                           addresses=kernel, watchdog=self._ports.watchdog.facts,
-                           layers=layers(view, kernel, me, self._ports.watchdog.facts.held),
-                           keys=self._outside.keys(),
-                           counters={**self._outside.counters(),
-                                     "recorder": {"lost": self._recorder.lost}})
+        return status(self._about, self._outside, self._ports, me=me, view=view, kernel=kernel,
+                      lost=self._recorder.lost)
 
     def _explain(self, group: GroupName, node: NodeName) -> Explanation:
         if not self._loop.engine:

@@ -1,6 +1,6 @@
 """What the composition root tells an agent about itself and about the process around it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from hamgr.agent.loop import Timer
 from hamgr.core.records import Config, Plan
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import Duration, Instant, NodeName
+from hamgr.ports import FenceTest
 
 
 class Candidate(Protocol):
@@ -90,6 +91,12 @@ class Outside:
     attributes: Callable[[AskAttributes], tuple[Attribute, ...]]
     """Changes one attribute of a node, if any is named, and returns all of that node. Raises
     ValueError with what is wrong."""
+    fence_tests: Callable[[], Mapping[NodeName, FenceTest | None]]
+    """The last success of each node's fence devices, None: never; without those not known yet."""
+    fence_passed: Callable[[NodeName, FenceTest], Awaitable[bool]]
+    """Has every node know of a success; tells whether ZooKeeper has taken it already."""
+    fence_test_every: Callable[[], Duration]
+    """How old such a success may become; 0: it does not matter."""
     consider: Callable[[Config, Plan | None], Candidate]
     """Looks at another document. Runs in the disk thread."""
     seal: Callable[[Config], Config]

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hamgr.agent.applying import Applying
-from hamgr.agent.facts import SWITCH, SWITCH_CHILD, WATCHDOG, KernelAddress, Process
+from hamgr.agent.dispatch import Ports
+from hamgr.agent.facts import SWITCH, SWITCH_CHILD, WATCHDOG, AgentStatus, KernelAddress, Process
 from hamgr.agent.outside import About, Outside
+from hamgr.agent.proving import wall_clock
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName
 from hamgr.snapshot import GroupView, Snapshot
 
@@ -35,6 +37,27 @@ def process(
         config_digest=applying.own.digest,
         config_revision=applying.own.revision,
         config_refused=applying.refusal.why if applying.refusal is not None else "")
+
+
+def status(
+    about: About,
+    outside: Outside,
+    ports: Ports,
+    *,
+    me: Process,
+    view: Snapshot | None,
+    kernel: tuple[KernelAddress, ...],
+    lost: int,
+) -> AgentStatus:
+    """Return all that the agent says of itself; `lost`: entries of the flight recorder."""
+    watchdog = ports.watchdog.facts
+    return AgentStatus(
+        process=me, node=about.node, spec=about.spec, rings=about.rings, snapshot=view,
+        zookeeper_trouble=ports.coordinator.trouble, addresses=kernel, watchdog=watchdog,
+        layers=layers(view, kernel, me, watchdog.held), keys=outside.keys(),
+        counters={**outside.counters(), "recorder": {"lost": lost}},
+        fence_tests=dict(outside.fence_tests()),
+        fence_test_every_s=outside.fence_test_every() / SECOND, wall_clock=wall_clock())
 
 
 def layers(

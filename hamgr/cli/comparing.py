@@ -1,9 +1,12 @@
-"""What plan, kernel and wire say against each other on one address: pure functions."""
+"""What plan, kernel, wire and configuration say against each other: pure functions."""
 
 from collections.abc import Iterator
 
 from hamgr.cli.survey import Answer, GroupRow, Problem, VipRow
-from hamgr.core.types import NodeName
+from hamgr.core.records import Plan
+from hamgr.core.spec import ClusterSpec
+from hamgr.core.timing import Timing
+from hamgr.core.types import MILLISECOND, NodeName
 
 
 def degraded(text: str) -> Problem:
@@ -42,3 +45,24 @@ def _single(group: GroupRow, vip: VipRow, answer: Answer) -> Iterator[Problem]:
                        f"MAC ({group.name} is {where}): find that machine")
     elif answer.node not in group.active:
         yield failed(f"{answer.node} answers for {vip.address}, but {group.name} is {where}")
+
+
+_APPLY = "hamgr config apply changes it"
+
+
+def differences(spec: ClusterSpec, plan: Plan | None) -> Iterator[Problem]:
+    """Tell of what plan and configuration say otherwise: an apply that was not finished."""
+    if plan is None or plan.voters.former or plan.voters.coming:
+        return
+    if {*spec.voters} != {*plan.voters.names}:
+        yield degraded(f"by the configuration {', '.join(spec.voters)} vote, by the plan "
+                       f"{', '.join(plan.voters.names)}, and the plan counts: {_APPLY}")
+    if spec.timing != plan.times:
+        yield degraded(f"by the configuration the times are {_times(spec.timing)}, by the plan "
+                       f"{_times(plan.times)}, and the plan counts: {_APPLY}")
+
+
+def _times(times: Timing) -> str:
+    named = (("interval", times.interval), ("lease", times.lease),
+             ("detection", times.detection), ("claim", times.claim))
+    return ", ".join(f"{name} {value / MILLISECOND:g} ms" for name, value in named)

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from kazoo.exceptions import BadVersionError, KazooException, NoAuthError, NoNodeError
 
 from hamgr.access import access_by
+from hamgr.adapters.fence.tested import record_of
 from hamgr.adapters.zookeeper import Happened, NotAnswered, NotSent, Tree, connected
 from hamgr.config.schema import Document
 from hamgr.core.records import (
@@ -28,6 +29,7 @@ from hamgr.core.records import (
     Seat,
 )
 from hamgr.core.types import NodeName
+from hamgr.ports import FenceTest
 
 POLL_S = 0.2
 T = TypeVar("T")
@@ -50,6 +52,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     sessions: dict[str, tuple[str, ...]]
     """Nodes whose agents have a session, so were alive a few seconds ago; with the MACs that each
     answers with for VIPs."""
+    fence_tests: dict[NodeName, FenceTest | None] = msgspec.field(default_factory=dict)
+    """Of each node with a record of one; None: it cannot be read."""
     unreadable: tuple[str, ...] = ()
     """Records that are there and cannot be read, each with the reason."""
 
@@ -153,7 +157,14 @@ async def _records(tree: Tree) -> Records:
         seats={name: seat for name, seat in seats.items() if isinstance(seat, Seat)},
         requests=tuple(request for request in requests if isinstance(request, Request)),
         config=config if isinstance(config, Config) else None,
-        sessions=await _sessions(tree))
+        sessions=await _sessions(tree), fence_tests={
+            node: _fence_test(fields) for node, fields in (await tree.fence_tests()).items()})
+
+
+def _fence_test(fields: dict[str, Any]) -> FenceTest | None:
+    with contextlib.suppress(msgspec.MsgspecError):
+        return record_of(fields)
+    return None
 
 
 async def _sessions(tree: Tree) -> dict[str, tuple[str, ...]]:

@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hamgr.cli.layout import fold, printable, table
-from hamgr.cli.render import span
+from hamgr.cli.layout import fold, printable, span, table
 from hamgr.core.records import GroupPlan
 from hamgr.core.types import MILLISECOND, SECOND, Maintenance
 from hamgr.simulation.foresight import Fate, Foresight, Happening, Round

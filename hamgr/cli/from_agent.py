@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
-from hamgr.cli.comparing import degraded, failed, wire_problems
+from hamgr.cli.comparing import degraded, differences, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
 from hamgr.cli.fitness import fit_notes, fit_problems
 from hamgr.cli.keyring import key_problems
+from hamgr.cli.proofs import due_notes, due_problems, with_tests
 from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.doubts import NOT_FENCED
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
-from hamgr.core.timing import Timing
+from hamgr.core.spec import GroupSpec, NodeSpec
 from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
 from hamgr.ports import WatchdogFacts
 from hamgr.snapshot import GroupView, PeerView, Snapshot
@@ -32,7 +32,8 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         why = status.process.why or f"the agent on {status.node} is {status.process.phase}"
         return Survey(source="agent", asked=asked, cluster=status.spec.name, node=status.node,
                       problems=(Problem(severity="unknown", text=why),), verdict="unknown")
-    nodes = tuple(_node(status, snapshot, spec) for spec in status.spec.nodes)
+    nodes = with_tests([_node(status, snapshot, spec) for spec in status.spec.nodes], status.spec,
+                       status.fence_tests, status.wall_clock)
     wire = seen_from_here(status, wire)
     groups = tuple(_group(status, snapshot, spec, wire) for spec in status.spec.groups)
     problems = tuple(_problems(status, snapshot, nodes, groups))
@@ -49,7 +50,8 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
-        notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status)),
+        notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status),
+               *due_notes(nodes, status.spec, status.fence_test_every_s)),
         counters=status.counters, problems=problems, verdict=verdict(problems))
 
 
@@ -261,9 +263,10 @@ def _problems(
     if status.process.config_refused:
         yield degraded(f"{status.node} cannot use the configuration that is applied, and goes on "
                        f"with the one before: {status.process.config_refused}")
-    yield from _differences(status.spec, snapshot.plan)
+    yield from differences(status.spec, snapshot.plan)
     yield from drop_problems(status)
     yield from key_problems(status)
+    yield from due_problems(nodes, status.spec, status.fence_test_every_s)
     if not status.process.switch_alive:
         yield degraded(f"no dead-man's switch runs on {status.node}")
 
@@ -294,27 +297,6 @@ def _zookeeper(status: AgentStatus, snapshot: Snapshot) -> str:
     why = status.zookeeper_trouble or snapshot.zookeeper_why
     why = "no server answers" if why == _AWAY else why
     return "connected" if snapshot.zookeeper else f"down ({why})" if why else "down"
-
-
-_APPLY = "hamgr config apply changes it"
-
-
-def _differences(spec: ClusterSpec, plan: Plan | None) -> Iterator[Problem]:
-    """Tell of what plan and configuration say otherwise: an apply that was not finished."""
-    if plan is None or plan.voters.former or plan.voters.coming:
-        return
-    if {*spec.voters} != {*plan.voters.names}:
-        yield degraded(f"by the configuration {', '.join(spec.voters)} vote, by the plan "
-                       f"{', '.join(plan.voters.names)}, and the plan counts: {_APPLY}")
-    if spec.timing != plan.times:
-        yield degraded(f"by the configuration the times are {_times(spec.timing)}, by the plan "
-                       f"{_times(plan.times)}, and the plan counts: {_APPLY}")
-
-
-def _times(times: Timing) -> str:
-    named = (("interval", times.interval), ("lease", times.lease),
-             ("detection", times.detection), ("claim", times.claim))
-    return ", ".join(f"{name} {value / MILLISECOND:g} ms" for name, value in named)
 
 
 def _group_problems(

@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.probing import named
+from hamgr.cli.proofs import due_notes, due_problems, with_tests
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Leader, Plan, Request, Root, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.types import GroupName, NodeName, SeatState
+from hamgr.ports import FenceTest
 
 NOT_ASKED = Wire(asked=False, why="no agent was asked")
 
@@ -45,6 +47,20 @@ class Here(Struct, frozen=True, kw_only=True):
 NOWHERE = Here()
 
 
+class Tests(Struct, frozen=True, kw_only=True):
+    """What is known of tests of fence devices."""
+
+    last: Mapping[NodeName, FenceTest | None] = field(default_factory=dict)
+    """The last success of each node, None: never; missing: not known."""
+    every_s: float = 0.0
+    """How old it may become; 0: it does not matter."""
+    now: str = ""
+    """The time of day, as tests are dated."""
+
+
+NO_TESTS = Tests()
+
+
 def survey(
     spec: ClusterSpec,
     vips: dict[GroupName, tuple[str, ...]],
@@ -58,14 +74,16 @@ def survey(
     why: str,
     here: Here = NOWHERE,
     unreadable: Sequence[str] = (),
+    tests: Tests = NO_TESTS,
 ) -> Survey:
     """Return what ZooKeeper says; why is why the agent was not asked."""
-    nodes = tuple(_node(node, seats.get(node.name), plan, leader, node.name in sessions)
-                  for node in spec.nodes)
+    nodes = with_tests([_node(node, seats.get(node.name), plan, leader, node.name in sessions)
+                        for node in spec.nodes], spec, tests.last, tests.now)
     groups = tuple(_group(group, plan, vips.get(group.name, ()), nodes, here)
                    for group in spec.groups)
     problems = (degraded(why), *map(failed, unreadable), *_left_behind(groups, here),
-                *_problems(nodes, groups, leader, here))
+                *_problems(nodes, groups, leader, here),
+                *due_problems(nodes, spec, tests.every_s))
     return Survey(
         source="zookeeper", asked=f"ZooKeeper, since {why}", cluster=spec.name,
         cluster_id=root.cluster_id if root else "", node=here.node,
@@ -74,6 +92,7 @@ def survey(
         zookeeper="connected", voters=len(spec.voters), nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in requests if request.state == "open"),
+        notes=tuple(due_notes(nodes, spec, tests.every_s)),
         problems=problems, verdict=verdict(problems))
 
 

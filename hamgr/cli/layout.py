@@ -30,6 +30,23 @@ def fold(line: str, width: int | None, indent: str = "  ") -> str:
         line, max(width, 2 * NARROW), subsequent_indent=indent, break_on_hyphens=False)
 
 
+def span(seconds: float | None) -> str:
+    """Return a length of time as people say it: 31 ms, 4.2 s, 12m05s, 3h07m, 2d04h."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02}m"
+    return f"{hours // 24}d{hours % 24:02}h"
+
+
 def printable(text: str) -> str:
     """Return a text that a terminal only shows: without what would make it do something.
 

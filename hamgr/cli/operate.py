@@ -81,14 +81,26 @@ def resume(node: str, **how: Any) -> None:
 @click.argument("node")
 @click.option("--confirm", is_flag=True,
               help="Your word that NODE is switched off: nothing is fenced.")
+@click.option("--test", is_flag=True,
+              help="Ask the devices from this node, and switch nothing.")
+@click.option("--cycle", is_flag=True,
+              help="--test: then cut NODE off really, and measure the outage.")
 @_options
-def fence(node: str, confirm: bool, **how: Any) -> None:
+def fence(node: str, confirm: bool, test: bool, cycle: bool, **how: Any) -> None:
     """Cut NODE off by its fence devices, and have its groups start elsewhere.
 
     With --confirm, release what waits for that, where no device can tell: groups that would be
     started again only once it is certain that they do not run on NODE. It is refused as long as
     any node hears NODE.
+
+    With --test, exit status 1: a device failed; 3: it could not be tested.
     """
+    if test + confirm > 1 or cycle > test:
+        raise click.UsageError("--test goes without --confirm, and --cycle with --test alone")
+    if test:
+        from hamgr.cli import fence_test
+
+        fence_test.run(node, cycle, **how)
     _operate(Request(id=new_id(), kind="down" if confirm else "fence", node=node),
              f"If anything of {node} still runs, in spite of your word, its groups will run twice, "
              "and their data may be lost. Look at its power, not at its network."

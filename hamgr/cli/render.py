@@ -1,9 +1,11 @@
 """A survey as text: pure functions. A width is columns of a terminal, None for no limit."""
 
-from hamgr.cli.layout import fold, printable, table
+from hamgr.cli.layout import fold, printable, span, table
 from hamgr.cli.survey import GroupRow, LastWord, NodeRow, Survey, VipRow
 
 NODE_HEAD = ("NODE", "STATE", "HEARD", "ROUND", "KEY", "ACTIVE FOR", "NOTE")
+TEST_HEAD = "FENCE TEST"
+"""Before the note, where any node has fence devices."""
 GROUP_HEAD = ("GROUP", "PLAN", "ACTIVE", "HEIR", "EPOCH", "ADDRESS", "KERNEL", "WIRE", "GUARDED BY")
 
 
@@ -11,7 +13,7 @@ def text(survey: Survey, width: int | None = None) -> str:
     """Return the survey as `hamgr status` prints it, ending with a newline."""
     parts = [_header(survey, width)]
     if survey.nodes:
-        parts.append(table(NODE_HEAD, [_node(survey, node) for node in survey.nodes], width))
+        parts.append(_nodes(survey, width))
     if survey.groups:
         parts.append(table(GROUP_HEAD,
                            [row for group in survey.groups for row in _group(survey, group)],
@@ -30,23 +32,6 @@ def text(survey: Survey, width: int | None = None) -> str:
     return printable("\n\n".join(parts) + "\n")
 
 
-def span(seconds: float | None) -> str:
-    """Return a length of time as people say it: 31 ms, 4.2 s, 12m05s, 3h07m, 2d04h."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}h{minutes:02}m"
-    return f"{hours // 24}d{hours % 24:02}h"
-
-
 def _header(survey: Survey, width: int | None) -> str:
     asked = fold(f"asked: {survey.asked}", width)
     if not survey.nodes:
@@ -62,6 +47,25 @@ def _header(survey: Survey, width: int | None) -> str:
     # Folded between the facts, never within one.
     facts = fold("   ".join(word.replace(" ", "\xa0") for word in words), width)
     return facts.replace("\xa0", " ") + f"\n{asked}"
+
+
+def _nodes(survey: Survey, width: int | None) -> str:
+    rows = [_node(survey, node) for node in survey.nodes]
+    if not any(node.fence_devices for node in survey.nodes):
+        return table(NODE_HEAD, rows, width)
+    return table((*NODE_HEAD[:-1], TEST_HEAD, NODE_HEAD[-1]),
+                 [(*row[:-1], _tested(node), row[-1])
+                  for row, node in zip(rows, survey.nodes, strict=True)], width)
+
+
+def _tested(node: NodeRow) -> str:
+    if not node.fence_devices:
+        return "-"
+    if node.fence_test is None:
+        return "?" if node.fence_tested is None else "never"
+    if node.fence_test_age_s is None:
+        return node.fence_test.at
+    return f"{span(node.fence_test_age_s)} ago{', cycle' if node.fence_test.cycle else ''}"
 
 
 def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:

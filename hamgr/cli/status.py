@@ -5,7 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -25,7 +27,10 @@ from hamgr.cli.options import config_option, run_dir_option
 from hamgr.cli.probing import wire_truth
 from hamgr.cli.survey import EXIT, Survey
 from hamgr.config.schema import Document
-from hamgr.core.types import GroupName
+from hamgr.core.types import SECOND, GroupName
+
+if TYPE_CHECKING:
+    from hamgr.cli import direct
 
 
 @click.command()
@@ -165,8 +170,18 @@ def _without_agent(why: str, config: Path, *, deserted: bool) -> Survey:
         cluster_spec(document), _vips(document), root=records.root, leader=records.leader,
         plan=records.plan, seats=records.seats, requests=records.requests,
         sessions=tuple(records.sessions), why=why,
-        unreadable=records.unreadable,
+        unreadable=records.unreadable, tests=_tests(document, records),
         here=here.told(direct.owners(records.sessions)))
+
+
+def _tests(document: Document, records: "direct.Records") -> from_records.Tests:
+    """A record that there is and that cannot be read says nothing; none says never."""
+    found = records.fence_tests
+    return from_records.Tests(
+        last={name: found.get(name) for name in document.node
+              if name not in found or found[name] is not None},
+        every_s=int(document.fencing.test_every) / SECOND,
+        now=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _vips(document: Document) -> dict[GroupName, tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 from msgspec import Struct, field
 
-from hamgr.core.types import Epoch, GroupName, NodeName
+from hamgr.core.types import DeviceName, Epoch, GroupName, NodeName
+from hamgr.ports import FenceTest
 
 SCHEMA = 1
 """Fields are added, never renamed, removed or given another meaning without raising this."""
@@ -89,6 +90,14 @@ class NodeRow(Struct, frozen=True, kw_only=True):
     version: str = ""
     keys: tuple[str, ...] = ()
     """Fingerprints of the keys by its last heartbeat, the one that signs first; empty: unknown."""
+    fence_devices: tuple[DeviceName, ...] = ()
+    """That can cut it off, by their level."""
+    fence_tested: bool | None = None
+    """Whether they were ever tested well; None: not known, or there are none."""
+    fence_test: FenceTest | None = None
+    """The last such test."""
+    fence_test_age_s: float | None = None
+    """By wall clocks."""
     note: str = ""
 
 

@@ -12,7 +12,14 @@ import pytest
 
 from hamgr.agent import control as module
 from hamgr.agent.control import CLIENTS_MAX, LINE_BYTES_MAX, Control, Desk
-from hamgr.agent.facts import AgentStatus, AskAttributes, Attribute, Process
+from hamgr.agent.facts import (
+    AgentStatus,
+    AskAttributes,
+    AskFenceTest,
+    Attribute,
+    FenceTested,
+    Process,
+)
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec, NodeSpec
 from hamgr.explain import Explanation
@@ -47,6 +54,14 @@ async def rebuilds(down: tuple[str, ...], progress: Callable[[str], None]) -> st
     return "plan 7 is written anew"
 
 
+async def fences_on_trial(ask: AskFenceTest, within_s: float,
+                          progress: Callable[[str], None]) -> FenceTested:
+    if ask.node == "n1":
+        raise ConnectionError("n1 does not cut itself off")
+    progress("ipmi: n2 is on")
+    return FenceTested(node=ask.node, by="n1", state="passed", why=f"{within_s:g} s", devices=())
+
+
 def attributes(ask: AskAttributes) -> tuple[Attribute, ...]:
     if ask.node != "n1":
         raise ValueError(f"no node is named {ask.node!r}")
@@ -60,7 +75,8 @@ def desk(**parts: Any) -> Desk:
                    "reload": reloads,
                    "recorder": lambda count: [{"at": 1}] * count,
                    "configuration": dict, "apply": applies,
-                   "rebuild": rebuilds, "attributes": attributes, **parts})
+                   "rebuild": rebuilds, "attributes": attributes,
+                   "fence_test": fences_on_trial, **parts})
 
 
 class Client:
@@ -159,6 +175,20 @@ def test_a_request_without_zookeeper_says_so(tmp_path: Path) -> None:
             assert "status" in await client.ask({"do": "status"}), "the client may go on"
 
     served(tmp_path, story, ask=down)
+
+
+def test_a_test_of_fence_devices_is_followed_or_refused_in_words(tmp_path: Path) -> None:
+    async def story(control: Control) -> None:
+        async with Client(tmp_path) as client:
+            order = {"do": "fence-test", "node": "n2", "within_s": 1e9}
+            assert await client.ask(order) == {"progress": "ipmi: n2 is on"}
+            answer = (await client.answer())["answer"]
+            assert (answer["state"], answer["by"], answer["why"]) == (
+                "passed", "n1", f"{module.WITHIN_S_MAX:g} s")
+            assert await client.ask({**order, "node": "n1"}) == {
+                "error": "n1 does not cut itself off"}
+
+    served(tmp_path, story)
 
 
 def test_a_rebuild_is_followed_or_refused_in_words(tmp_path: Path) -> None:

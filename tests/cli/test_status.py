@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from hamgr.agent.facts import AgentStatus
-from hamgr.cli import from_agent, from_records, probing, render
+from hamgr.cli import from_agent, from_records, layout, probing, render
 from hamgr.cli.from_records import Here
 from hamgr.cli.survey import EXIT, Answer, Survey, VipRow, Wire
 from hamgr.core.heartbeat import GroupWord
@@ -123,6 +123,8 @@ def test_the_text(survey: Survey, text: str) -> None:
 
 
 def test_the_json_keeps_its_schema() -> None:
+    untested = {"fence_devices": (), "fence_tested": None, "fence_test": None,
+                "fence_test_age_s": None}
     survey = msgspec.to_builtins(from_agent.survey(cluster.status(), FROM_N1))
     assert survey == {
         "schema": 1, "source": "agent",
@@ -134,14 +136,15 @@ def test_the_json_keeps_its_schema() -> None:
         "nodes": ({
             "name": "n1", "state": "member", "alive": True, "voter": True, "witness": False,
             "standby": False, "leads": True, "heard_ms": 31.0, "incarnation": 4, "round": 1,
-            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": ""}, {
+            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": "", **untested}, {
             "name": "n2", "state": "member", "alive": True, "voter": True, "witness": False,
             "standby": False, "leads": False, "heard_ms": None, "incarnation": 2, "round": 1,
             "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",),
-            "note": "this node"}, {
+            "note": "this node", **untested}, {
             "name": "n3", "state": "member", "alive": True, "voter": True, "witness": True,
             "standby": False, "leads": False, "heard_ms": 31.0, "incarnation": 4, "round": 1,
-            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": "witness"}),
+            "accused_by": (), "version": "0.1.0", "keys": ("5f0c1a2b",), "note": "witness",
+                **untested}),
         "groups": ({
             "name": "crm", "holder": "n1", "heir": "n2", "epoch": 7, "active": ("n1",),
             "moving": (), "phase": "inactive", "active_for_s": None, "maintenance": "off",
@@ -394,4 +397,4 @@ def test_an_agent_that_this_user_may_not_ask_is_not_called_down() -> None:
     (None, "-"), (0.0314, "31 ms"), (4.21, "4.2 s"), (725, "12m05s"), (11220, "3h07m"),
     (187300, "2d04h")])
 def test_lengths_of_time(seconds: float | None, words: str) -> None:
-    assert render.span(seconds) == words
+    assert layout.span(seconds) == words

@@ -18,7 +18,7 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 from hamgr.adapters.zookeeper.permission import DENIED
 from hamgr.adapters.zookeeper.session import NotAnswered, Session
 from hamgr.adapters.zookeeper.tamed import NotSent
-from hamgr.adapters.zookeeper.tree import ATTRIBUTES, Tree
+from hamgr.adapters.zookeeper.tree import Tree
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Owner(Protocol):
 class Board:
     """Follows and writes the records while there is a connection."""
 
-    def __init__(self, tree: Tree, owner: Owner) -> None:
-        self._tree, self._owner = tree, owner
+    def __init__(self, tree: Tree, folder: str, owner: Owner) -> None:
+        self._tree, self._folder, self._owner = tree, folder, owner
         self._session: Session | None = None
         self._turn = 0
         """Counts connections: what an earlier one answers is not taken in."""
@@ -115,7 +115,7 @@ class Board:
 
     def _list(self) -> None:
         watch = self._watch(self._list)
-        self._call(lambda zk: zk.get_children_async(self._tree.at(ATTRIBUTES), watch=watch),
+        self._call(lambda zk: zk.get_children_async(self._tree.at(self._folder), watch=watch),
                    self._listed)
 
     def _listed(self, answered: "asyncio.Future[Any]") -> None:
@@ -130,14 +130,14 @@ class Board:
     def _read(self, name: str) -> None:
         self._reading.add(name)
         watch = self._watch(partial(self._read, name))
-        self._call(lambda zk: zk.get_async(self._tree.at(f"{ATTRIBUTES}/{name}"), watch=watch),
+        self._call(lambda zk: zk.get_async(self._tree.at(f"{self._folder}/{name}"), watch=watch),
                    partial(self._got, name))
 
     def _got(self, name: str, answered: "asyncio.Future[Any]") -> None:
         self._reading.discard(name)
         error = answered.exception()
         if error is not None and not isinstance(error, NoNodeError):
-            self._failed(error, f"{ATTRIBUTES}/{name} cannot be read")
+            self._failed(error, f"{self._folder}/{name} cannot be read")
             self._later(AGAIN_S, name, self._read)
             return
         data, version = None, -1
@@ -163,7 +163,7 @@ class Board:
         data = self._owner.merged(name, before)
         if data is None:
             return
-        path = self._tree.at(f"{ATTRIBUTES}/{name}")
+        path = self._tree.at(f"{self._folder}/{name}")
         self._busy.add(name)
         self._call(lambda zk: (zk.create_async(path, data) if version < 0 else
                                zk.set_async(path, data, version)),
@@ -173,12 +173,12 @@ class Board:
         self._busy.discard(name)
         error = answered.exception()
         if isinstance(error, DENIED):
-            self._failed(error, f"{ATTRIBUTES}/{name} may not be written")
+            self._failed(error, f"{self._folder}/{name} may not be written")
             self._later(DENIED_S, name, self._read)
         elif isinstance(error, _CONFLICT):
             self._read(name)
         elif error is not None:
-            self._failed(error, f"{ATTRIBUTES}/{name} cannot be written")
+            self._failed(error, f"{self._folder}/{name} cannot be written")
             self._later(AGAIN_S, name, self._read)
         else:
             self._complained = False

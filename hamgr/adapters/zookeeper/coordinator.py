@@ -31,7 +31,7 @@ from hamgr.adapters.zookeeper.board import Board, Owner
 from hamgr.adapters.zookeeper.permission import DENIED, Permission
 from hamgr.adapters.zookeeper.session import DEADLINE_S, NotAnswered, Session
 from hamgr.adapters.zookeeper.tamed import NotSent
-from hamgr.adapters.zookeeper.tree import Happened, Tree, read_of
+from hamgr.adapters.zookeeper.tree import ATTRIBUTES, FENCE_TESTS, Happened, Tree, read_of
 from hamgr.coding import encode
 from hamgr.core.effects import Op, Write
 from hamgr.core.events import RecordRead, WriteAnswered, ZooKeeperChanged
@@ -60,11 +60,11 @@ class ZooKeeper:
                  session_timeout_s: float = SESSION_TIMEOUT_S, deadline_s: float = DEADLINE_S,
                  access: Access = OPEN,
                  macs: Callable[[], Sequence[str]] = tuple,
-                 attributes: Owner | None = None) -> None:
+                 attributes: Owner | None = None, fence_tests: Owner | None = None) -> None:
         """`nodes` are those whose seats are told of even while they are missing.
 
         `macs` gives the MACs with which this node answers for VIPs, for the record of its session.
-        `attributes` owns the records of nodes' attributes.
+        `attributes` owns the records of nodes' attributes, `fence_tests` those of fence tests.
 
         `hosts` are "host:port". Raises ValueError if the cluster's name cannot be a path.
         """
@@ -79,7 +79,8 @@ class ZooKeeper:
         self._prefix = self._tree.at(ROOT) + "/"
         self._permission = Permission(self._tree, access, self._submit, self._permitted)
         self._announcing = Announcing(node, self._tree, macs)
-        self._board = Board(self._tree, attributes) if attributes is not None else None
+        self._boards = {folder: Board(self._tree, folder, owner) for folder, owner in
+                        ((ATTRIBUTES, attributes), (FENCE_TESTS, fence_tests)) if owner is not None}
         self._connected = False
         self._usable = False
         """As last told: connected, and with permission to write."""
@@ -121,8 +122,15 @@ class ZooKeeper:
 
     def attributes_changed(self, name: str) -> None:
         """Have a record of attributes written as soon as that can be, if its owner wants it."""
-        if self._board is not None:
-            self._board.touch(name)
+        self._touch(ATTRIBUTES, name)
+
+    def fence_tests_changed(self, name: str) -> None:
+        """Have the record of a fence test written likewise."""
+        self._touch(FENCE_TESTS, name)
+
+    def _touch(self, folder: str, name: str) -> None:
+        if folder in self._boards:
+            self._boards[folder].touch(name)
 
     @property
     def trouble(self) -> str:
@@ -192,8 +200,8 @@ class ZooKeeper:
         self._permission.ask()
         self._announcing.begin(session)
         self._follow()
-        if self._board is not None:
-            self._board.begin(session)
+        for board in self._boards.values():
+            board.begin(session)
 
     def _lost(self) -> None:
         self._permission.stop()
@@ -203,8 +211,8 @@ class ZooKeeper:
 
     def _stop_following(self) -> None:
         self._announcing.cancel()
-        if self._board is not None:
-            self._board.stop()
+        for board in self._boards.values():
+            board.stop()
 
     def _tell_usable(self) -> None:
         """Tell what the engine can build on: where nothing can be written, nothing can be planned.

@@ -20,6 +20,8 @@ BASE = "/hamgr"
 SESSIONS = "sessions"
 ATTRIBUTES = "attributes"
 """A record for each node whose attributes were ever set, and one for the cluster."""
+FENCE_TESTS = "fence-tests"
+"""A record for each node whose fence devices were ever tested, and were well."""
 _DIGITS_MAX = 18
 """Of a number by which an entry of the history is named; what is longer is none of ours."""
 
@@ -78,10 +80,17 @@ class Tree:
 
         Nothing of one whose words cannot be read.
         """
+        return await self._fields(SESSIONS)
+
+    async def fence_tests(self) -> dict[str, dict[str, Any]]:
+        """Return the fields of each record of a fence test, by node; none if it is unreadable."""
+        return await self._fields(FENCE_TESTS)
+
+    async def _fields(self, folder: str) -> dict[str, dict[str, Any]]:
         said = {}
-        for name in await self.names(SESSIONS):
+        for name in await self.names(folder):
             try:
-                data, _ = await self._get(f"{SESSIONS}/{name}")
+                data, _ = await self._get(f"{folder}/{name}")
             except NoNodeError:
                 continue  # it left meanwhile
             try:
