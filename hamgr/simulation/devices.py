@@ -49,7 +49,6 @@ class FenceDevice:
         elif self._rng.random() < self.fails / 4:
             why = "device timed out"
         elif effect.action == "on":
-            self._host.condemned = False
             self._host.boot()
         else:
             power = Power.ON if self._host.powered and not self._host.condemned else Power.OFF

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
+from hamgr.core.heartbeat import Accusation, Echo, FenceWord, GroupWord, Heartbeat, Relay
 from hamgr.core.parts import BODY_MAX
 from hamgr.core.records import EPOCHS_SKIPPED
 from hamgr.core.seat import Standing
@@ -146,6 +146,9 @@ class Peers:
             case "relays":
                 return script.list(lambda: Relay(
                     script.pick(NAMES), self._number(), script.pick(NAMES), self._number()))
+            case "fences":
+                return script.list(lambda: FenceWord(
+                    script.pick(NAMES), self._number(), self._number(), bool(script.byte() & 1)))
             case "epochs":
                 return script.list(lambda: (script.pick(NAMES), self._number()))
             case "credits" | "scars":
@@ -154,9 +157,9 @@ class Peers:
 
     def _word(self) -> GroupWord:
         flags = self.script.byte()
-        fit, armed, up, failed = (bool(flags >> bit & 1) for bit in range(4))
+        fit, armed, up, failed, waits, stuck = (bool(flags >> bit & 1) for bit in range(6))
         return GroupWord(self.script.pick(NAMES), self._number(), self._number(), fit, armed, up,
-                         failed, self._number(), self.script.pick(NAMES))
+                         failed, self._number(), self.script.pick(NAMES), waits, stuck)
 
     def _number(self) -> int:
         kind = self.script.byte()
