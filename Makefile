@@ -20,10 +20,10 @@ BENCH ?=
 DATAGRAMS ?= 100000
 FUZZ ?=
 
-.PHONY: help demo test test-all check sim soak fuzz lab-test bench clean
+.PHONY: help demo test test-all check sim soak fuzz lab-test watchdog-test bench clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml .ci/setup
 	@.ci/setup
@@ -66,6 +66,10 @@ fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--tar
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
 	@$(PYTEST) -m "lab and not slow"
+
+watchdog-test: $(READY) ## virtual machines that their watchdog resets: some minutes
+	@.ci/setup --slow-tests
+	@$(PYTEST) -s -m vm tests/vm
 
 bench: $(TESTS) ## hamgr beside keepalived: SCENARIOS=node_crash,isolate RUNS=5 for a part (root)
 	@$(BIN)/python -m tests.bench --scenarios "$(SCENARIOS)" --runs $(RUNS) $(BENCH)

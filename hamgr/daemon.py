@@ -18,14 +18,19 @@ from hamgr.adapters.net.nics import look
 from hamgr.adapters.net.vip import Vip
 from hamgr.adapters.realtime import Garbage, RealTime, become_realtime
 from hamgr.adapters.runlock import RunLock
+from hamgr.adapters.services.ocf.keeping import boot_of
 from hamgr.adapters.services.ocf.peers import Peers, alone
+from hamgr.adapters.services.ocf.shared import SharedAttributes
 from hamgr.adapters.store import Configuration, DirectoryStore, this_boot
 from hamgr.adapters.switch import SwitchProcess
 from hamgr.adapters.systemd import Notifier, log_handler
 from hamgr.adapters.udp import UdpTransport
+from hamgr.adapters.watchdog import KernelWatchdog
+from hamgr.adapters.watchdog.holder import Settings
+from hamgr.adapters.watchdog.left import Leftover
 from hamgr.adapters.zookeeper import ZooKeeper, deadline_for
 from hamgr.agent.answers import Answers
-from hamgr.agent.cleaning import Sweep, longest_chain
+from hamgr.agent.cleaning import Sweep, feeding, longest_chain
 from hamgr.agent.dispatch import Ports
 from hamgr.agent.facts import KernelAddress
 from hamgr.agent.life import GRACE, Agent
@@ -39,9 +44,9 @@ from hamgr.config.schema import Document
 from hamgr.config.seal import sealed
 from hamgr.core.events import Event
 from hamgr.core.records import Config, Plan
-from hamgr.core.types import SECOND, GroupName, Instant
+from hamgr.core.types import SECOND, Duration, GroupName, Instant
 from hamgr.devices import devices
-from hamgr.drivers import Drivers, picture
+from hamgr.drivers import Drivers, picture, shared_attributes
 from hamgr.engine import Engine
 from hamgr.place import Place
 from hamgr.ports import Post
@@ -84,7 +89,9 @@ def cleanup(place: Place) -> None:
     lock.end_old_switch()
     try:
         store = _store(place)
-        asyncio.run(_sweep(place, store, Notifier()))
+        leftover = Leftover(place.run_dir)
+        asyncio.run(_sweep(place, store, Notifier(), leftover))
+        leftover.swept()
         if faults := _not_in_file(place.document, store):
             raise ConfigError(str(place.config), faults)
     finally:
@@ -108,19 +115,20 @@ async def _live(place: Place, lock: RunLock, realtime: RealTime) -> int:
         return await agent.run()
 
 
-async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier) -> None:
+async def _sweep(place: Place, store: DirectoryStore, notifier: Notifier,
+                 leftover: Leftover) -> None:
     answers, spec = Answers(), cluster_spec(place.document)
 
     def post(event: Event) -> None:
         answers.take(event)
 
     addresses = _addresses(place.wide, post)
-    drivers = Drivers(place.node, place.wide, post, place.state_dir)
+    drivers = Drivers(place.node, place.wide, post, _attributes(place), place.state_dir)
     await drivers.start()
     try:
         sweep = Sweep(place.node, spec, addresses=addresses, services=drivers, store=store,
                       answers=answers, spared=to_be_spared(place.document, store.kept_vips()))
-        await sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec))
+        await feeding(sweep.run_patiently(notifier.tell, GRACE + longest_chain(spec)), leftover)
     finally:
         await drivers.close()
         await addresses.close()
@@ -141,20 +149,25 @@ class _Parts:
         self._transport = UdpTransport(
             place.node, rings(document), document.heartbeat.port, self._wire, post)
         self._addresses = _addresses(self._wide, post, self._interfaces_changed)
+        attributes = _attributes(place)
         self._coordinator = ZooKeeper(
             place.node, tuple(document.node), cluster.name,
             [str(server) for server in cluster.zookeeper], post,
             session_timeout_s=document.zookeeper.session / SECOND,
             deadline_s=deadline_for(document.timing), access=access_by(document.zookeeper),
-            macs=self._addresses.macs)
+            macs=self._addresses.macs, attributes=attributes)
+        attributes.publish = self._coordinator.attributes_changed
         self._switch = SwitchProcess(tuple(self._wide.group), post, run_dir=place.run_dir,
                                      lock_fd=lock.fileno())
-        self._drivers = Drivers(place.node, place.wide, post, place.state_dir)
+        self._watchdog = KernelWatchdog(place.run_dir)
+        self._watchdog.configure(*_watchdog(document, self._wide))
+        self._drivers = Drivers(place.node, place.wide, post, attributes, place.state_dir)
         self._devices = Devices(devices(document), post)
         self._store = _store(place)
         self.ports = Ports(
             transport=self._transport, coordinator=self._coordinator, addresses=self._addresses,
-            switch=self._switch, services=self._drivers, devices=self._devices,
+            switch=self._switch, watchdog=self._watchdog, services=self._drivers,
+            devices=self._devices,
             store=self._store)
 
     def show_cluster(self, fed: Callable[[], Engine | None]) -> None:
@@ -173,7 +186,7 @@ class _Parts:
             awake=self._awake,
             collections=lambda: tuple(self._garbage.collections), kernel=self._kernel,
             counters=self._counters, reload=self._reload, keys=self._transport.keys,
-            consider=self._consider, seal=self._seal,
+            attributes=self._drivers.attributes, consider=self._consider, seal=self._seal,
             keep=self._keep, enter=self._enter, narrow=self._narrow,
             switch_alive=lambda: self._switch.alive,
             switch_ends_with_us=lambda: (
@@ -183,6 +196,7 @@ class _Parts:
     def _awake(self, now: Instant) -> None:
         for errand in (self._addresses.renewal, self._switch.checking):
             errand.awake(now)
+        self._watchdog.progress(now)
 
     def _interfaces_changed(self) -> None:
         self._coordinator.announce_again()
@@ -283,6 +297,7 @@ class _Parts:
         assert isinstance(prospect, Prospect)
         self._document, self._wide = prospect.document, prospect.wide
         self._text = prospect.text
+        self._watchdog.configure(*_watchdog(self._document, self._wide))
 
     async def _narrow(self) -> None:
         document = self._document
@@ -309,6 +324,15 @@ def _wire(document: Document) -> Wire:
     return Wire(cluster.name, read_keys(cluster.key_file))
 
 
+def _watchdog(document: Document, wide: Document) -> tuple[
+        Settings | None, dict[GroupName, Duration]]:
+    """Return what the watchdog goes by: its settings, and what each group promises."""
+    found = document.watchdog
+    settings = None if found.device is None else Settings(
+        device=found.device, timeout=int(found.timeout))
+    return settings, {name: int(group.stop_within) for name, group in wide.group.items()}
+
+
 def _not_in_file(document: Document, store: DirectoryStore) -> tuple[Fault, ...]:
     """Return what the file lacks of what is in maintenance here. Raises OSError."""
     kept = store.kept_vips()
@@ -328,6 +352,11 @@ def _news(reading: Reading, config: Path, used: Document) -> list[str]:
         return [f"{config} says what is in use"]
     return [f"{config} differs from the configuration in use; hamgr config diff shows how, and "
             "hamgr config apply applies it"]
+
+
+def _attributes(place: Place) -> SharedAttributes:
+    return shared_attributes(place.node, place.document, boot_of(place.run_dir, this_boot()),
+                             place.state_dir)
 
 
 def _about(place: Place) -> About:

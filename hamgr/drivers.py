@@ -7,10 +7,13 @@ from typing import Protocol
 
 from hamgr.adapters.services.hook import Action, Hooks
 from hamgr.adapters.services.ocf.agent import Agent
-from hamgr.adapters.services.ocf.attributes import LocalAttributes
+from hamgr.adapters.services.ocf.attributes import Lifetime
 from hamgr.adapters.services.ocf.driver import OcfAgents
+from hamgr.adapters.services.ocf.keeping import Keeping
 from hamgr.adapters.services.ocf.peers import Peers, Replicas
+from hamgr.adapters.services.ocf.shared import Given, SharedAttributes
 from hamgr.adapters.services.systemd import Units
+from hamgr.agent.facts import AskAttributes, Attribute
 from hamgr.config.schema import COMMANDS, Document, Service
 from hamgr.config.specs import OCF_MONITOR
 from hamgr.core.effects import RunService, TellReplicas
@@ -41,14 +44,16 @@ class Driver(Protocol):
 class Drivers:
     """Hands each action to the driver of its service."""
 
-    def __init__(self, node: NodeName, document: Document, post: Post, state_dir: Path) -> None:
+    def __init__(self, node: NodeName, document: Document, post: Post, attributes: SharedAttributes,
+                 state_dir: Path) -> None:
         """state_dir: where programs may run, for the commands that resource agents call."""
         self._post = post
         cluster = document.cluster.name
         self._hooks = Hooks(cluster, node, _commands(document), self._took)
         self._units = Units(units(document), self._took)
+        self._attributes = attributes
         self._agents = OcfAgents(cluster, node, agents(document), self._took,
-                                 directory=state_dir / "ocf", attributes=LocalAttributes())
+                                 directory=state_dir / "ocf", attributes=attributes)
         self._drivers: dict[str, Driver] = {
             "hook": self._hooks, "systemd": self._units, "ocf": self._agents}
         self._of = _drivers(document)
@@ -59,6 +64,7 @@ class Drivers:
         self._hooks.configure(_commands(document))
         self._units.configure(units(document))
         self._agents.configure(agents(document))
+        self._attributes.configure(given(document))
         self._of = _drivers(document)
 
     async def start(self) -> None:
@@ -79,14 +85,27 @@ class Drivers:
 
     def tell(self, effect: TellReplicas) -> None:
         """Tell the replicas of a group here what has become of another node's."""
+        self._agents.tell(effect)
 
     def retell(self) -> None:
         """Post again what a new engine does not know: scores and attributes."""
         self._agents.retell()
 
+    def attributes(self, ask: AskAttributes) -> tuple[Attribute, ...]:
+        """Change an attribute, if one is named, and return all of that node.
+
+        Raises AttributeRefused.
+        """
+        if ask.name:
+            lifetime = Lifetime.REBOOT if ask.reboot else Lifetime.FOREVER
+            self._attributes.set(ask.node, ask.name, ask.value, lifetime)
+        return tuple(Attribute(name=name, value=value, kept=kept)
+                     for name, value, kept in self._attributes.listing(ask.node))
+
     def see(self, look: Callable[[], Peers]) -> None:
         """Have resource agents see the cluster as this tells it, whenever they ask."""
         self._agents.see(look)
+        self._attributes.online = lambda: look().online
 
     def _took(self, event: Event) -> None:
         if isinstance(event, ServiceAnswered):
@@ -96,6 +115,7 @@ class Drivers:
     async def close(self) -> None:
         """Kill whatever still runs."""
         await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+        await self._attributes.close()
 
 
 def picture(engine: Engine, now: Instant) -> Peers:
@@ -116,10 +136,22 @@ def picture(engine: Engine, now: Instant) -> Peers:
                         and (word is None or word.fit))
         for service in group.services:
             replicas[group.name, service.name] = Replicas(
+                possible=len(group.nodes),
                 promoted=active if service.promotable else (),
                 unpromoted=resting if service.promotable or group.everywhere else active)
     return Peers(nodes=tuple(said), replicas=replicas, quorate=not own.lapsed,
                  online=tuple(node for node, heartbeat in said.items() if heartbeat is not None))
+
+
+def shared_attributes(node: NodeName, document: Document, boot: str,
+                      state_dir: Path) -> SharedAttributes:
+    """Return the attributes of all nodes, as far as this one knows."""
+    return SharedAttributes(node, given(document), boot, Keeping(state_dir))
+
+
+def given(document: Document) -> Given:
+    """Return the nodes, each with the attributes that the document gives it."""
+    return {name: node.attributes for name, node in document.node.items()}
 
 
 def services(document: Document) -> dict[Key, Service]:
@@ -137,7 +169,8 @@ def units(document: Document) -> dict[Key, str]:
 def agents(document: Document) -> dict[Key, Agent]:
     """Return the resource agent of each service that has one."""
     return {key: Agent(name=service.agent, parameters=service.parameters,
-                       promotable=service.promotable, notify=service.promotable,
+                       promotable=service.promotable, check_level=service.check_level,
+                       notify=service.promotable and service.notify is not False,
                        interval=int((service.monitor or OCF_MONITOR).interval))
             for key, service in services(document).items() if service.driver == "ocf"}
 

@@ -44,7 +44,7 @@ class Engine:
         fresh = fresh_cluster_id or f"{spec.name}-{node}-{incarnation}-{now}"
         self.leadership = Leadership(self.knowledge, self._number, fresh)
         self.activity = Activity(self.knowledge, self.seat, self._number)
-        self.voice = Voice(self.knowledge, self.seat, self.activity.groups, config_digest, version)
+        self.voice = Voice(self.knowledge, self.seat, self.activity, config_digest, version)
         self.activity.adopt(in_place or {}, now)
         self._now: Instant = now
         self._beat = Beat(now)
@@ -138,7 +138,7 @@ class Engine:
             case ev.ZooKeeperChanged(connected=connected):
                 self._zookeeper_changed(connected, effects)
             case ev.DeviceAnswered():
-                pass
+                self.activity.fencing.answered(event)
             case ev.DeadlineSet(serial=serial):
                 self.seat.deadline_set(serial)
             case ev.AttributeChanged():

@@ -8,6 +8,8 @@ as an effect, what happened goes back as an event.
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
 from hamgr.core.effects import RunDevice, RunService, TellReplicas, Write
 from hamgr.core.events import Event
 from hamgr.core.heartbeat import Heartbeat
@@ -101,6 +103,47 @@ class Switch(Protocol):
 
     async def close(self) -> None:
         """End the process in order: nothing is withdrawn that is disarmed."""
+
+
+class WatchdogFacts(Struct, frozen=True, kw_only=True):
+    """What status tells of the watchdog device."""
+
+    device: str = ""
+    """Its path; empty: none is configured."""
+    identity: str = ""
+    """What its driver calls itself."""
+    timeout_s: int = 0
+    """As granted; while it is not held, as configured."""
+    held: bool = False
+    """It is open: without feeding the machine is reset."""
+    trouble: str = ""
+    """Why it is not, although it should be."""
+
+
+class Watchdog(Protocol):
+    """The kernel's watchdog device: held while something is armed, fed by progress and lease."""
+
+    @property
+    def facts(self) -> WatchdogFacts:
+        """What status tells."""
+
+    def set_deadline(self, deadline: Instant) -> None:
+        """Feed until then, or beyond it as long as stop_within allows."""
+
+    def arm(self, group: GroupName) -> None:
+        """Hold the device from now on. Tried again until it works."""
+
+    def disarm(self, group: GroupName) -> None:
+        """Close it in order, if nothing else is armed."""
+
+    def progress(self, now: Instant) -> None:
+        """Tell that all is handled that came or was due."""
+
+    def swept(self) -> None:
+        """Tell that nothing exclusive runs here, also of a former life."""
+
+    async def close(self) -> None:
+        """Let go of it; while something is armed, the machine is reset in time."""
 
 
 class Services(Protocol):

@@ -73,6 +73,8 @@ class GroupView(Struct, frozen=True, kw_only=True):
     active_for: Duration | None = None
     why: str = ""
     """The reason of the last change, in words."""
+    waits: str = ""
+    """What it waits for before it is started here, by the right that this node has."""
     services: tuple[ServiceView, ...] = ()
 
 
@@ -157,6 +159,7 @@ def _group(rights: GroupRights, knowledge: Knowledge, now: Instant) -> GroupView
         fit=not unfit, unfit_why=unfit,
         failed_lately=rights.failed_lately(now), armed=local.armed,
         maintenance=bool(rights.maintained), why=local.occasion.why,
+        waits="" if local.is_active else rights.waits_for or rights.doubted,
         active_for=now - local.active_since if local.phase.value == "active" else None,
         services=tuple(ServiceView(name=one.spec.name, state=one.state, why=one.why,
                                    failures=one.failures(now)) for one in local.services))

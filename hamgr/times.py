@@ -1,7 +1,7 @@
 """The times of the protocol that follow from others where a file does not give them."""
 
 from hamgr.core.timing import Timing, detection_for, lease_within
-from hamgr.core.types import MILLISECOND, Duration
+from hamgr.core.types import MILLISECOND, SECOND, Duration
 
 
 def times_for(interval: Duration) -> Timing:
@@ -17,3 +17,13 @@ def times_for(interval: Duration) -> Timing:
     within = lease_within(detection) // MILLISECOND * MILLISECOND
     lease = max(interval * 225 // 100, min(interval * 28 // 10, within))
     return Timing(interval=interval, lease=lease, detection=max(detection, detection_for(lease)))
+
+
+def reset_within(timeout: Duration) -> Duration:
+    """Return how long after its last feeding a watchdog of this timeout has certainly reset.
+
+    Two timeouts, since the kernel starts it over once when a process dies that has the device open
+    (watchdog_release in drivers/watchdog/watchdog_dev.c); a tenth for clocks that run at different
+    rates (8 % in the protocol), and a second for drivers that count in coarse steps.
+    """
+    return timeout * 22 // 10 + SECOND

@@ -1,7 +1,9 @@
 """Leftovers of a former life are removed before a new one begins (rule 21)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.facts import KernelAddress
@@ -9,10 +11,11 @@ from hamgr.agent.housekeeping import BIDE, PATIENT
 from hamgr.core.effects import RunService
 from hamgr.core.events import ServiceAnswered
 from hamgr.core.spec import ClusterSpec, GroupSpec, ServiceSpec
-from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, NodeName
+from hamgr.core.types import SECOND, Duration, Epoch, Found, GroupName, Instant, NodeName
 from hamgr.ports import Addresses, Services, Store
 
 _DOWNWARD = ("probe", "demote", "stop")
+FED_S = 0.2
 REASON = "nothing may be left of a former life"
 
 
@@ -105,6 +108,24 @@ def in_place(
     if not rebooted:
         found |= {group.name for group in spec.groups if group.services or not group.has_addresses}
     return {group: epoch for group, epoch in maintenance.items() if group in found}
+
+
+class Fed(Protocol):
+    """A watchdog, as far as cleaning feeds it."""
+
+    def progress(self, now: Instant) -> None:
+        """Feed it, as long as that may be."""
+
+
+async def feeding(cleaning: Awaitable[None], watchdog: Fed) -> None:
+    """Wait for the end of cleaning, and raise as it does; that it goes on feeds the watchdog."""
+    running = asyncio.ensure_future(cleaning)
+    try:
+        while not (await asyncio.wait((running,), timeout=FED_S))[0]:
+            watchdog.progress(time.monotonic_ns())
+        running.result()
+    finally:
+        running.cancel()
 
 
 def longest_chain(spec: ClusterSpec) -> Duration:

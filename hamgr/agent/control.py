@@ -18,6 +18,7 @@ from hamgr.agent.facts import (
     AgentStatus,
     Ask,
     AskApply,
+    AskAttributes,
     AskConfiguration,
     AskExplain,
     AskRebuild,
@@ -27,6 +28,7 @@ from hamgr.agent.facts import (
     AskStatus,
     AskStop,
     AskWatch,
+    Attribute,
 )
 from hamgr.core.records import Config, Request
 from hamgr.core.types import GroupName, NodeName
@@ -51,6 +53,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     status: Callable[[], AgentStatus]
     ask: Callable[[Request, Callable[[str], None], float], Awaitable[Request | None]]
     explain: Callable[[GroupName, NodeName], Explanation]
+    attributes: Callable[[AskAttributes], tuple[Attribute, ...]]
+    """Raises ValueError with what is wrong."""
     stop: Callable[[str], None]
     reload: Callable[[], Awaitable[tuple[str, ...]]]
     recorder: Callable[[int], list[dict[str, Any]]]
@@ -140,6 +144,8 @@ class Control:
                 await self._follow(lambda say: self._desk.apply(config, say), client)
             case AskRebuild(down=down):
                 await self._follow(lambda say: self._desk.rebuild(down, say), client)
+            case AskAttributes():
+                await client.say(self._attributes(ask))
             case AskStop():
                 self._desk.stop(ask.why)
                 await client.say({"stopping": True})
@@ -149,6 +155,12 @@ class Control:
                 await client.say({"entries": self._desk.recorder(ask.count)})
             case _:
                 assert_never(ask)
+
+    def _attributes(self, ask: AskAttributes) -> dict[str, Any]:
+        try:
+            return {"attributes": self._desk.attributes(ask)}
+        except ValueError as error:
+            return {"error": str(error)}
 
     async def _watch(self, ask: AskWatch, reader: asyncio.StreamReader, client: "_Client") -> None:
         pause_s = max(ask.every_ms, WATCH_MS_MIN) / 1000

@@ -14,7 +14,6 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
@@ -31,9 +30,7 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
-    DeviceAnswered,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -48,6 +45,7 @@ from hamgr.ports import (
     Store,
     Switch,
     Transport,
+    Watchdog,
 )
 
 logger = logging.getLogger("hamgr.engine")
@@ -69,6 +67,7 @@ class Ports:
     coordinator: Coordinator
     addresses: Addresses
     switch: Switch
+    watchdog: Watchdog
     services: Services
     devices: FenceDevices
     store: Store
@@ -78,6 +77,7 @@ class Outstanding:
     """Numbered requests that have not been answered yet.
 
     A new engine numbers its own from the start again, so it may not begin before these are empty.
+    What fence devices are asked has numbers of its own in each life: they may take a minute.
     """
 
     def __init__(self) -> None:
@@ -95,8 +95,6 @@ class Outstanding:
                 self._open.add((WriteAnswered, number))
             case RunService(run=number):
                 self._open.add((ServiceAnswered, number))
-            case RunDevice(run=number):
-                self._open.add((DeviceAnswered, number))
             case SetDeadline(serial=number, confirm=True):
                 self._open.add((DeadlineSet, number))
             case _:
@@ -105,8 +103,7 @@ class Outstanding:
     def answered(self, event: Event) -> None:
         """Note an answer, if the event is one."""
         match event:
-            case (WriteAnswered(write=number) | ServiceAnswered(run=number)
-                  | DeviceAnswered(run=number)):
+            case WriteAnswered(write=number) | ServiceAnswered(run=number):
                 self._open.discard((type(event), number))
             case DeadlineSet(serial=number):
                 self._open.discard((DeadlineSet, number))
@@ -138,16 +135,13 @@ class Dispatch:
             return
         self.outstanding.asked(effect)
         match effect:
-            case SetDeadline():
-                self._ports.switch.set_deadline(effect.deadline, effect.serial, effect.confirm)
-                self._ports.addresses.hold_until(effect.deadline)
             case Report():
                 report(effect)
             case Write():
                 self._ports.coordinator.write(effect)
             case Read():
                 self._ports.coordinator.read(effect.paths)
-            case ArmSwitch() | DisarmSwitch():
+            case SetDeadline() | ArmSwitch() | DisarmSwitch():
                 self._guard(effect)
             case ClaimAddresses() | WithdrawAddresses() | LoosenAddresses() | TightenAddresses():
                 self._move(effect)
@@ -155,25 +149,26 @@ class Dispatch:
                 self._serve(effect)
             case KeepFacts() | KeepMaintenance():
                 self._keep(effect)
-            case Fence() | RunDevice():
-                self._fence(effect)
+            case RunDevice():
+                self._ports.devices.run(effect)
             case BeginNewLife() | Exit():
                 self._ended(effect)
             case _:
                 assert_never(effect)
 
-    def _guard(self, effect: ArmSwitch | DisarmSwitch) -> None:
-        if isinstance(effect, ArmSwitch):
-            self._ports.switch.arm(effect.group)
-        else:
-            self._ports.switch.disarm(effect.group)
-
-    def _fence(self, effect: Fence | RunDevice) -> None:
-        if isinstance(effect, RunDevice):
-            self._ports.devices.run(effect)
-        else:
-            self._post(FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
-                                     ok=False, why="no fence device is configured"))
+    def _guard(self, effect: SetDeadline | ArmSwitch | DisarmSwitch) -> None:
+        switch, watchdog = self._ports.switch, self._ports.watchdog
+        match effect:
+            case SetDeadline(deadline=deadline):
+                switch.set_deadline(deadline, effect.serial, effect.confirm)
+                watchdog.set_deadline(deadline)
+                self._ports.addresses.hold_until(deadline)
+            case ArmSwitch(group=group):
+                switch.arm(group)
+                watchdog.arm(group)
+            case DisarmSwitch(group=group):
+                switch.disarm(group)
+                watchdog.disarm(group)
 
     def _serve(self, effect: RunService | CancelService | TellReplicas) -> None:
         services = self._ports.services

@@ -5,11 +5,14 @@ from msgspec import Struct, field
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec
 from hamgr.core.types import GroupName, Instant, NodeName
+from hamgr.ports import WatchdogFacts
 from hamgr.snapshot import Snapshot
 
 SCHEMA = 1
 """Of everything that the control socket says. Fields are added, never changed."""
 
+WATCHDOG = "watchdog"
+"""The layer of the kernel's watchdog device."""
 SWITCH, SWITCH_CHILD = "switch", "switch (child)"
 """The layer of the dead-man's switch. A child of an agent that a service manager runs does not
 cover an agent that is killed: it is killed with what is left of its control group."""
@@ -79,6 +82,8 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     """Who of ZooKeeper's servers refuses this node, and why; empty if none does."""
     layers: dict[GroupName, tuple[str, ...]] = field(default_factory=dict)
     """Of the layers that guard a group here, those that are really there."""
+    watchdog: WatchdogFacts = WatchdogFacts()
+    """The kernel's watchdog device; systemd's watchdog is in `process`."""
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     keys: dict[NodeName, tuple[str, ...]] = field(default_factory=dict)
     """The fingerprints of each node's keys by its last heartbeat, the one that signs first; a node
@@ -131,6 +136,29 @@ class AskRebuild(Struct, frozen=True, tag_field="do", tag="rebuild", forbid_unkn
     """Nodes that the operator vouches for as powered off."""
 
 
+class Attribute(Struct, frozen=True, kw_only=True):
+    """One value of a node."""
+
+    name: str
+    value: str
+    kept: str
+    """reboot, forever, document, or private: hamgr's own, until a reboot, on this node alone."""
+
+
+class AskAttributes(Struct, frozen=True, tag_field="do", tag="attributes",
+                    forbid_unknown_fields=True):
+    """Answered by {"attributes": [Attribute, …]}, or by {"error": text} if one cannot be set."""
+
+    node: NodeName
+    """Empty: the values of the whole cluster."""
+    name: str = ""
+    """The one to be changed; empty: none."""
+    value: str | None = None
+    """None: it is deleted."""
+    reboot: bool = False
+    """The value is kept until the node reboots, and not for ever."""
+
+
 class AskStop(Struct, frozen=True, tag_field="do", tag="stop", forbid_unknown_fields=True):
     """The orderly stop. Answered by {"stopping": true} when it has begun."""
 
@@ -148,4 +176,4 @@ class AskRecorder(Struct, frozen=True, tag_field="do", tag="recorder", forbid_un
 
 
 Ask = (AskStatus | AskWatch | AskRequest | AskConfiguration | AskApply | AskRebuild | AskStop
-       | AskReload | AskRecorder | AskExplain)
+       | AskReload | AskRecorder | AskExplain | AskAttributes)

@@ -17,7 +17,7 @@ from typing import Any
 
 from hamgr.agent.answers import Answers
 from hamgr.agent.applying import Applying, Parts
-from hamgr.agent.cleaning import Sweep, in_place, longest_chain
+from hamgr.agent.cleaning import Sweep, feeding, in_place, longest_chain
 from hamgr.agent.control import Control, Desk
 from hamgr.agent.disk import Disk
 from hamgr.agent.dispatch import Dispatch, Ports
@@ -94,7 +94,7 @@ class Agent:
             answers=self._answers)
         self._control = Control(about.run_dir, Desk(
             status=self._status, ask=self._requests.ask, explain=self._explain, stop=self.stop,
-            reload=self._reload,
+            reload=self._reload, attributes=outside.attributes,
             recorder=self._recorder.tail, configuration=self._configuration,
             apply=self._applying.apply, rebuild=self._rebuilding.rebuild))
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
@@ -218,8 +218,10 @@ class Agent:
 
     async def _swept(self) -> None:
         ports = self._ports
-        await Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
-                    services=ports.services, store=ports.store, answers=self._answers).run()
+        sweep = Sweep(self._about.node, self._about.leftovers, addresses=ports.addresses,
+                      services=ports.services, store=ports.store, answers=self._answers)
+        await feeding(sweep.run(), ports.watchdog)
+        ports.watchdog.swept()
 
     def _enter(self, candidate: Candidate) -> None:
         """Have everything of ours go by another document, but for the engine.
@@ -289,6 +291,7 @@ class Agent:
         await ports.devices.close()
         await ports.transport.close()
         await ports.switch.close()
+        await ports.watchdog.close()
         await ports.addresses.close()
         self._house.flush(time.monotonic_ns())
         await self._disk.close(CLOSE_S)
@@ -369,7 +372,8 @@ class Agent:
         return AgentStatus(process=me, node=self._about.node, spec=self._about.spec,
                            rings=self._about.rings, snapshot=view,
                            zookeeper_trouble=self._ports.coordinator.trouble,
-                           addresses=kernel, layers=layers(view, kernel, me),
+                           addresses=kernel, watchdog=self._ports.watchdog.facts,
+                           layers=layers(view, kernel, me, self._ports.watchdog.facts.held),
                            keys=self._outside.keys(),
                            counters={**self._outside.counters(),
                                      "recorder": {"lost": self._recorder.lost}})

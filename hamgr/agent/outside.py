@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hamgr.agent.facts import KernelAddress
+from hamgr.agent.facts import AskAttributes, Attribute, KernelAddress
 from hamgr.agent.loop import Timer
 from hamgr.core.records import Config, Plan
 from hamgr.core.spec import ClusterSpec
@@ -87,6 +87,9 @@ class Outside:
     came of it. Runs in the disk thread; raises OSError."""
     keys: Callable[[], dict[NodeName, tuple[str, ...]]]
     """The fingerprints of every node's keys, the one that signs first."""
+    attributes: Callable[[AskAttributes], tuple[Attribute, ...]]
+    """Changes one attribute of a node, if any is named, and returns all of that node. Raises
+    ValueError with what is wrong."""
     consider: Callable[[Config, Plan | None], Candidate]
     """Looks at another document. Runs in the disk thread."""
     seal: Callable[[Config], Config]

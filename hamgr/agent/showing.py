@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hamgr.agent.applying import Applying
-from hamgr.agent.facts import SWITCH, SWITCH_CHILD, KernelAddress, Process
+from hamgr.agent.facts import SWITCH, SWITCH_CHILD, WATCHDOG, KernelAddress, Process
 from hamgr.agent.outside import About, Outside
 from hamgr.core.types import MILLISECOND, SECOND, Duration, GroupName
 from hamgr.snapshot import GroupView, Snapshot
@@ -38,27 +38,30 @@ def process(
 
 
 def layers(
-    snapshot: Snapshot | None, kernel: Iterable[KernelAddress], me: Process
+    snapshot: Snapshot | None, kernel: Iterable[KernelAddress], me: Process, watchdog: bool
 ) -> dict[GroupName, tuple[str, ...]]:
     """Return which layers guard each group that is active here (PROTOCOL: table).
 
-    Of the four, watchdog and fencing devices are in no group's list yet. systemd's watchdog is not
-    that layer: it restarts an agent that hangs, and covers neither kernel nor machine.
+    `watchdog`: its device is held. systemd's watchdog is not that layer: it restarts an agent that
+    hangs, and covers neither kernel nor machine. Fencing devices are in no group's list yet.
     """
     if snapshot is None:
         return {}
     present = [address for address in kernel if address.present]
-    return {group.name: _layers(group, [a for a in present if a.group == group.name], me)
+    return {group.name: _layers(group, [a for a in present if a.group == group.name], me,
+                                 watchdog)
             for group in snapshot.groups if group.phase != "inactive"}
 
 
-def _layers(group: GroupView, present: list[KernelAddress], me: Process) -> tuple[str, ...]:
+def _layers(group: GroupView, present: list[KernelAddress], me: Process,
+            watchdog: bool) -> tuple[str, ...]:
     if group.maintenance:
         return ()
     there = (
         ("deadline", True),
         (SWITCH_CHILD if me.switch_ends_with_us else SWITCH, group.armed and me.switch_alive),
         ("lifetime", bool(present) and all(a.lifetime_s is not None for a in present)),
+        (WATCHDOG, group.armed and watchdog),
     )
     return tuple(name for name, is_there in there if is_there)
 

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping
 from hamgr.agent.facts import SWITCH, SWITCH_CHILD, AgentStatus
 from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.drops import drop_notes, drop_problems
+from hamgr.cli.fitness import fit_notes, fit_problems
 from hamgr.cli.keyring import key_problems
 from hamgr.cli.rings import dark_rings, is_silent, ring_problems, seen_from_here
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
+from hamgr.core.doubts import NOT_FENCED
 from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Plan, Seat
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import MILLISECOND, SECOND, NodeName, SeatState
+from hamgr.ports import WatchdogFacts
 from hamgr.snapshot import GroupView, PeerView, Snapshot
 
 NOT_ASKED = Wire(asked=False, why="not asked")
@@ -22,7 +25,7 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
     """Return the survey; wire says who answers for each address, by its text."""
     me = status.process
     asked = (f"the agent on {status.node} (process {me.pid}, {me.realtime}, "
-             f"memory {'' if me.memory_locked else 'not '}locked, "
+             f"memory {'' if me.memory_locked else 'not '}locked, {_watchdog(status.watchdog)}"
              f"at worst {me.worst_lateness_ms:.0f} ms late)")
     snapshot = status.snapshot
     if snapshot is None:
@@ -46,8 +49,18 @@ def survey(status: AgentStatus, wire: Mapping[str, Wire]) -> Survey:
         nodes=nodes, groups=groups,
         requests=tuple(f"{request.kind} {request.group or request.node}".strip()
                        for request in snapshot.requests if request.state == "open"),
-        notes=(*_switch_notes(status), *drop_notes(status)), counters=status.counters,
-        problems=problems, verdict=verdict(problems))
+        notes=(*_switch_notes(status), *fit_notes(status, groups), *drop_notes(status)),
+        counters=status.counters, problems=problems, verdict=verdict(problems))
+
+
+def _watchdog(watchdog: WatchdogFacts) -> str:
+    """Return what there is of a watchdog, for the line on the agent."""
+    if not watchdog.device:
+        return ""
+    if not watchdog.identity:
+        return f"watchdog {watchdog.device} {'refused' if watchdog.trouble else 'not in use'}, "
+    return (f"watchdog {watchdog.identity} {watchdog.timeout_s} s"
+            f"{'' if watchdog.held else ' closed'}, ")
 
 
 def _node(status: AgentStatus, snapshot: Snapshot, spec: NodeSpec) -> NodeRow:
@@ -144,7 +157,8 @@ def _group(
         maintenance=plan.maintenance.value, handover=plan.handover,
         guarded_by=(status.layers.get(spec.name, ()) if here
                     else _guard_heard(status, snapshot, spec)),
-        vips=vips, why=told or plan.why)
+        vips=vips, why=told or plan.why or ("wherever it can" if spec.everywhere else ""),
+        everywhere=spec.everywhere)
 
 
 def _plan_of(plan: Plan | None, group: str) -> GroupPlan:
@@ -155,10 +169,19 @@ def _active(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, view: GroupView | None
 ) -> tuple[NodeName, ...]:
     """Return the nodes that say of themselves that all of it runs there, this one included."""
-    active = _with_epoch(status, snapshot, spec, up=True)
-    if view is not None and view.phase == "active":
+    if spec.everywhere:  # a lease is nothing to it
+        active = [peer.node for peer in snapshot.peers if not is_silent(peer, status)
+                  and any(word.group == spec.name and word.up for word in peer.words)]
+    else:
+        active = _with_epoch(status, snapshot, spec, up=True)
+    if view is not None and (view.phase == "active" or (spec.everywhere and _rests(view))):
         active.append(snapshot.node)
     return _in_order(active, spec)
+
+
+def _rests(view: GroupView) -> bool:
+    """Tell whether all of a group runs here that runs everywhere."""
+    return all(service.state in ("started", "promoted") for service in view.services)
 
 
 def _moving(
@@ -297,7 +320,8 @@ def _times(times: Timing) -> str:
 def _group_problems(
     status: AgentStatus, snapshot: Snapshot, spec: GroupSpec, group: GroupRow
 ) -> Iterator[Problem]:
-    yield from _owner_problems(group)
+    yield from _where_problems(status, snapshot, group) if spec.everywhere else (
+        _owner_problems(group, _waits(status, snapshot, group)))
     here = group.phase == "active"
     for vip in group.vips:
         if vip.kernel and group.phase == "inactive" and group.maintenance == "off":
@@ -311,16 +335,19 @@ def _group_problems(
         yield from wire_problems(group, vip, status.node)
     if group.maintenance != "off":
         yield degraded(f"{group.name} is in maintenance ({group.maintenance}): nothing takes over")
-    elif not group.heir and len(spec.nodes) > 1:
+    elif not group.heir and len(spec.nodes) > 1 and not spec.everywhere:
         yield degraded(f"{group.name} has no heir: nobody can take over at once")
     if here and group.maintenance == "off" and not {
             SWITCH, SWITCH_CHILD} & {*group.guarded_by}:
         yield degraded(f"{group.name} is not guarded by the dead-man's switch")
+    if here and group.maintenance == "off" and status.watchdog.trouble:
+        yield degraded(f"{group.name} is not guarded by the watchdog: {status.watchdog.device} "
+                       f"{status.watchdog.trouble}")
     view = next((view for view in snapshot.groups if view.name == group.name), None)
-    if view is not None and view.phase != "inactive":
+    if view is not None and (view.phase != "inactive" or spec.everywhere):
         yield from _service_problems(status.node, view)
-    if view is not None and not view.fit:
-        yield degraded(f"{status.node} cannot run {group.name}: {view.unfit_why or 'unfit'}")
+    if view is not None:
+        yield from fit_problems(status.node, group, view)
 
 
 def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:
@@ -333,12 +360,39 @@ def _service_problems(node: NodeName, view: GroupView) -> Iterator[Problem]:
                            f"{times}{why}")
 
 
-def _owner_problems(group: GroupRow) -> Iterator[Problem]:
+def _where_problems(
+    status: AgentStatus, snapshot: Snapshot, group: GroupRow
+) -> Iterator[Problem]:
+    """Tell where a group does not run that runs everywhere; of this node, its services tell."""
+    if not group.active:
+        yield failed(f"{group.name} runs nowhere")
+    for peer in snapshot.peers if group.maintenance == "off" else ():
+        for word in peer.words if not is_silent(peer, status) else ():
+            if word.group == group.name and word.why:
+                yield degraded(f"{group.name} on {peer.node}: {word.why}")
+
+
+def _waits(status: AgentStatus, snapshot: Snapshot, group: GroupRow) -> str:
+    """Return what the owner by the plan says that it waits for, with the remedy if there is one."""
+    found = [view.waits for view in snapshot.groups
+             if view.name == group.name and group.holder == snapshot.node]
+    found += [word.why.removeprefix("waits: ") for peer in _speaking(status, snapshot)
+              for word in peer.words if peer.node == group.holder and word.group == group.name
+              and not word.epoch and word.why.startswith("waits: ")]
+    waits = next(filter(None, found), "")
+    node, _, doubt = waits.partition(" ")
+    remedy = (f"; if {node} is switched off, say so: hamgr fence --confirm {node}"
+              if doubt.startswith(NOT_FENCED) else "")
+    return f"{waits}{remedy}"
+
+
+def _owner_problems(group: GroupRow, waits: str) -> Iterator[Problem]:
     if len(group.active + group.moving) > 1:
         yield failed(f"{group.name} is active on {' and '.join(group.active + group.moving)}")
     elif not group.active:
         where = (f": it is on its way up or down on {' and '.join(group.moving)}" if group.moving
                  else f" (the plan has it on {group.holder})" if group.holder else "")
+        where += f": it waits, {waits}" if waits else ""
         yield failed(f"{group.name} is active nowhere{where}")
     elif group.active[0] not in (group.holder, group.heir):
         yield failed(f"{group.name} is active on {group.active[0]}, but the plan has it on "

@@ -9,7 +9,7 @@ from hamgr.cli.comparing import degraded, failed, wire_problems
 from hamgr.cli.probing import named
 from hamgr.cli.survey import GroupRow, NodeRow, Problem, Survey, VipRow, Wire, verdict
 from hamgr.core.records import GroupPlan, Leader, Plan, Request, Root, Seat
-from hamgr.core.spec import ClusterSpec, NodeSpec
+from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec
 from hamgr.core.types import GroupName, NodeName, SeatState
 
 NOT_ASKED = Wire(asked=False, why="no agent was asked")
@@ -62,7 +62,7 @@ def survey(
     """Return what ZooKeeper says; why is why the agent was not asked."""
     nodes = tuple(_node(node, seats.get(node.name), plan, leader, node.name in sessions)
                   for node in spec.nodes)
-    groups = tuple(_group(group.name, plan, vips.get(group.name, ()), nodes, here)
+    groups = tuple(_group(group, plan, vips.get(group.name, ()), nodes, here)
                    for group in spec.groups)
     problems = (degraded(why), *map(failed, unreadable), *_left_behind(groups, here),
                 *_problems(nodes, groups, leader, here))
@@ -134,18 +134,18 @@ def _node(
 
 
 def _group(
-    name: GroupName, plan: Plan | None, vips: tuple[str, ...], nodes: tuple[NodeRow, ...],
+    spec: GroupSpec, plan: Plan | None, vips: tuple[str, ...], nodes: tuple[NodeRow, ...],
     here: Here
 ) -> GroupRow:
-    group = (plan.groups.get(name) if plan else None) or GroupPlan()
+    group = (plan.groups.get(spec.name) if plan else None) or GroupPlan()
     holder = group.holder.node if group.holder else ""
     alive = {node.name for node in nodes if node.alive}
     return GroupRow(
-        name=name, holder=holder, heir=group.heir.node if group.heir else "",
+        name=spec.name, holder=holder, heir=group.heir.node if group.heir else "",
         epoch=group.holder.epoch if group.holder else 0,
         active=(holder,) if holder in alive else (), phase="",
         maintenance=group.maintenance.value, handover=group.handover, why=group.why,
-        vips=tuple(here.row(vip, holder) for vip in vips))
+        everywhere=spec.everywhere, vips=tuple(here.row(vip, holder) for vip in vips))
 
 
 def _problems(
@@ -154,6 +154,8 @@ def _problems(
     for group in groups:
         for vip in group.vips:
             yield from wire_problems(group, vip, here.node)
+        if group.everywhere:  # nobody who is asked knows
+            continue
         if not group.holder:
             yield failed(f"the plan has {group.name} nowhere")
         elif not group.active:

@@ -83,14 +83,30 @@ def lab() -> None:
 @click.option("--groups-from", "own", type=click.File(), metavar="FILE",
               help="Groups of your own, TOML: {hook} is a command that records itself, {here} a "
                    "directory that each node has for itself.")
+@click.option("--systemd", is_flag=True,
+              help="Each node boots a systemd of its own, whose units can be services.")
+@click.option("--units", "unit_files", metavar="DIR",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Unit files of your own for --systemd, which this implies; {here} as above.")
 @click.option("--secure", is_flag=True,
               help="ZooKeeper with TLS, SASL and access lists.")
-def up(interval: Span, own: TextIO | None, **how: Any) -> None:
+def up(interval: Span, own: TextIO | None, unit_files: Path | None, systemd: bool,
+       **how: Any) -> None:
     """Raise a lab; what earlier labs left behind is removed first."""
-    spec = LabSpec(interval=int(interval), own=own.read() if own is not None else "", **how)
+    spec = LabSpec(interval=int(interval), own=own.read() if own is not None else "",
+                   systemd=systemd or unit_files is not None,
+                   units={} if unit_files is None else _texts(unit_files), **how)
     raised = Lab.up(spec, say=click.echo)
     click.echo(f"lab {spec.name} is up in {raised.directory}: "
                f"try hamgr lab status --name {spec.name}")
+
+
+def _texts(directory: Path) -> dict[str, str]:
+    """Return what is in the files of a directory. Raises LabError for what else is there."""
+    try:
+        return {path.name: path.read_text() for path in sorted(directory.iterdir())}
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"units: not all in {directory} are text files: {error}") from error
 
 
 @lab.command()

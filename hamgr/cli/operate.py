@@ -25,6 +25,8 @@ EXIT_STATUS = ("Exit status: 0 done; 1 refused, by the cluster (the reason is pr
 ENVIRONMENT = ("Environment, beside the options': SUDO_UID, if it is a number: the user in whose "
                "name it is asked for, in the record of the request; CREDENTIALS_DIRECTORY, as "
                "systemd sets it, where no agent answers.")
+_SPELT = {"maintenance-on": "maintenance on", "maintenance-off": "maintenance off",
+          "down": "fence --confirm"}
 NOBODY_TO_ASK = "nobody can be asked here; give --yes"
 
 
@@ -76,6 +78,26 @@ def resume(node: str, **how: Any) -> None:
 
 
 @click.command()
+@click.argument("node")
+@click.option("--confirm", is_flag=True,
+              help="Your word that NODE is switched off: nothing is fenced.")
+@_options
+def fence(node: str, confirm: bool, **how: Any) -> None:
+    """Cut NODE off by its fence devices, and have its groups start elsewhere.
+
+    With --confirm, release what waits for that, where no device can tell: groups that would be
+    started again only once it is certain that they do not run on NODE. It is refused as long as
+    any node hears NODE.
+    """
+    _operate(Request(id=new_id(), kind="down" if confirm else "fence", node=node),
+             f"If anything of {node} still runs, in spite of your word, its groups will run twice, "
+             "and their data may be lost. Look at its power, not at its network."
+             if confirm else
+             f"{node} is switched off at once, without stopping anything first, and on again if "
+             "its device does that.", again=node if confirm else "", **how)
+
+
+@click.command()
 @click.argument("group", default="")
 @click.option("--node", default="", metavar="NODE", help="On this node only; default: on all.")
 @_options
@@ -114,15 +136,19 @@ def _operate(
     request: Request,
     warning: str,
     *,
+    again: str = "",
     yes: bool,
     as_json: bool,
     config: Path,
     run_dir: Path,
     timeout: float,
 ) -> None:
-    """Ask the operator, then the cluster; print what became of it and exit accordingly."""
+    """Ask the operator, then the cluster; print what became of it and exit accordingly.
+
+    `again`: what has to be typed besides, where a wrong word cannot be mended.
+    """
     started = time.monotonic()
-    if warning and not yes and (why := not_confirmed(warning, as_json)):
+    if warning and not yes and (why := not_confirmed(warning, as_json, again)):
         if as_json:
             _finish(request, "refused", why, "nothing", started, as_json)
         click.echo(f"not done: {why}", err=True)
@@ -142,15 +168,24 @@ def _operate(
     _finish(request, answer.state, answer.why, source, started, as_json, answer.staying)
 
 
-def not_confirmed(warning: str, as_json: bool) -> str:
+def somebody_sits_here() -> bool:
+    """Tell whether a question can be answered."""
+    return sys.stdin.isatty()
+
+
+def not_confirmed(warning: str, as_json: bool, again: str = "") -> str:
     """Ask the operator; return why it is not to be done, empty if it is.
 
     With --json what people read goes to standard error: standard output has one object.
     """
     click.echo(warning, err=as_json)
-    if not sys.stdin.isatty():
+    if not somebody_sits_here():
         return NOBODY_TO_ASK
-    return "" if click.confirm("Go on?", err=as_json) else "said no"
+    if not click.confirm("Go on?", err=as_json):
+        return "said no"
+    if again and click.prompt(f"Type {again} once more to be sure", err=as_json) != again:
+        return "another name was typed"
+    return ""
 
 
 def _through_agent(
@@ -194,7 +229,7 @@ def _finish(
             "node": request.node, "state": state, "why": why, "source": source,
             "seconds": seconds, "staying": staying}).decode())
     else:
-        what = request.kind.replace("maintenance-", "maintenance ")
+        what = _SPELT.get(request.kind, request.kind)
         what = " ".join(word for word in (what, request.group, request.node) if word)
         click.echo(printable(f"{what}: {'cannot tell' if state == 'unknown' else state}"
                              f"{f': {why}' if why else ''} ({seconds:.1f} s)"))

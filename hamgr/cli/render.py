@@ -74,7 +74,12 @@ def _node(survey: Survey, node: NodeRow) -> tuple[str, ...]:
 
 def _group(survey: Survey, group: GroupRow) -> list[tuple[str, ...]]:
     nobody = "?" if survey.source == "nothing" else "nowhere"
-    first = (group.name, group.holder or nobody, " and ".join(group.active) or nobody,
+    plan = "everywhere" if group.everywhere else group.holder or nobody
+    if group.everywhere and survey.source != "agent":
+        nobody = "?"
+    # Of the others, two are too many.
+    active = (", " if group.everywhere else " and ").join(group.active)
+    first = (group.name, plan, active or nobody,
              group.heir or "-", str(group.epoch or "-"))
     guard = ", ".join(group.guarded_by) or "-"
     if not group.vips:

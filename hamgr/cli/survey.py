@@ -66,6 +66,9 @@ class GroupRow(Struct, frozen=True, kw_only=True):
     """The layers that the active node really has, as far as can be told from here."""
     vips: tuple[VipRow, ...] = ()
     why: str = ""
+    everywhere: bool = False
+    """It runs on each of its nodes, and has no holder, heir or epoch. From ZooKeeper it is not
+    known where."""
 
 
 class NodeRow(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from hamgr.config.check_access import check_access
 from hamgr.config.check_fencing import check_fencing
 from hamgr.config.check_groups import check_groups, check_policies
 from hamgr.config.check_services import choice
+from hamgr.config.check_watchdog import check_watchdog
 from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import Document
 from hamgr.config.values import Address, Server, Span
@@ -57,6 +58,7 @@ def check(document: Document, findings: Findings) -> None:
     check_groups(document, findings)
     check_fencing(document, findings)
     check_access(document, findings)
+    check_watchdog(document, findings)
     _names(document, findings)
     if not findings.faults:
         check_policies(document, findings)

@@ -141,6 +141,15 @@ def _required(document: Document, findings: Findings) -> None:
             findings.fault(("group", name, "fencing"), f"no fence device cuts off "
                            f"{', '.join(bare)}, so nobody would ever take over from there; write "
                            f'a table [fence.NAME] with nodes = ["{bare[0]}"], or fencing = "lease"')
+    for name, group in document.group.items():
+        bare = [node for node in group.nodes if node not in reached and node in document.node]
+        for here, service in findings.numbered(("group", name, "service"), group.service):
+            if service.on_failure == "fence" and bare:
+                findings.fault((*here, "on_failure"), f"no fence device cuts off "
+                               f"{', '.join(bare)}, so nothing would come of it there; write a "
+                               f'table [fence.NAME] with nodes = ["{bare[0]}"], or on_failure = '
+                               '"move"')
     if document.fence and not wanted and not findings.misses(("group",)):
-        findings.warn(("fence",), 'no group waits for a fence device; write fencing = "required" '
+        findings.warn(("fence",), "devices are asked where a service cannot be stopped, and no "
+                      'group waits for them when a node falls silent; write fencing = "required" '
                       "in those that shall")

@@ -6,12 +6,10 @@ from hamgr.config.faults import Findings, Path
 from hamgr.config.schema import COMMANDS, Group, Monitor, Service
 
 DRIVERS = {"hook": "", "systemd": "", "ocf": ""}
-ON_FAILURE = {
-    "move": "", "block": "", "ignore": "",
-    "fence": 'cutting a node off for a service is not supported yet; use "move", or "block"',
-}
+ON_FAILURE = {"move": "", "block": "", "fence": "", "ignore": ""}
 _OWN: dict[str, tuple[str, ...]] = {
-    "hook": COMMANDS, "systemd": ("unit",), "ocf": ("agent", "parameters")}
+    "hook": COMMANDS, "systemd": ("unit",),
+    "ocf": ("agent", "parameters", "notify", "check_level")}
 """Keys that say what a driver works with; those of the others say nothing to it."""
 _AGENT = re.compile(r"ocf:[\w.-]+:[\w.-]+")
 _UNIT = re.compile(r"[\w.@:\\-]+\.(service|socket|timer|target|path|mount)")
@@ -51,7 +49,7 @@ def _keys(service: Service, path: Path, findings: Findings) -> None:
     """Keys of another driver are there by mistake."""
     for driver, keys in _OWN.items():
         for key in keys if driver != service.driver else ():
-            if getattr(service, key):
+            if (given := getattr(service, key)) or given is False:
                 findings.fault((*path, key), f'is for driver = "{driver}", and this service has '
                                f'"{service.driver}"; remove it, or change the driver')
     monitor = service.monitor
@@ -95,6 +93,12 @@ def _ocf(service: Service, path: Path, findings: Findings) -> None:
     elif not _AGENT.fullmatch(service.agent):
         findings.fault((*path, "agent"), f'"{service.agent}" is no agent; write class, provider '
                        'and type, such as "ocf:heartbeat:nginx"')
+    if service.notify and not service.promotable:
+        findings.fault((*path, "notify"), "is for replicas, and this service has none; remove it, "
+                       "or write promotable = true")
+    if service.check_level < 0:
+        findings.fault((*path, "check_level"), f"{service.check_level} is negative; write 0, or a "
+                       "level that the agent's documentation names, such as 10")
 
 
 _CHECKS = {"hook": _hook, "systemd": _systemd, "ocf": _ocf}

@@ -179,6 +179,8 @@ def _rest(old: Document, new: Document) -> Iterator[Consequence]:
             yield _say("counts", f"fence device {name} is asked so from its next action on")
     if old.fencing != new.fencing:
         yield _say("counts", "fencing: counts at once")
+    if old.watchdog != new.watchdog:
+        yield _say("counts", "watchdog: its device and timeout count at once")
     for (table, key), name in LATER.items():
         if getattr(getattr(old, table), key) != getattr(getattr(new, table), key):
             yield _say("restart", f"{name} counts on each node from its agent's next start on")

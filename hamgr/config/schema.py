@@ -58,6 +58,13 @@ class AddressLife(Struct, frozen=True, kw_only=True):
     renewal: Span = Span(500 * MILLISECOND)
 
 
+class Watchdog(Struct, frozen=True, kw_only=True):
+    """[watchdog]: what resets a machine that hangs."""
+
+    device: Annotated[str | None, Meta(examples=['"/dev/watchdog"'])] = None
+    timeout: Span = Span(10 * SECOND)
+
+
 class Node(Struct, frozen=True, kw_only=True):
     """[node.NAME]: one machine."""
 
@@ -121,6 +128,9 @@ class Service(Struct, frozen=True, kw_only=True):
     unit: str = ""
     agent: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    notify: bool | None = None
+    """None: whether it is promotable."""
+    check_level: int = 0
     monitor: Monitor | None = None
     start_timeout: Span = Span(30 * SECOND)
     stop_timeout: Span = Span(30 * SECOND)
@@ -177,6 +187,7 @@ class Document(Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat = Heartbeat()
     zookeeper: ZooKeeper = ZooKeeper()
     address: AddressLife = AddressLife()
+    watchdog: Watchdog = Watchdog()
     node: dict[NodeName, Node] = field(default_factory=dict)
     fencing: Fencing = Fencing()
     fence: dict[DeviceName, Fence] = field(default_factory=dict)

@@ -10,6 +10,8 @@ from hamgr.core import maintenance, replicas
 from hamgr.core.attributes import health, illness, lacking
 from hamgr.core.doubts import Doubts
 from hamgr.core.effects import Effect, Report
+from hamgr.core.fencers import Wants, want_asked_for, want_stuck
+from hamgr.core.fencing import Fencing
 from hamgr.core.group import LocalGroup
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.phase import Occasion, Phase
@@ -32,7 +34,7 @@ from hamgr.core.waits import hindrance
 
 GroupEvent = (ev.AddressesClaimed | ev.AddressesWithdrawn | ev.AddressesDisturbed
               | ev.ServiceAnswered | ev.ServiceChanged | ev.ServiceScored | ev.ConditionChanged
-              | ev.FenceAnswered | ev.MaintenanceKept)
+              | ev.MaintenanceKept)
 
 CLEARED_KEPT = 100
 """Many more than requests that are answered stay in ZooKeeper."""
@@ -47,6 +49,9 @@ class Activity:
         self._number = number
         self.groups: dict[GroupName, GroupRights] = {}
         self._doubts: dict[GroupName, Doubts] = {}
+        self.fencing = Fencing(knowledge, number)
+        self._wants: Wants = {}
+        """Whom to cut off, gathered anew at each decision."""
         self._news = False
         self._attributes: dict[str, str | None] = {}
         """What was set while this engine runs; None: what the file says counts no more."""
@@ -118,7 +123,7 @@ class Activity:
         """Return when `act` has something to do without any event."""
         times = [one.local.wake() for one in self.groups.values()
                  if not one.maintained and not one.local.held]
-        return min((*times, *(one.wake for one in self._doubts.values()),
+        return min((*times, self.fencing.wake, *(one.wake for one in self._doubts.values()),
                     *(one.unfit_until for one in self.groups.values() if one.unfit_until)),
                    default=NEVER)
 
@@ -192,8 +197,6 @@ class Activity:
             case ev.AddressesDisturbed():
                 reason = Reason.RIVAL if event.what == "rival" else Reason.ADDRESS_RESTORED
                 return [self._report(rights, reason, why=event.detail)]
-            case ev.FenceAnswered():
-                return self._fence_answered(rights, event, now)
             case ev.MaintenanceKept():
                 self._news = True
                 return maintenance.kept(rights, event)
@@ -207,17 +210,12 @@ class Activity:
         reason = Reason.CONDITION_LOST if why else Reason.CONDITION_BACK
         return [self._report(rights, reason, why=why)]
 
-    def _fence_answered(self, rights: GroupRights, event: ev.FenceAnswered,
-                        now: Instant) -> list[Effect]:
-        if not self._doubts[rights.name].fence_answered(event.epoch, event.ok, now):
-            return []
-        return [self._report(rights, Reason.FENCE_FAILED, peer=event.node, why=event.why)]
-
     def act(self, now: Instant, stopping: bool) -> list[Effect]:
         """Start what may run, stop what must not, say what is done."""
         self._adopt_renewed_round()
         self._decline()
         effects: list[Effect] = []
+        self._wants = {}
         for rights in self.groups.values():
             plan = self._plan(rights.name)
             self._host(rights, plan, stopping)
@@ -230,10 +228,19 @@ class Activity:
                 effects += self._keep_or_stop(rights, plan, now, stopping)
             elif plan is not None and not stopping:
                 effects += self._start_if_granted(rights, plan, now)
+                want_stuck(self._wants, rights.name, plan, self.fencing, self._knowledge, now)
             if plan is not None and rights.local.hosting and not rights.local.held:
                 effects += replicas.tell(rights, plan, self._knowledge)
             self._news |= rights.is_news(now) | (not rights.maintained and rights.settle())
-        return [*effects, *self._clear_failures(now)]
+        return [*effects, *self._fence(now), *self._clear_failures(now)]
+
+    def _fence(self, now: Instant) -> list[Effect]:
+        """Cut off who has to be, as long as our lease says that we can judge that (rule 13)."""
+        if self._seat.holds(now):
+            want_asked_for(self._wants, self._knowledge, now)
+        effects = self.fencing.act(self._wants if self._seat.holds(now) else {}, now)
+        self._news |= self.fencing.take_news()
+        return effects
 
     def _host(self, rights: GroupRights, plan: GroupPlan | None, stopping: bool) -> None:
         """Say what may rest here: nothing in standby, and in maintenance all stays as it is."""
@@ -333,14 +340,15 @@ class Activity:
         granted = grant(rights, plan, self._knowledge, self._seat, now)
         doubts = self._doubts[rights.name]
         if granted is None:
-            rights.waits_for = ""
+            rights.waits_for = rights.doubted = ""
             if plan.heir is None or plan.heir not in own_rights(self._knowledge, plan):
                 self._doubts[rights.name] = Doubts()
             return []
         spec = rights.local.spec
-        effects, waiting = doubts.resolve(spec, granted.doubts, self._knowledge, now)
+        effects, doubted = doubts.resolve(spec, granted.doubts, self._knowledge, self._wants, now)
+        rights.doubted = self.fencing.told(doubted)
         effects += self._wait_for_others(rights, now)
-        if waiting or rights.waits_for:
+        if doubted or rights.waits_for:
             return effects
         self._doubts[rights.name] = Doubts()
         self._knowledge.heard_epoch(rights.name, granted.right.epoch)

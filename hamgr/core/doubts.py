@@ -1,14 +1,15 @@
 """What an heir or new holder waits for, before it acts on another's silence (rules 13, 14)."""
 
-from hamgr.core.effects import Effect, Fence, Report
+from hamgr.core.effects import Effect, Report
+from hamgr.core.fencers import Wants, want
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.records import Right
 from hamgr.core.spec import GroupSpec
-from hamgr.core.types import MILLISECOND, NEVER, SECOND, Duration, Epoch, Instant
+from hamgr.core.types import MILLISECOND, NEVER, Epoch, Instant
 
-FENCE_RETRY: Duration = 5 * SECOND
-"""Between two attempts at a fence device that failed."""
+NOT_FENCED = "is not fenced"
+"""What is said of a node that a group waits for."""
 
 
 class Doubts:
@@ -17,61 +18,32 @@ class Doubts:
     def __init__(self) -> None:
         self._since: dict[Epoch, Instant] = {}
         """For each doubted epoch, when the evidence was first complete."""
-        self._fenced: dict[Epoch, bool] = {}
-        """Fencing asked for: confirmed or not yet."""
-        self._ask_again_at: Instant = NEVER
         self.wake: Instant = NEVER
         """When a wait is over."""
 
     def resolve(self, spec: GroupSpec, doubted: tuple[Right, ...], knowledge: Knowledge,
-                now: Instant) -> tuple[list[Effect], bool]:
-        """Wait for `stop_within`, or for the fence: what to do for it, and whether it goes on."""
+                wants: Wants, now: Instant) -> tuple[list[Effect], str]:
+        """Wait for `stop_within`, or for a fence: what to tell of it, and what it waits for."""
         self.wake = NEVER
-        if not doubted or not (spec.stop_within or spec.fencing_required):
-            return [], False
         effects: list[Effect] = []
-        waiting = False
+        waits_for = ""
         for right in doubted:
-            if knowledge.said_done(right, spec.name) or knowledge.stopped_by_seat(right):
+            if knowledge.said_done(right, spec.name) or knowledge.stopped_by_seat(right) or (
+                    knowledge.is_fenced(right.node, right.life)):
                 continue
-            if spec.fencing_required:
-                effects += self._fence(spec, right, knowledge, now)
-                waiting |= not self._fenced.get(right.epoch, False)
-            else:
-                effects += self._wait(spec, right, knowledge, now)
-                waiting |= now < self._since[right.epoch] + spec.stop_within
-        return effects, waiting
-
-    def _wait(self, spec: GroupSpec, right: Right, knowledge: Knowledge,
-              now: Instant) -> list[Effect]:
-        news = right.epoch not in self._since
-        since = self._since.setdefault(right.epoch, now)
-        if now < since + spec.stop_within:
-            self.wake = min(self.wake, since + spec.stop_within)
-        return [_report(spec, knowledge, Reason.WAITS_STOP_WITHIN, peer=right.node,
-                        wait_ms=spec.stop_within // MILLISECOND)] if news else []
-
-    def _fence(self, spec: GroupSpec, right: Right, knowledge: Knowledge,
-               now: Instant) -> list[Effect]:
-        if right.epoch in self._fenced:
-            return []
-        if self._ask_again_at != NEVER and now < self._ask_again_at:
-            self.wake = min(self.wake, self._ask_again_at)
-            return []
-        self._fenced[right.epoch] = False
-        return [Fence(group=spec.name, node=right.node, epoch=right.epoch),
-                _report(spec, knowledge, Reason.WAITS_FOR_FENCE, peer=right.node)]
-
-    def fence_answered(self, epoch: Epoch, ok: bool, now: Instant) -> bool:
-        """Take in what a fence device said; True if it failed, and is to be asked again."""
-        if epoch not in self._fenced:
-            return False
-        if ok:
-            self._fenced[epoch] = True
-            return False
-        del self._fenced[epoch]
-        self._ask_again_at = now + FENCE_RETRY
-        return True
+            news = right.epoch not in self._since
+            since = self._since.setdefault(right.epoch, now)
+            if spec.fencing_required or knowledge.is_stuck(right, spec.name):
+                want(wants, right, f"{spec.name} may still run there", knowledge, now)
+                effects += [_report(spec, knowledge, Reason.WAITS_FOR_FENCE,
+                                    peer=right.node)] if news else []
+                waits_for = f"{right.node} {NOT_FENCED}"
+            elif now < since + spec.stop_within:
+                self.wake = min(self.wake, since + spec.stop_within)
+                effects += [_report(spec, knowledge, Reason.WAITS_STOP_WITHIN, peer=right.node,
+                                    wait_ms=spec.stop_within // MILLISECOND)] if news else []
+                waits_for = waits_for or f"{right.node} may not have stopped yet"
+        return effects, waits_for
 
 
 def _report(spec: GroupSpec, knowledge: Knowledge, reason: Reason, **facts: str | int) -> Report:

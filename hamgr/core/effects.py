@@ -147,14 +147,6 @@ class TellReplicas(Struct, frozen=True, kw_only=True):
     epoch: Epoch
 
 
-class Fence(Struct, frozen=True, kw_only=True):
-    """Cut this node off by its fence device. Answered by FenceAnswered."""
-
-    group: GroupName
-    node: NodeName
-    epoch: Epoch
-
-
 class RunDevice(Struct, frozen=True, kw_only=True):
     """Have a fence device do something to a node, or say something of it. Answered by
     DeviceAnswered."""
@@ -194,5 +186,5 @@ class Exit(Struct, frozen=True, kw_only=True):
 
 Effect = (SendHeartbeat | Write | Read | KeepFacts | KeepMaintenance | SetDeadline | ArmSwitch
           | DisarmSwitch | ClaimAddresses | WithdrawAddresses | LoosenAddresses
-          | TightenAddresses | RunService | CancelService | TellReplicas | Fence | RunDevice
+          | TightenAddresses | RunService | CancelService | TellReplicas | RunDevice
           | Report | BeginNewLife | Exit)

@@ -10,7 +10,6 @@ from hamgr.core.types import (
     Epoch,
     Found,
     GroupName,
-    NodeName,
     Outcome,
     Power,
     ServiceName,
@@ -140,16 +139,6 @@ class AttributeChanged(Struct, frozen=True, kw_only=True):
     value: str | None
 
 
-class FenceAnswered(Struct, frozen=True, kw_only=True):
-    """A Fence effect ended: ok only if the device confirms that the node is off."""
-
-    group: GroupName
-    node: NodeName
-    epoch: Epoch
-    ok: bool
-    why: str = ""
-
-
 class MaintenanceKept(Struct, frozen=True, kw_only=True):
     """A KeepMaintenance effect is on disk."""
 
@@ -182,6 +171,6 @@ class StopAsked(Struct, frozen=True, kw_only=True):
 
 News = (LoopWasLate | ZooKeeperChanged | RecordRead | WriteAnswered | DeadlineSet
         | AddressesClaimed | AddressesWithdrawn | AddressesDisturbed | ConditionChanged
-        | ServiceAnswered | ServiceChanged | ServiceScored | AttributeChanged | FenceAnswered
+        | ServiceAnswered | ServiceChanged | ServiceScored | AttributeChanged
         | DeviceAnswered | MaintenanceKept | ConfigurationApplied | StopAsked)
 Event = Tick | HeartbeatReceived | News

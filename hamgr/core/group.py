@@ -53,6 +53,8 @@ class LocalGroup:
         self.active_since: Instant = 0
         self.released_unfit: str = ""
         """A failure beyond the limit: the group shall leave this node (rule 12)."""
+        self.stuck = ""
+        """Why this node cannot get rid of the group, and is to be fenced (rule 13)."""
         self.hosting = False
         """What rests may run here: no standby, no end of the agent."""
         self.held = False
@@ -61,8 +63,7 @@ class LocalGroup:
         self._run: tuple[int, LocalService] | None = None
         """The action under way: its run number and service."""
         self._monitors = Monitors()
-        self._retry_at: Instant = NEVER
-        self._probe = "before"
+        self._retry_at, self._probe = NEVER, "before"
         self._mended: LocalService | None = None
         """It failed: it goes down with all after it, and up again."""
 
@@ -84,7 +85,7 @@ class LocalGroup:
         """Become active under this epoch."""
         assert self.phase is Phase.INACTIVE and epoch > 0
         self.phase, self.epoch, self.occasion = Phase.STARTING, epoch, occasion
-        self._probe, self._mended, self.released_unfit = probe, None, ""
+        self._probe, self._mended, self.released_unfit, self.stuck = probe, None, "", ""
         self._monitors.forget()
         for service in self.services:
             service.blocked = False  # else the group would be active without it
@@ -192,7 +193,7 @@ class LocalGroup:
         if self.addresses == "withdrawing" or self._run is not None:
             return []
         for service in reversed(self.services[self._first_down():]):
-            if action := service.step(self._goes_down_to(service)):
+            if action := service.step(service.goes_down_to(again=service is self._mended)):
                 return [self._act(service, action)]
         return self._all_down(now)
 
@@ -200,16 +201,12 @@ class LocalGroup:
         """Return from which service on all go down: what comes before one that failed stays."""
         return self.services.index(self._mended) if self._mended in self.services else 0
 
-    def _goes_down_to(self, service: LocalService) -> Role:
-        """Never up: one that could not be demoted was stopped."""
-        rests = service.spec.promotable and not service.gone and service is not self._mended
-        return min(Role.STARTED if rests else Role.STOPPED, service.role)
-
     def _withdraw(self) -> list[fx.Effect]:
         self.addresses = "withdrawing"
         return [fx.WithdrawAddresses(group=self.spec.name, epoch=self.epoch)]
 
     def _all_down(self, now: Instant) -> list[fx.Effect]:
+        self.stuck = ""
         if self._mended is not None:
             self._mended, self.phase, self._probe = None, Phase.STARTING, "none"
             if self.released_unfit:
@@ -241,7 +238,7 @@ class LocalGroup:
         if event.ok:
             self.addresses = "absent"
             return self._go_on(now)
-        self.addresses = "present"
+        self.addresses, self.stuck = "present", f"the addresses stay: {event.why}"
         self._retry_at = now + STOP_RETRY
         return [self._report(Reason.STOP_FAILED, what="the addresses", why=event.why)]
 
@@ -277,6 +274,7 @@ class LocalGroup:
         if action == "demote" and "stop" in service.spec.actions:
             return [report, *self._go_on(now)]
         self._retry_at = service.retry_at = now + STOP_RETRY
+        self.stuck = f"{service.spec.name} does not stop: {why}" if self.is_active else ""
         return [report]
 
     def service_changed(self, event: ServiceChanged, now: Instant) -> list[fx.Effect]:
@@ -304,8 +302,7 @@ class LocalGroup:
             service.why = why
             return [report, *self._go_on(now)]
         service.broke(why)
-        if service.is_over_limit and spec.on_failure is OnFailure.BLOCK:
-            service.blocked = True
+        if service.is_over_limit and self._is_left_alone(service, why):
             return [report, self._report(Reason.BLOCKED, what=spec.name), *self._go_on(now)]
         if self.phase is Phase.INACTIVE:
             service.retry_at = service.aged_at()
@@ -316,12 +313,19 @@ class LocalGroup:
         self._monitors.forget()
         return [report, *self._go_down(now)]
 
+    def _is_left_alone(self, service: LocalService, why: str) -> bool:
+        """Tell whether a service that failed beyond its limit is touched no more."""
+        fences = service.spec.on_failure is OnFailure.FENCE and self.is_active
+        self.stuck = f"{service.spec.name} failed: {why}" if fences else self.stuck
+        service.blocked = fences or service.spec.on_failure is OnFailure.BLOCK
+        return service.blocked
+
     def clear(self, maintained: bool, now: Instant) -> list[fx.Effect]:
         """An operator has seen to what failed: forget it, and try again what was given up."""
         blocked = [one for one in self.services if one.blocked]
         for service in self.services:
             service.clear()
-        self.released_unfit = ""
+        self.released_unfit = self.stuck = ""
         if maintained or self.held:
             for service in blocked:  # trusted, and looked at when maintenance ends
                 service.take_over(service.role)
@@ -346,15 +350,11 @@ class LocalGroup:
         self.held = held
 
     def _rests_in(self, service: LocalService) -> Role:
-        """Return in which role a service is where the group is not active."""
-        if not self.hosting or service.gone:
-            return Role.STOPPED
-        if self.spec.everywhere:
-            return service.top
-        return Role.STARTED if service.spec.promotable else Role.STOPPED
+        return service.rests_in(self.hosting, self.spec.everywhere)
 
     def _rest(self, now: Instant) -> list[fx.Effect]:
         """Bring what rests here to where it shall be, each service in its turn."""
+        self.services = [one for one in self.services if not one.is_over]
         for service in self.services if self.hosting else reversed(self.services):
             if self.held or self._run is not None:
                 break

@@ -43,6 +43,10 @@ class GroupWord(NamedTuple):
     """How well the node would do as the active one, by the word of its services."""
     why: Annotated[str, Meta(max_length=WHY_MAX)] = ""
     """Why it is not fit, or what does not go on there, in words; cut off at WHY_MAX bytes."""
+    waits: bool = False
+    """It has the right to start it now, and another group keeps it from that."""
+    stuck: bool = False
+    """The node cannot get rid of it: a stop has failed, or it asks to be fenced."""
 
 
 class Relay(NamedTuple):
@@ -64,6 +68,24 @@ class Accusation(NamedTuple):
     @property
     def life(self) -> Life:
         """The life that is accused, with all earlier ones."""
+        return Life(self.incarnation, self.round)
+
+
+FENCES_MAX = 2
+"""Nodes of whose fencing a heartbeat speaks at most: until the plan has it."""
+
+
+class FenceWord(NamedTuple):
+    """That the sender cuts a node off by its fence devices, or has done so (rule 13)."""
+
+    node: NodeName
+    incarnation: Number
+    round: Number
+    confirmed: bool
+
+    @property
+    def life(self) -> Life:
+        """The life that is over, with all earlier ones."""
         return Life(self.incarnation, self.round)
 
 
@@ -117,6 +139,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     leaving: bool = False
     """It stops in order, and credits for as long as somebody needs it (rule 21)."""
 
+    fences: tuple[FenceWord, ...] = ()
+
     @property
     def life(self) -> Life:
         """The incarnation and round that the sender speaks for."""
@@ -127,7 +151,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, array_like=True, dict=True):
         """What of it a decision may rest on, beside its time and its echo."""
         return (self.incarnation, self.round, self.lapsed, self.seat, self.revision, self.voters,
                 self.groups, self.accusations, self.relays, self.scars, self.credits, self.epochs,
-                self.sound, self.leaving)
+                self.sound, self.leaving, self.fences)
 
     def word(self, group: GroupName) -> GroupWord | None:
         """Return the sender's word on one group, if it says any."""

@@ -58,17 +58,17 @@ class Knowledge:
         self.seats: dict[NodeName, SeatSeen] = {}
         self.versions: dict[str, int] = {}
         """Of all but requests as last read, believed or not; -1: not there (rule 25)."""
-        self._contradicted: set[str] = set()  # by ZooKeeper's answer to a write
-        self._begins_anew = False
+        self._contradicted, self._begins_anew = set[str](), False
         self._revision_read = 0
         """Of the plan as last read, believed or not: a server may lag, or have an old copy."""
         self.requests: dict[str, tuple[rec.Request, int]] = {}
-        # Those that there are, or were: what a peer says of others is not kept.
-        self._groups = {group.name for group in spec.groups}
+        self._groups = {group.name for group in spec.groups}  # and those that there were
         self.epochs: dict[GroupName, Epoch] = {}
         """The greatest epoch heard in use, by group; our own included."""
         self.words: dict[GroupName, dict[NodeName, tuple[int, GroupWord]]] = {}
         """The newest word of a node on a group, with the incarnation that spoke."""
+        self.fenced: dict[NodeName, Life] = {}
+        """Up to which life a fence device has cut each node off."""
         self.dones: dict[tuple[NodeName, GroupName], tuple[int, Epoch]] = {}
 
     def configure(self, spec: ClusterSpec, now: Instant) -> None:
@@ -269,10 +269,29 @@ class Knowledge:
                 self._heard_done(heartbeat.sender, heartbeat.incarnation, word.group, word.done)
         for group, epoch in heartbeat.epochs:
             self.heard_epoch(group, epoch)
+        for fence in heartbeat.fences:
+            if fence.confirmed and fence.node in self.liveness.peers:
+                self.heard_fenced(fence.node, fence.life)
         for relay in heartbeat.relays:
             if relay.group in self._groups and relay.node in self.liveness.peers:
                 self._heard_done(relay.node, relay.incarnation, relay.group, relay.done)
         return True
+
+    def heard_fenced(self, node: NodeName, life: Life) -> None:
+        """Remember that a fence device has confirmed the end of a life (rule 13)."""
+        self.fenced[node] = max(self.fenced.get(node, life), life)
+
+    def is_fenced(self, node: NodeName, life: Life) -> bool:
+        """Tell whether a fence device has confirmed the end of this life of a node."""
+        noted = self.plan.fenced.get(node, 0) if self.plan is not None else 0
+        return noted >= life.incarnation or (node in self.fenced and self.fenced[node] >= life)
+
+    def is_stuck(self, right: rec.Right, group: GroupName) -> bool:
+        """Tell whether a right's node cannot get rid of a group, by its last word or the plan."""
+        word = self.word(right, group)
+        planned = self.plan.groups.get(group, rec.UNPLANNED) if self.plan is not None else None
+        return (word is not None and word.stuck and word.epoch == right.epoch) or (
+            planned is not None and right.epoch in planned.stuck)
 
     def heard_epoch(self, group: GroupName, epoch: Epoch) -> None:
         """Remember an epoch heard in use, our own included, unless nobody can have given it."""

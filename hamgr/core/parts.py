@@ -12,7 +12,15 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from hamgr.core.heartbeat import Accusation, Echo, GroupWord, Heartbeat, Relay
+from hamgr.core.heartbeat import (
+    FENCES_MAX,
+    Accusation,
+    Echo,
+    FenceWord,
+    GroupWord,
+    Heartbeat,
+    Relay,
+)
 from hamgr.core.types import Epoch, GroupName, NodeName
 
 BODY_MAX = 1171
@@ -111,7 +119,8 @@ def frame_bytes(nodes: Iterable[NodeName]) -> int:
         cluster="c" * 32, sender=names[0], incarnation=_NUMBER, round=_NUMBER, sequence=0,
         sent=_LARGEST, answer=True, seat="settling", lapsed=True, lease=_LARGEST, revision=_NUMBER,
         voters=_NUMBER, lateness=_LARGEST, echo=None, accusations=accused, credits=voting,
-        config="d" * 16, version="v" * 16, scars=voting)
+        config="d" * 16, version="v" * 16, scars=voting,
+        fences=tuple(FenceWord(name, _NUMBER, _NUMBER, True) for name in names[:FENCES_MAX]))
     return len(_ENCODER.encode(worst)) + _ADDRESS_BYTES
 
 

@@ -40,7 +40,14 @@ class Reason(str, Enum):
     CONDITION_BACK = "can run here again"
     RELEASED = "released of its own accord: {why}"
     WAITS_FOR_FENCE = "waits until {peer} is fenced"
-    FENCE_FAILED = "fencing {peer} failed: {why}; the group stays down"
+    WAITS_FOR_WORD = "waits until somebody has seen to {peer}: no device can fence it, and \
+`hamgr fence --confirm {peer}` says that it is down"
+    FENCES = "fences {peer} by {devices}: {why}"
+    FENCED = "{peer} is cut off: {devices} confirmed it"
+    FENCE_FAILED = "fencing {peer} failed: {why}; its groups stay down"
+    FENCE_CAPPED = "does not fence {peer}: {limit} nodes were fenced within an hour, which looks \
+like a loop"
+    NOT_SWITCHED_ON = "{device} did not switch {peer} on again: {why}"
     WAITS_STOP_WITHIN = "waits {wait_ms} ms until {peer} is certainly down"
     WAITS_FOR_GROUP = "waits before it starts here: {why}"
     MAINTENANCE_ON = "in maintenance: nothing moves, the switch is disarmed"

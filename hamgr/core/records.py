@@ -93,6 +93,9 @@ class GroupPlan(Struct, frozen=True, kw_only=True, dict=True):
     unverified: tuple[Right, ...] = ()
     """Rights that went out without their owner's word, where that matters (rules 13, 14): whoever
     becomes active next waits for `stop_within`, or fences their nodes."""
+    stuck: tuple[Epoch, ...] = ()
+    """Rights whose nodes cannot get rid of the group: they are waited for until they are fenced, or
+    somebody vouches for them (rule 13)."""
     why: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -133,6 +136,8 @@ class Plan(Stored, frozen=True, kw_only=True):
     groups: dict[GroupName, GroupPlan] = field(default_factory=dict)
     standby: tuple[NodeName, ...] = ()
     """Nodes that an operator drained: they run no group."""
+    fenced: dict[NodeName, int] = {}
+    """The last incarnation of each node that fencing ended, as the plan has taken note of it."""
     renew: NodeName = ""
     """A node that may claim in its present round, to be given a new one (rule 19)."""
     why: str = ""
@@ -155,11 +160,14 @@ class Request(Stored, frozen=True, kw_only=True):
 
     id: str
     kind: str
-    """switchover, standby, resume, maintenance-on, maintenance-off, clear, voters, times."""
+    """switchover, standby, resume, maintenance-on, maintenance-off, clear, voters, times, fence,
+    down."""
     group: GroupName = ""
     """Empty: every group (maintenance)."""
     node: NodeName = ""
-    """switchover: where to (empty: the heir); standby, resume: which node."""
+    """switchover: where to (empty: the heir); standby, resume, fence, down: which node."""
+    incarnation: int = 0
+    """fence: which life of the node is meant, by the leader's word; a later one is not cut off."""
     voters: tuple[NodeName, ...] = ()
     times: Timing | None = None
     confirmed: bool = False

@@ -52,6 +52,8 @@ class GroupRights:
         """What of other groups keeps this one from starting here, though its right is granted."""
         self.primary: Right | None = None
         """Under which right others have promoted their replicas, as ours were told."""
+        self.doubted = ""
+        """Of whom it is not certain yet that it does not run there."""
         self.releases: list[Instant] = []
         self.maintained: Epoch = 0
         """The epoch that maintenance keeps in place here; 0 outside of maintenance."""
@@ -99,21 +101,25 @@ class GroupRights:
 
     def weakness(self) -> str:
         """Say why this node would do badly as the active one, by what rests here; or nothing."""
-        for one in self.local.services:
-            if one.spec.promotable and not self.local.is_active and not one.is_in(Role.STARTED):
+        for one in self.local.services if not self.local.is_active else ():
+            if self.local.held and one.spec.promotable and one.spec.tells and one.known:
+                return f"{one.spec.name} is not looked at in maintenance"
+            if one.spec.promotable and not one.is_in(Role.STARTED):
                 state = one.state if one.state == "failed" else f"is {one.state}"
                 return f"{one.spec.name} {state}" + (f": {one.why}" if one.why else "")
+        for one in self.local.services:
             if one.score < 0:
                 return f"{one.spec.name} gives this node a score of {one.score}"
         return ""
 
     def trouble(self) -> str:
         """Say what does not go on by itself here, or nothing."""
-        if self.waits_for:
-            return f"waits: {self.waits_for}"
+        if self.waits_for or self.doubted:
+            return f"waits: {self.waits_for or self.doubted}"
         for one in self.local.services if self.local.is_active else ():
             if one.blocked:
-                return f"{one.spec.name} is blocked: {one.why}"
+                state = "is blocked" if not self.local.stuck else "asks for its node to be fenced"
+                return f"{one.spec.name} {state}: {one.why}"
             if one.state == "failed" and self.local.phase is not Phase.ACTIVE:
                 goes = "stop" if self.local.phase is Phase.STOPPING else "start"
                 return f"{one.spec.name} does not {goes}: {one.why}"

@@ -138,6 +138,27 @@ class LocalService:
         """Return when it may be tried here again that failed beyond its limit; 0 if it did not."""
         return self.failed_at[-1] + self.spec.window if self.is_over_limit else 0
 
+    def rests_in(self, hosting: bool, everywhere: bool) -> Role:
+        """Return in which role it is where its group is not active."""
+        if not hosting or self.gone:
+            return Role.STOPPED
+        if everywhere:
+            return self.top
+        return Role.STARTED if self.spec.promotable else Role.STOPPED
+
+    def goes_down_to(self, again: bool) -> Role:
+        """Return in which role it ends as its group stops, or for once to be started again.
+
+        Never up: one that could not be demoted was stopped.
+        """
+        rests = self.spec.promotable and not self.gone and not again
+        return min(Role.STARTED if rests else Role.STOPPED, self.role)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the configuration has it no more, and it is stopped."""
+        return self.gone and self.is_in(Role.STOPPED)
+
     def is_left(self, to: Role) -> bool:
         """Tell whether it is not touched: it is blocked, and need not be stopped."""
         return self.blocked and to is not Role.STOPPED

@@ -23,7 +23,7 @@ class NodeSpec(Struct, frozen=True, kw_only=True):
     voter: bool = True
     witness: bool = False
     start_clean: bool = False
-    """After it was cut off, it takes part again only once an operator has said that it may."""
+    """Once it was fenced it runs nothing before an operator has seen to it."""
     attributes: dict[str, str] = {}
     """What the file says of it; what is set while it runs takes its place."""
 
@@ -146,7 +146,7 @@ class ClusterSpec(Struct, frozen=True, kw_only=True, dict=True):
     groups: tuple[GroupSpec, ...] = ()
     devices: tuple[DeviceSpec, ...] = ()
     fences_per_hour: int = 5
-    """How often all nodes together may be cut off within an hour; then an operator has to look."""
+    """A node that has fenced so often stops: against fencing loops."""
     timing: Timing = Timing()
 
     @property

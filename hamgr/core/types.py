@@ -80,6 +80,8 @@ class OnFailure(str, Enum):
     BLOCK = "block"
     """Nothing more is done to it, until an operator clears it."""
     IGNORE = "ignore"
+    FENCE = "fence"
+    """Its node is not to be trusted, and is cut off; the group starts elsewhere then."""
 
 
 class Power(str, Enum):

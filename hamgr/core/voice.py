@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from hamgr.core.activity import Activity
 from hamgr.core.effects import SendHeartbeat
 from hamgr.core.heartbeat import WHY_MAX, Echo, GroupWord, Heartbeat
 from hamgr.core.knowledge import Knowledge
@@ -16,10 +17,10 @@ class Voice:
     """Composes heartbeats; remembers only their numbers."""
 
     def __init__(self, knowledge: Knowledge, seat: SeatKeeper,
-                 groups: dict[GroupName, GroupRights], digest: str, version: str) -> None:
+                 activity: Activity, digest: str, version: str) -> None:
         self._knowledge = knowledge
         self._seat = seat
-        self._groups = groups
+        self._groups, self._fencing = activity.groups, activity.fencing
         self._version = version
         self._sequences: dict[NodeName, int] = {}
         self.leaving = False
@@ -96,7 +97,8 @@ class Voice:
             relays=knowledge.relays() if knowledge.votes else (),
             credits=seat.lease.creditors(now), epochs=self._epochs(), config=self.digest,
             version=self._version, scars=self.scars(now), sound=not knowledge.unsound(),
-            leaving=self.leaving)
+            leaving=self.leaving,
+            fences=self._fencing.words())
 
     def _words(self, now: Instant) -> tuple[GroupWord, ...]:
         return tuple(word for rights in self._groups.values()
@@ -113,7 +115,8 @@ class Voice:
         return GroupWord(
             rights.name, local.epoch, rights.done, not why, local.armed and not rights.keeping,
             rights.is_up(), rights.failed_lately(now), rights.score,
-            (why or rights.trouble()).encode()[:WHY_MAX].decode(errors="ignore"))
+            (why or rights.trouble()).encode()[:WHY_MAX].decode(errors="ignore"),
+            bool(rights.waits_for), bool(local.stuck))
 
     def _epochs(self) -> tuple[tuple[GroupName, Epoch], ...]:
         """Epochs in use, by a voter for one that has just started: it has forgotten them (rule 2).

@@ -239,6 +239,31 @@ class Disk(Struct, frozen=True, kw_only=True):
     read_only: bool = False
 
 
+class WatchdogDevice(Struct, frozen=True, kw_only=True):
+    """The watchdog device of the configuration, as the kernel has it (sysfs-class-watchdog)."""
+
+    device: str
+    """Its path; empty: none is configured."""
+    timeout_s: int = 0
+    """As configured."""
+    there: bool = True
+    identity: str = ""
+    shortest_s: int = 0
+    longest_s: int = 0
+    """Between these its driver grants a timeout; 0: it does not say."""
+    nowayout: bool = False
+    """Once open, it cannot be stopped."""
+    counts: bool = False
+    """Without feeding it will reset the machine."""
+    holder: str = ""
+    """The process that has it open; empty: none."""
+    holder_pid: int = 0
+    ours: bool = False
+    """That is the agent."""
+    trouble: str = ""
+    """Why the agent does not hold it, although it should."""
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """All that is known; a check's parameters are names of these fields."""
 
@@ -257,3 +282,4 @@ class Facts(Struct, frozen=True, kw_only=True):
     fence_devices: FenceDevices | Missing
     home: AgentHome | Missing
     disk: Disk | Missing
+    watchdog: WatchdogDevice | Missing

@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from hamgr.doctor import cluster, fencing, heartbeats, machine, network, services, zookeeper
+from hamgr.doctor import (
+    cluster,
+    fencing,
+    heartbeats,
+    machine,
+    network,
+    services,
+    watchdog,
+    zookeeper,
+)
 from hamgr.doctor.facts import Facts, Missing
 from hamgr.doctor.finding import Finding, Severity, note, unknown
 
@@ -23,7 +32,7 @@ CHECKS: tuple[Check, ...] = (
     machine.clock_rate, machine.wall_clock, machine.managed_elsewhere, machine.real_time,
     machine.switch, machine.units_enabled, services.started_by_hamgr_alone,
     services.fits_its_agent, fencing.fence_devices_fit, fencing.fence_devices_answer,
-    fencing.fence_devices_are_wired, machine.state_directory,
+    fencing.fence_devices_are_wired, machine.state_directory, watchdog.watchdog,
 )
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from hamgr.lab.netns import NETNS, run
 from hamgr.lab.spec import LabError
 
-_PARENT = "hamgr-lab"
+LABS = "hamgr-lab"
+"""The group of all labs."""
 _EMPTY_WITHIN_S = 5.0
 _STEP_S = 0.002
 _JOIN = 'echo $$ >"$0/cgroup.procs" && exec "$@"'
@@ -49,7 +50,7 @@ class Cgroup:
     @classmethod
     def of_lab(cls, name: str) -> "Cgroup":
         """Return the group of a whole lab."""
-        return cls(mount() / _PARENT / name)
+        return cls(mount() / LABS / name)
 
     def below(self, *parts: str) -> "Cgroup":
         """Return a group further down."""

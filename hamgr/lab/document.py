@@ -22,8 +22,8 @@ def write(spec: LabSpec, directory: Path) -> None:
     """Write the file, and the secrets that it names, into a lab's directory."""
     if spec.secure:
         zookeeper.make_secrets(spec)
-    if spec.own:
-        (directory / own.HERE).mkdir()
+    if spec.at_home:
+        own.home(directory).mkdir()
     (directory / FILE).write_text(text(spec, directory))
     descriptor = os.open(directory / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as key:

@@ -29,7 +29,8 @@ class HookRun(NamedTuple):
 def hook_runs(lab: Path) -> list[HookRun]:
     """Return all runs in a lab's directory, in the order in which they began."""
     record = lab / hook.RECORD
-    raw = record.read_bytes().splitlines() if record.exists() else []
+    text = record.read_bytes() if record.exists() else b""
+    raw = text[:text.rfind(b"\n") + 1].splitlines()  # a line that is being written has no end yet
     found: list[HookRun] = []
     open_at: dict[int, int] = {}
     for line in (msgspec.json.decode(one, type=dict[str, Any]) for one in raw):

@@ -173,8 +173,7 @@ class Lab:
                 network.plug_in(self.spec, name)
                 self._node(name).forget_run_dir()
             network.apply(self.spec, state.faults)
-        for name in names:
-            self._start_parts(name)
+        self._start_parts(*names)
 
     def kill_agent(self, name: str) -> Instant:
         """SIGKILL a node's agent alone."""
@@ -285,8 +284,7 @@ class Lab:
         for node in self.nodes.values():
             node.thaw()
         self.boot(*off)
-        for name in self.spec.node_names:
-            self._start_parts(name)
+        self._start_parts(*self.nodes)
         self._wait_up()
 
     def wait_settled(self, within_s: float = _SETTLED_WITHIN_S) -> None:
@@ -309,17 +307,16 @@ class Lab:
         say(f"lab {self.spec.name}: {self.spec.nodes} nodes, {self.spec.rings} rings")
         network.build(self.spec)
         document.write(self.spec, self.directory)
-        for name, node in self.nodes.items():
+        for node in self.nodes.values():
             node.prepare()
-            self._start_parts(name)
+        self._start_parts(*self.nodes)
         self._wait_up(say)
 
-    def _start_parts(self, name: str) -> None:
-        node = self._node(name)
-        node.start_zookeeper()
-        if self.spec.agents and name in self.spec.members:
-            node.start_agent()
-        node.start_responder()
+    def _start_parts(self, *names: str) -> None:
+        for name in names:
+            self._node(name).start_machine()
+        for name in names:
+            self._node(name).start_rest()
 
     def _wait_up(self, say: Say = lambda text: None) -> None:
         for name in self.spec.servers:
@@ -377,8 +374,10 @@ class Lab:
         return {**os.environ, "PATH": path, **own}
 
     def _joined(self, host: str, argv: Sequence[str]) -> list[str]:
-        group = Cgroup.of_lab(self.spec.name).below(host, EXEC)
-        return group.joined(namespace(self.spec.name, host), argv)
+        if host != CLIENT:
+            return self._node(host).joined(argv)
+        group = Cgroup.of_lab(self.spec.name).below(CLIENT, EXEC)
+        return group.joined(namespace(self.spec.name, CLIENT), argv)
 
     def _state(self) -> LabState:
         state = load(self.directory)

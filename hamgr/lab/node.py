@@ -1,26 +1,31 @@
 """One node of a lab: what runs on it, and what can be done to that."""
 
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hamgr.lab import control, document, hook, responder, zookeeper
+from hamgr.lab import booted, control, document, hook, own, responder, zookeeper
 from hamgr.lab.cgroup import Cgroup
 from hamgr.lab.spec import LabError, LabSpec, directory, namespace
 
 AGENT, ZOOKEEPER, RESPONDER, EXEC = "agent", "zookeeper", "responder", "exec"
+SYSTEMD = "systemd"
 """The parts of a node: one control group and one log each."""
 _STEP_S = 0.01
 _STOP_WITHIN_S = 20.0
 _ZOOKEEPER_WITHIN_S = 60.0
 _AGENT_WITHIN_S = 30.0
+_BOOTED_WITHIN_S = 60.0
 _LOG_LINES = 25
 _RECORDER_ENTRIES = 500
-_AT_HOME = 'mount --bind "$0" "$1" && shift && exec "$@"'
+_AT_HOME = ('while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 70; shift 2; done; '
+            'shift; exec "$@"')
 
 
 class Node:
@@ -32,6 +37,8 @@ class Node:
         self.directory = directory(spec.name) / name
         self.namespace = namespace(spec.name, name)
         self.cgroup = Cgroup.of_lab(spec.name).below(name)
+        self._systemd = booted.Booted(spec, name) if spec.systemd else None
+        self._boots = False
 
     @property
     def run_dir(self) -> Path:
@@ -63,6 +70,29 @@ class Node:
             folder.mkdir(mode=0o700, parents=True)
         if self.name in self.spec.servers:
             zookeeper.write_configuration(self.spec, self.name, self.directory / ZOOKEEPER)
+        if self._systemd is not None:
+            self._systemd.prepare()
+
+    def start_machine(self) -> None:
+        """Start what does not run of what needs nothing else, and what takes long to come up."""
+        group = self.cgroup.below(SYSTEMD)
+        self._boots = self._systemd is not None and not group.populated
+        if self._systemd is not None and self._boots:
+            group.remove()  # what it made there when it ran before
+            self._start(SYSTEMD, self._systemd.command(self.own_dir))
+        self.start_zookeeper()
+
+    def start_rest(self) -> None:
+        """Start what does not run of the rest. Raises LabError if a systemd does not boot."""
+        if self._systemd is not None and self._boots:
+            systemd = self._systemd
+            self.wait(lambda: systemd.listens, _BOOTED_WITHIN_S, "does not boot", SYSTEMD)
+            subprocess.run(self.joined(["systemctl", "is-system-running", "--wait"]),
+                           stdout=subprocess.DEVNULL, check=False,
+                           env={**os.environ, **booted.TALK})
+        if self.spec.agents and self.name in self.spec.members:
+            self.start_agent()
+        self.start_responder()
 
     def start_responder(self) -> None:
         """Start the service behind the VIP."""
@@ -76,17 +106,24 @@ class Node:
 
     def start_agent(self) -> None:
         """Start the agent, if it does not run."""
-        self._start(AGENT, [*self._at_home(), *self.agent_command()])
+        self._start(AGENT, self._at_home(self.agent_command()))
 
-    def _at_home(self) -> list[str]:
-        """Return what runs a program where {here}, the same path on all nodes, is the node's own.
+    def joined(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs a command on this node, beside its parts."""
+        return self.cgroup.below(EXEC).joined(self.namespace, self._at_home(argv))
+
+    def _at_home(self, argv: Sequence[str]) -> list[str]:
+        """Return what runs a program where paths, the same on all nodes, are the node's own.
 
         A mount namespace of its own does it, and goes with the last process inside.
         """
-        if not self.spec.own:
-            return []
-        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _AT_HOME,
-                str(self.own_dir), str(directory(self.spec.name) / hook.HERE)]
+        if not self.spec.at_home:
+            return [*argv]
+        shown = {self.own_dir: own.home(directory(self.spec.name)),
+                 **(self._systemd.shown if self._systemd is not None else {})}
+        pairs = [str(path) for pair in shown.items() for path in pair]
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _AT_HOME, "sh",
+                *pairs, "--", *argv]
 
     def agent_command(self, *options: str) -> list[str]:
         """Return `hamgr agent` with the files and directories of this node."""
@@ -95,8 +132,9 @@ class Node:
                 "--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), *options]
 
     def environment(self) -> dict[str, str]:
-        """Return what makes the `hamgr` commands of operators talk to this node's agent."""
-        return {"HAMGR_RUN_DIR": str(self.run_dir), "HAMGR_CONFIG": str(self.configuration)}
+        """Return what makes commands of operators talk to this node's agent, and its systemd."""
+        return {"HAMGR_RUN_DIR": str(self.run_dir), "HAMGR_CONFIG": str(self.configuration),
+                **(booted.TALK if self.spec.systemd else {})}
 
     def stop_agent(self) -> None:
         """Stop the agent in order, and return when it and its switch have ended."""

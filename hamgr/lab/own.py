@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 from hamgr.lab import hook
 
-HERE = hook.HERE
-
 
 class Own(NamedTuple):
     """What the lab itself has to know of such groups."""
@@ -48,7 +46,17 @@ def read(text: str) -> Own:
 def filled(text: str, lab: Path) -> str:
     """Return the file with what its words stand for, in a lab's directory."""
     command = (sys.executable, "-I", "-S", hook.__file__, str(lab))
-    return text.replace("{hook}", shlex.join(command)).replace("{here}", str(lab / HERE))
+    return at_home(text.replace("{hook}", shlex.join(command)), lab)
+
+
+def at_home(text: str, lab: Path) -> str:
+    """Return a text with what {here} stands for."""
+    return text.replace("{here}", str(home(lab)))
+
+
+def home(lab: Path) -> Path:
+    """Return the path at which each node sees the directory that it has for itself."""
+    return lab / hook.HERE
 
 
 def _address(vip: Any) -> str:

@@ -22,6 +22,8 @@ GROUP = "app"
 """The first group of the generated configuration; further ones are app2, app3 and so on."""
 INTERVAL_MAX = 10 * SECOND
 """As in a configuration file."""
+_UNIT = re.compile(r"[\w:.@\\-]+\.(service|socket|target|mount|automount|path|timer|slice|swap)")
+"""systemd.unit(5)"""
 SERVERS = 3
 """ZooKeeper servers, on the first nodes: as on real clusters of three; or on nodes of their own."""
 
@@ -53,6 +55,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     """Give the first group a service, whose hooks record themselves (hamgr.lab.hook)."""
     own: str = ""
     """Groups of one's own in place of the generated ones: TOML (hamgr.lab.own)."""
+    systemd: bool = False
+    """Each node has a systemd of its own (hamgr.lab.booted), whose units can be services."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Unit files for it, by name; {here} stands for what it does in groups of one's own."""
     secure: bool = False
     """ZooKeeper with TLS, SASL and access lists; nothing of it can be reached without."""
 
@@ -78,6 +84,10 @@ class LabSpec(Struct, frozen=True, kw_only=True):
         if self.interval > INTERVAL_MAX:
             found.append(f"interval must be at most {INTERVAL_MAX // SECOND}s")
         found += self._own_faults()
+        if self.units and not self.systemd:
+            found.append("unit files are for nodes with a systemd of their own")
+        found += [f"units: {name} is not the name of a unit that has a file"
+                  for name in self.units if not _UNIT.fullmatch(name)]
         if self.secure and not self.zookeeper:
             found.append("only ZooKeeper can be secure, and there is none")
         if self.agents and not self.zookeeper:
@@ -95,6 +105,11 @@ class LabSpec(Struct, frozen=True, kw_only=True):
 
     def _own(self) -> Own | None:
         return read(self.own) if self.own else None
+
+    @property
+    def at_home(self) -> bool:
+        """Whether each node has a directory for itself, at the same path on all."""
+        return bool(self.own) or self.systemd
 
     @property
     def node_names(self) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from hamgr.lab import netns
-from hamgr.lab.cgroup import Cgroup, mount
+from hamgr.lab import booted, netns
+from hamgr.lab.cgroup import LABS, Cgroup, mount
 from hamgr.lab.spec import ROOT, LabState, directory, load, namespace, save
 
 
@@ -52,11 +52,12 @@ def enter(state: LabState) -> None:
 
 
 def remove(name: str) -> None:
-    """Take everything of a lab away: processes, namespaces, links, control groups, files.
+    """Take everything of a lab away: processes, mounts, namespaces, links, control groups, files.
 
     Call it under the lock. What is half-made or half-gone already is no obstacle.
     """
     Cgroup.of_lab(name).remove()  # first: from here on nothing can be made any more
+    booted.forget(name)
     netns.delete(netns.existing(namespace(name, "")))
     shutil.rmtree(directory(name), ignore_errors=True)
 
@@ -66,7 +67,7 @@ def names() -> list[str]:
     prefix = namespace("", "").removesuffix("-")
     found = {path.name for path in ROOT.glob("*") if path.is_dir()}
     found |= {name.removeprefix(prefix).split("-")[0] for name in netns.existing(prefix)}
-    found |= {path.name for path in (mount() / "hamgr-lab").glob("*/")}
+    found |= {path.name for path in (mount() / LABS).glob("*/")}
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ from hamgr.core.parts import VOTERS_MAX
 from hamgr.core.records import GroupPlan, Request, Voters
 from hamgr.core.timing import timing_faults
 from hamgr.core.types import Life, NodeName, SeatState
-from hamgr.leader.planner import LIVING, Draft
+from hamgr.leader.draft import LIVING, Draft
 
 Answer = tuple[str, str]
 """("done" | "refused" | "" for not yet | FREEZE, what was done or what it waits for)."""
@@ -167,6 +167,22 @@ def keep_voters(draft: Draft) -> None:
         draft.plan = replace(draft.plan, voters=replace(voters, number=voters.number + 1,
                                                         coming=()))
         draft.lines.append(f"the voters stay {', '.join(voters.names)}")
+
+
+def note_fenced(draft: Draft) -> None:
+    """Record whom fencing has ended; who shall start clean waits for an operator."""
+    plan, knowledge = draft.plan, draft.knowledge
+    for node, life in knowledge.fenced.items():
+        spec, seen = knowledge.spec.node(node), knowledge.seats.get(node)
+        if spec is None or plan.fenced.get(node, 0) >= life.incarnation or (
+                seen is not None and seen.seat.life > life):
+            continue
+        waits = spec.start_clean and node not in plan.standby
+        draft.plan = plan = replace(
+            plan, fenced={**plan.fenced, node: life.incarnation},
+            standby=(*plan.standby, node) if waits else plan.standby)
+        draft.lines.append(f"{node} was fenced" + (
+            f", and waits for `hamgr resume {node}`" if waits else ""))
 
 
 def finish_voters(draft: Draft) -> None:

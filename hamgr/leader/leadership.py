@@ -17,8 +17,9 @@ from hamgr.core.knowledge import Knowledge
 from hamgr.core.reasons import Reason
 from hamgr.core.types import NEVER, Duration, Instant, Life, NodeName, Outcome, SeatState
 from hamgr.leader import changes
+from hamgr.leader.draft import Draft
 from hamgr.leader.moves import Moves
-from hamgr.leader.planner import Draft, declare_blocked_seats, plan_group, planned_groups
+from hamgr.leader.planner import declare_blocked_seats, plan_group, planned_groups
 from hamgr.leader.requests import end_maintenance, gather
 from hamgr.leader.situation import FitSince
 
@@ -284,6 +285,7 @@ class Leadership:
             self._request_since.setdefault(name, now)
         wishes = gather(draft, self._request_since)
         changes.finish_voters(draft)
+        changes.note_fenced(draft)
         end_maintenance(draft)
         self._moves.by_policy(draft, wishes.moves)
         renewing = self._renewing(draft, now)

@@ -6,7 +6,8 @@ from hamgr.core.records import UNPLANNED
 from hamgr.core.spec import GroupSpec
 from hamgr.core.types import Epoch, GroupName, Instant, Maintenance, NodeName
 from hamgr.leader.account import headline
-from hamgr.leader.planner import Draft, best_heir, planned_groups, unfit, withdraw_heir
+from hamgr.leader.draft import Draft
+from hamgr.leader.planner import best_heir, planned_groups, unfit, withdraw_heir
 from hamgr.leader.situation import FitSince
 
 HEIR_PATIENCE = 10

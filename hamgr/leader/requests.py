@@ -10,7 +10,8 @@ from hamgr.core.records import UNPLANNED, GroupPlan, Request
 from hamgr.core.types import SECOND, Duration, GroupName, Instant, Maintenance, NodeName
 from hamgr.leader.account import why_not
 from hamgr.leader.changes import FREEZE, change_times, change_voters, keep_voters
-from hamgr.leader.planner import Draft, best_heir, seen_active, unfit
+from hamgr.leader.draft import LIVING, Draft
+from hamgr.leader.planner import best_heir, seen_active, unfit
 
 PATIENCE: Duration = 30 * SECOND
 """A request that is not done by then is refused, with what it waited for."""
@@ -18,6 +19,7 @@ PATIENCE: Duration = 30 * SECOND
 
 class Wishes(Struct):
     """What the open requests and standby nodes ask of each group."""
+
 
     moves: dict[GroupName, NodeName] = field(default_factory=dict)
     """Where a group shall go."""
@@ -75,6 +77,10 @@ def _is_under_way(draft: Draft, request: Request) -> bool:
         return bool(draft.plan.voters.former)
     if request.kind == "standby":
         return request.node in draft.plan.standby
+    if request.kind == "fence":
+        said = (draft.own, *draft.knowledge.liveness.heard(draft.now))
+        return any(word.node == request.node and not word.confirmed
+                   for one in said for word in one.fences)
     group = draft.plan.groups.get(request.group, UNPLANNED)
     return request.kind == "switchover" and group.holder is not None and (
         group.handover or group.holder.node == request.node) and (
@@ -100,7 +106,7 @@ def _replaces(later: Request, earlier: Request) -> bool:
         return False
     if earlier.kind == "switchover":
         return later.group == earlier.group
-    if later.kind in ("standby", "resume"):
+    if later.kind in ("standby", "resume", "fence", "down"):
         return later.node == earlier.node
     contradicts = later.kind != earlier.kind and not earlier.group
     return later.group in ("", earlier.group) or contradicts
@@ -185,6 +191,52 @@ def _resume(draft: Draft, request: Request, wishes: Wishes) -> None:
                  for name, (owner, target) in _drained(draft).items() if target == request.node
                  and draft.plan.groups[name].maintenance is Maintenance.OFF]
     return draft.answer(request, "done", f"{request.node} may run groups{''.join(moves)}")
+
+
+def _fence(draft: Draft, request: Request, wishes: Wishes) -> None:
+    """Who fences does so by the request alone (hamgr.core.fencers): this answers it."""
+    knowledge, node = draft.knowledge, request.node
+    if knowledge.spec.node(node) is None:
+        return draft.answer(request, "refused", f"there is no node {node!r}")
+    if not any(node in device.nodes for device in knowledge.spec.devices):
+        return draft.answer(request, "refused", f"no fence device can cut {node} off")
+    seen = knowledge.seats.get(node)
+    if seen is None:
+        return draft.answer(request, "refused", f"{node} has never joined")
+    if not request.incarnation:  # only the life that it has now, whoever reads this later
+        draft.requests[request.id] = replace(request, incarnation=seen.seat.incarnation)
+    elif seen.seat.incarnation > request.incarnation:
+        return draft.answer(request, "refused", f"incarnation {request.incarnation} of {node} is "
+                                                "over already")
+    if knowledge.is_fenced(node, seen.seat.life):
+        return draft.answer(request, "done", f"{node} was cut off")
+    wishes.waits[request.id] = f"{node} to be cut off"
+    return None
+
+
+def _down(draft: Draft, request: Request, wishes: Wishes) -> None:
+    """An operator vouches for a node: refused as long as anybody hears it (rule 13)."""
+    knowledge, node = draft.knowledge, request.node
+    if knowledge.spec.node(node) is None:
+        return draft.answer(request, "refused", f"there is no node {node!r}")
+    if draft.says(node) is not None:
+        how = "leads" if node == draft.own.sender else f"is heard by {draft.own.sender}"
+        return draft.answer(request, "refused", f"{node} is not down: it {how}")
+    seat = knowledge.seats.get(node)
+    accusers = knowledge.liveness.accusers(node, seat.seat.life, draft.now) if seat else ()
+    hear = [voter for voter in knowledge.voters.voting if voter not in (node, *accusers)
+            and draft.says(voter) is not None]
+    if seat is not None and seat.seat.state in LIVING and hear:
+        wishes.waits[request.id] = f"{', '.join(hear)} to hear {node} no more"
+        return None
+    draft.vouched[node] = None
+    rights = [right for group in draft.plan.groups.values()
+              if group.maintenance is Maintenance.OFF
+              for right in (*group.rights, *group.unverified) if right.node == node]
+    if rights:
+        wishes.waits[request.id] = f"the rights of {node} to go out"
+        return None
+    return draft.answer(request, "done", f"{node} is down by an operator's word")
 
 
 def _drained(draft: Draft) -> dict[GroupName, tuple[NodeName, NodeName]]:
@@ -332,6 +384,6 @@ def _change(draft: Draft, request: Request, wishes: Wishes) -> None:
 
 _HANDLERS = {"switchover": _switchover, "standby": _standby, "resume": _resume,
              "maintenance-on": _maintenance_on, "maintenance-off": _maintenance_off,
-             "clear": _clear, "voters": _change, "times": _change}
+             "clear": _clear, "voters": _change, "times": _change, "fence": _fence, "down": _down}
 _MATTER = {"standby": "drain", "resume": "drain", "maintenance-on": "maintenance",
            "maintenance-off": "maintenance"}

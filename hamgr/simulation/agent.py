@@ -13,7 +13,6 @@ from hamgr.core.events import (
     ConfigurationApplied,
     DeadlineSet,
     Event,
-    FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
@@ -271,8 +270,8 @@ class Agent:
             fx.DisarmSwitch: self._disarm, fx.ClaimAddresses: self._claim,
             fx.WithdrawAddresses: self._withdraw, fx.LoosenAddresses: self._loosen,
             fx.TightenAddresses: self._tighten, fx.RunService: self._run_service,
-            fx.CancelService: self._cancel_service, fx.Fence: self._fence,
-            fx.TellReplicas: lambda _: None, fx.RunDevice: lambda _: None,
+            fx.CancelService: self._cancel_service, fx.RunDevice: self._run_device,
+            fx.TellReplicas: lambda _: None,
             fx.Report: self._report, fx.BeginNewLife: self._new_life, fx.Exit: self._exit,
         }
 
@@ -361,16 +360,11 @@ class Agent:
     def _cancel_service(self, effect: fx.CancelService) -> None:
         self.host.services.cancel(effect.run, self._service_answered)
 
-    def _fence(self, effect: fx.Fence) -> None:
-        self._world.watch.fencing(self.host, effect)
-        life = self.engine
-
-        def answer(ok: bool, why: str) -> None:
-            answered = FenceAnswered(group=effect.group, node=effect.node, epoch=effect.epoch,
-                                     ok=ok, why=why)
-            self.in_process(self._post_to, life, answered)
-
-        self._world.hosts[effect.node].device.cut(answer)
+    def _run_device(self, effect: fx.RunDevice) -> None:
+        if effect.action == "off":
+            self._world.watch.fencing(self.host, effect)
+        self._world.hosts[effect.node].device.run(
+            effect, lambda answered: self.in_process(self.post, answered))
 
     def _report(self, effect: fx.Report) -> None:
         self._world.report(self.host, effect)

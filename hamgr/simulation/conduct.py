@@ -129,15 +129,31 @@ class Conduct:
             self._violate("maintenance", f"{host.name} touches {effect.group}, "
                                          "which is in maintenance")
 
-    def fencing(self, host: "Host", fence: fx.Fence, lease_left: bool) -> None:
-        """A node is to be fenced: `lease_left` if it has one, by the world's count."""
+    def fencing(self, host: "Host", fence: fx.RunDevice, lease_left: bool) -> None:
+        """A node is to be cut off: `lease_left` if it has one, by the world's count."""
+        self._check_race(host, fence.node)
         target = self._world.hosts[fence.node]
-        planned = self._plan.groups.get(fence.group) if self._plan is not None else None
-        right = next((one for one in planned.rights if one.epoch == fence.epoch), None) if (
-            planned is not None) else None
-        if lease_left and right is not None and _speaks_for(target, right):
-            self._violate("fence", f"{host.name} fences {fence.node}, whose right for "
-                                   f"{fence.group} holds")
+        if not lease_left or _asks_for_it(target) or self._world.turmoil.is_asked_for(
+                "fence", fence.node):
+            return
+        for name, planned in self._plan.groups.items() if self._plan is not None else ():
+            if planned.holder is not None and planned.holder.node == fence.node and (
+                    _speaks_for(target, planned.holder)):
+                self._violate("fence", f"{host.name} fences {fence.node}, whose right for "
+                                       f"{name} holds")
+
+    def _check_race(self, host: "Host", node: NodeName) -> None:
+        """Nobody begins to cut a node off of which it hears that another is at it."""
+        assert host.agent is not None
+        engine = host.agent.engine
+        job = engine.activity.fencing.jobs.get(node)
+        if job is None or job.failures:
+            return
+        for said in engine.knowledge.liveness.heard(host.clock.now()):
+            if not said.lapsed and any(word.node == node and not word.confirmed
+                                       for word in said.fences):
+                self._violate("fence race", f"{host.name} begins to fence {node}, and hears that "
+                                            f"{said.sender} is at it")
 
     def committed(self, commit: Commit) -> None:
         """A transaction was written."""
@@ -208,6 +224,13 @@ class Conduct:
     def _is_maintained(self, group: GroupName) -> bool:
         planned = self._plan.groups.get(group) if self._plan is not None else None
         return planned is not None and planned.maintenance is Maintenance.ON
+
+
+def _asks_for_it(host: "Host") -> bool:
+    """Tell whether a node says that it cannot get rid of a group."""
+    engine = host.agent.engine if host.agent is not None else None
+    return engine is not None and any(
+        rights.local.stuck for rights in engine.activity.groups.values())
 
 
 def _speaks_for(host: "Host", right: Right) -> bool:

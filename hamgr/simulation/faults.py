@@ -15,6 +15,7 @@ from hamgr.simulation.operators import (
     drain,
     remove_node,
     upgrade,
+    vouch,
 )
 from hamgr.simulation.scenario import Fault
 
@@ -355,6 +356,7 @@ KINDS: dict[str, Strike] = {
     "switchover": ask("switchover"), "standby": ask("standby"), "resume": ask("resume"),
     "maintenance_on": ask("maintenance-on"), "maintenance_off": ask("maintenance-off"),
     "clear": ask("clear"), "drain": drain, "voters": change_voters, "times": change_times,
+    "fence": ask("fence"), "vouch": vouch,
     "configure": configure, "remove_node": remove_node, "upgrade": upgrade,
     "start_fails": _luck("start_fails"), "stop_fails": _luck("stop_fails"),
     "services_lie": _luck("lies"), "service_dies": _service_dies,

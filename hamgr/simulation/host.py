@@ -109,6 +109,8 @@ class Host:
         if self.powered and self.switch is not None and self.switch.frozen:
             self.world.scheduler.after(LOCK_RETRY, self.start_agent)
         elif self.powered and not self.paused and self.agent is None:
+            if self.helpless:
+                self.helped_at = self.world.now
             self.agent = Agent(self, self.world.rng(f"agent/{self.name}/{self.world.now}"))
             self.agent.start()
 

@@ -262,6 +262,10 @@ INCIDENTS: dict[str, Incident] = {
         CAST, Step(0, "fence_lies", OWNER, "", 6000, 1.0), Step(5, "isolate", OWNER, "", 1500),
         Step(5000, "fence_denies", HEIR, "", 5000, 1.0), Step(5100, "crash", "holder", "", 4000)),
         groups=("fenced", "service")),
+    # One node inherits, the other comes back: two groups on one node, with an heir each.
+    "two-wait-for-one-fence": Incident((
+        Step(0, "crash", "n1", "", 2000), Step(8500, "crash", "n2", "", 3000)),
+        nodes_max=3, groups=("fenced", "fenced"), tie="", inside=False),
     "device-hangs": Incident((
         CAST, Step(0, "fence_hangs", OWNER, "", 3000, 1.0), Step(5, "crash", OWNER, "", 2500)),
         groups=("fenced",)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hamgr.core.effects import Effect, Fence, Write
+from hamgr.core.effects import Effect, RunDevice, Write
 from hamgr.core.events import Event, HeartbeatReceived
 from hamgr.core.heartbeat import Heartbeat
 from hamgr.core.records import PLAN, Config, Plan
@@ -152,9 +152,9 @@ class Watch:
                 self._told[host.name, word.group] = self.world.now
                 self.world.scheduler.after(SLACK + 2, self._judge, word.group)
 
-    def fencing(self, host: "Host", fence: Fence) -> None:
+    def fencing(self, host: "Host", fence: RunDevice) -> None:
         """An engine wants a node fenced: it needs a lease to judge, and it is never itself."""
-        self.world.note(host.name, f"FENCE {fence.node} for {fence.group}")
+        self.world.note(host.name, f"FENCE {fence.node}")
         if fence.node == host.name:
             self.violate("fence", f"{host.name} fences itself")
         if not self._has_lease(host, 0):

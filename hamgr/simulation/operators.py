@@ -30,9 +30,16 @@ def ask(kind: str) -> "Strike":
     def strike(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
         groups = [group.name for group in turmoil.world.spec.groups]
         group = groups[int(fault.amount) % len(groups)] if groups else ""
-        of_node = kind in ("standby", "resume")
+        of_node = kind in ("standby", "resume", "fence")
         turmoil.ask(Request(id="", kind=kind, group="" if of_node else group, node=target))
     return strike
+
+
+def vouch(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> None:
+    """Say that a machine is down, which it is."""
+    down = [name for name, host in turmoil.world.hosts.items() if not host.powered]
+    if down:
+        turmoil.ask(Request(id="", kind="down", node=down[0]))
 
 
 def drain(turmoil: "Turmoil", fault: Fault, target: NodeName, peer: NodeName) -> "Undo":

@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from hamgr.core import activity, group, knowledge, maintenance, rights
+from hamgr.core import activity, fencers, group, knowledge, maintenance, rights
 from hamgr.core.doubts import Doubts
 from hamgr.core.effects import Effect, KeepMaintenance, LoosenAddresses
+from hamgr.core.fencing import Fencing, Want
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.liveness import Liveness
 from hamgr.core.records import GroupPlan, Voters
@@ -18,7 +19,7 @@ from hamgr.core.seat import SeatKeeper, Standing
 from hamgr.core.spec import GroupSpec
 from hamgr.core.timing import Timing
 from hamgr.core.types import Instant
-from hamgr.leader import leadership, placement, planner, requests, situation
+from hamgr.leader import draft, leadership, placement, planner, requests, situation
 from hamgr.leader.leadership import Leadership
 from hamgr.simulation import scenario as scenarios
 from hamgr.simulation.planted import put
@@ -50,14 +51,14 @@ def leaving_rights_forgotten(stack: ExitStack) -> None:
 
 def seats_unchecked(stack: ExitStack) -> None:
     """(l) A node is declared dead without checking its accusers' seats (rule 17)."""
-    right = planner.Draft.declare_dead
+    right = draft.Draft.declare_dead
 
     def declare_dead(self: Any, node: str) -> bool:
         before = dict(self.checks)
         found = right(self, node)
         self.checks = before
         return found
-    put(stack, planner.Draft, "declare_dead", declare_dead)
+    put(stack, draft.Draft, "declare_dead", declare_dead)
 
 
 def no_room_for_drift(stack: ExitStack) -> None:
@@ -141,9 +142,9 @@ def fence_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so beside the fence (rule 13)."""
     right = Doubts.resolve
 
-    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, spec, *rest)
-        return effects, waiting and not spec.fencing_required
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], str]:
+        effects, waits = right(self, spec, *rest)
+        return effects, "" if spec.fencing_required else waits
     put(stack, Doubts, "resolve", resolve)
 
 
@@ -151,10 +152,32 @@ def stop_within_not_awaited(stack: ExitStack) -> None:
     """Whoever may take over does so at once, whatever runs on elsewhere (rule 14)."""
     right = Doubts.resolve
 
-    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], bool]:
-        effects, waiting = right(self, spec, *rest)
-        return effects, waiting and spec.fencing_required
+    def resolve(self: Any, spec: GroupSpec, *rest: Any) -> tuple[list[Effect], str]:
+        effects, waits = right(self, spec, *rest)
+        return effects, waits if spec.fencing_required else ""
     put(stack, Doubts, "resolve", resolve)
+
+
+def fenced_by_all(stack: ExitStack) -> None:
+    """Everybody who waits for a fence begins it (rule 13)."""
+    def is_first(*_: Any) -> bool:
+        return True
+
+    def other_is_at(*_: Any) -> bool:
+        return False
+    put(stack, fencers, "is_first", is_first)
+    put(stack, Fencing, "_other_is_at", other_is_at)
+
+
+def fenced_without_a_lease(stack: ExitStack) -> None:
+    """Whoever has lost its lease goes on fencing the others (rule 13)."""
+    def fence(self: Any, now: Instant) -> list[Effect]:
+        for peer in self._knowledge.liveness.peers.values():
+            if peer.is_accused and self.fencing.devices(peer.node):
+                self._wants.setdefault(peer.node, Want(peer.known, True, "it is silent"))
+        effects: list[Effect] = self.fencing.act(self._wants, now)
+        return effects
+    put(stack, activity.Activity, "_fence", fence)
 
 
 def fenced_on_own_accusation(stack: ExitStack) -> None:

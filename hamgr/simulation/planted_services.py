@@ -80,7 +80,7 @@ def apart_not_looked_at(stack: ExitStack) -> None:
 
 def started_on_the_way_down(stack: ExitStack) -> None:
     """A replica that had to be stopped is started again before the group is down."""
-    def goes_down_to(self: Any, service: LocalService) -> Role:
-        rests = service.spec.promotable and not service.gone and service is not self._mended
+    def goes_down_to(self: LocalService, again: bool) -> Role:
+        rests = self.spec.promotable and not self.gone and not again
         return Role.STARTED if rests else Role.STOPPED
-    put(stack, group.LocalGroup, "_goes_down_to", goes_down_to)
+    put(stack, LocalService, "goes_down_to", goes_down_to)

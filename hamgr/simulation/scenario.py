@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
+from hamgr.core.spec import ClusterSpec, DeviceSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Instant, OnFailure
 from hamgr.times import times_for
 
@@ -47,6 +47,8 @@ class Scenario(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Kinds of groups: see `group_of_kind`."""
     tie: str = ""
     """What the second group wants of its distance to the first: beside, apart or requires."""
+    devices: bool = False
+    """Every node has a fence device; always so where a group is fenced."""
     failback: Duration = 0
     """The first group goes back to its first node after so long; 0: never."""
     ensemble_inside: bool = True
@@ -84,8 +86,14 @@ def cluster_spec(scenario: Scenario) -> ClusterSpec:
                   for index, name in enumerate(names))
     groups = tuple(group_of_kind(f"g{number}", kind, _rotated(names[:first_witness], number - 1))
                    for number, kind in enumerate(scenario.groups, 1))
+    fenced = scenario.devices or "fenced" in scenario.groups
     return ClusterSpec(name="simulated", nodes=nodes, groups=_with_policies(scenario, groups),
-                       timing=times_for(scenario.interval))
+                       timing=times_for(scenario.interval), fences_per_hour=1000,
+                       devices=tuple(_device(name) for name in names) if fenced else ())
+
+
+def _device(name: str) -> DeviceSpec:
+    return DeviceSpec(name=f"pdu-{name}", nodes=(name,), timeout=20 * SECOND)
 
 
 def _with_policies(scenario: Scenario, groups: tuple[GroupSpec, ...]) -> tuple[GroupSpec, ...]:

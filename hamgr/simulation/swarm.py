@@ -42,7 +42,8 @@ MENU: dict[str, float] = {
         "configure", "demote_fails", "demote_hangs", "services_slow", "start_fails", "stop_fails",
         "services_lie", "disk_full"), 0.15),
     **dict.fromkeys((
-        "voters", "times", "remove_node", "upgrade", "fence_fails", "fence_hangs", "fence_lies",
+        "voters", "times", "remove_node", "upgrade", "fence", "vouch", "fence_fails",
+        "fence_hangs", "fence_lies",
         "fence_denies"), 0.1)}
 """Kinds of faults, each with the chance that a run has it at all."""
 BURSTS: tuple[str, ...] = (
@@ -96,6 +97,7 @@ def _cluster(seed: int, rng: random.Random, nodes: int, turmoil: Duration) -> Sc
     policies = random.Random(f"{seed}/policies")
     return Scenario(
         tie=policies.choice(("", "", "", "beside", "apart", "requires")),
+        devices=random.Random(f"{seed}/devices").random() < 0.25,
         failback=policies.choice((0, 0, 0, 2)) * SECOND,
         seed=seed, nodes=8 + seed % 2 if wide else nodes, voters=3 + 2 * (seed % 3) if wide else 0,
         rings=rng.choice((1, 1, 2)), groups=tuple(kinds),

@@ -107,6 +107,11 @@ class Turmoil:
         return self.write(Op(kind="create", path=f"{REQUESTS}/{name}", record=record),
                           f"asks {what}")
 
+    def is_asked_for(self, kind: str, node: NodeName) -> bool:
+        """Tell whether an operator has asked for this, lately enough that it is still known."""
+        return any(isinstance(stored.record, Request) and stored.record.kind == kind
+                   and stored.record.node == node for stored in self.world.ensemble.tree.values())
+
     def write(self, op: Op, what: str) -> bool:
         """An operator's client writes; tell whether ZooKeeper took it."""
         world = self.world
@@ -179,6 +184,9 @@ class Turmoil:
         # An election may be going on: operators ask again until ZooKeeper takes it.
         for node in self.world.hosts:
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
+        for name, host in self.world.hosts.items():
+            if host.dead_for_good:
+                self.world.scheduler.after(ELECTION_OVER, self._vouch, name)
         for group in self.world.spec.groups:
             self.world.scheduler.after(ELECTION_OVER, self._end_maintenance, group.name)
             if may_block(group):
@@ -189,6 +197,10 @@ class Turmoil:
         if plan is not None and node in plan.standby and not self.ask(
                 Request(id="", kind="resume", node=node)):
             self.world.scheduler.after(ELECTION_OVER, self._resume, node)
+
+    def _vouch(self, node: NodeName) -> None:
+        if not self.ask(Request(id="", kind="down", node=node)):
+            self.world.scheduler.after(ELECTION_OVER, self._vouch, node)
 
     def _clear(self, group: GroupName) -> None:
         if not self.ask(Request(id="", kind="clear", group=group)):

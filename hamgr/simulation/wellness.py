@@ -95,6 +95,10 @@ class Wellness:
                 world.watch.violate("dark", f"{group} is served by nobody, though "
                                             f"{', '.join(well)} have long been well")
 
+    def fenced(self, node: NodeName) -> None:
+        """A fence device cut a node's power."""
+        self._hurt((node,))
+
     def stopped(self, group: GroupName) -> None:
         """A group has stopped on a node."""
         self._stopped_at[group] = self._world.now

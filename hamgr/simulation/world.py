@@ -165,13 +165,12 @@ class World:
         self.ensemble.reconsider()
         self.watch.recheck(host)
 
-    def power_cycle(self, node: NodeName) -> None:
-        """What a fence device does: off, verified, and on again after three seconds."""
-        host = self.hosts[node]
+    def cut_power(self, node: NodeName) -> None:
+        """What a fence device does."""
         self.note(node, "FENCED")
-        host.crash()
+        self.hosts[node].crash()
+        self.turmoil.wellness.fenced(node)
         self.watch.fenced()
-        self.scheduler.after(3 * SECOND, host.boot)
 
     def _committed(self, commit: Commit) -> None:
         self.watch.committed(commit)

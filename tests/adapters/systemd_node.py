@@ -19,17 +19,14 @@ from typing import Any, Self
 
 import pytest
 
+from hamgr.lab import cgroup, systemd
+from hamgr.lab.spec import LabError
 from tests.netns import Segment, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("hamgr.service", "hamgr-deadman.socket", "hamgr-deadman@.service")
-CGROUPS = tuple(path for path in (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
-                if path.is_dir()) or (Path("/sys/fs/cgroup"),)
 OURS = dict.fromkeys((ROOT, Path(sys.prefix)))
 """Shown to the node wherever they are: its /tmp is its own, and other file systems are not seen."""
-SPAWN = ("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
-         "--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-         "--console=pipe")
 
 
 class SystemdNode(Segment):
@@ -38,9 +35,10 @@ class SystemdNode(Segment):
     def __init__(self, directory: Path) -> None:
         super().__init__("node")
         self.name = f"hgt-{secrets.token_hex(4)}"
-        self.root = directory / "root"
-        self._disk = directory / "disk"
-        self.upper, self._work = self._disk / "upper", self._disk / "work"
+        self._disk = systemd.Disk(directory)
+        self.root = self._disk.root
+        self._groups = [tree / self.name
+                        for tree in (systemd.named_tree(), cgroup.mount()) if tree is not None]
         self._console = directory / "console"
         self._supervisor: subprocess.Popen[Any] | None = None
         self._leader = 0
@@ -52,10 +50,8 @@ class SystemdNode(Segment):
     def __exit__(self, *_: object) -> None:
         try:
             self.power_off()
-            for mounted in filter(os.path.ismount, (self.root, self._disk)):
-                subprocess.run(["umount", str(mounted)], check=True)
-            for leftover in ("propagate", "unix-export"):
-                shutil.rmtree(f"/run/systemd/nspawn/{leftover}/{self.name}", ignore_errors=True)
+            self._disk.remove()
+            systemd.forget(self.name)
         finally:
             super().__exit__()
 
@@ -71,17 +67,7 @@ class SystemdNode(Segment):
 
     def lay_out(self) -> None:
         """Make the disk of the node: this machine's root, and changes on top, in memory."""
-        self._disk.mkdir()
-        # An overlay's upper layer cannot be on another overlay, as a container's root often is.
-        _mount("tmpfs", "tmpfs", self._disk, "mode=0755")
-        for directory in (self.root, self._work, self.upper / "etc/systemd/system"):
-            directory.mkdir(parents=True)
-        (self.upper / "etc/systemd/system/default.target").symlink_to(
-            "/lib/systemd/system/basic.target")
-        (self.upper / "etc/machine-id").write_text("")
-        (self.upper / "etc/hostname").write_text("node\n")
-        _mount("overlay", "overlay", self.root,
-               f"lowerdir=/,upperdir={self.upper},workdir={self._work}")
+        self._disk.make("node")
 
     def install(self, command: Path | str, drop_in: str = "") -> None:
         """Lay the disk of the node out: units as shipped, and a program to be hamgr."""
@@ -103,15 +89,9 @@ class SystemdNode(Segment):
 
     def boot(self) -> None:
         """Start systemd in the node and wait until it has booted."""
-        for tree in CGROUPS:
-            (tree / self.name).mkdir(parents=True, exist_ok=True)
-        enter = " && ".join(f"echo $$ > {tree}/{self.name}/cgroup.procs"
-                            for tree in CGROUPS)
         self._supervisor = subprocess.Popen(
-            ["sh", "-c", f'{enter} && exec "$@"', "sh", *SPAWN, f"--directory={self.root}",
-             f"--machine={self.name}", *(f"--bind-ro={path}" for path in OURS),
-             f"--network-namespace-path=/run/netns/{self.namespace('node')}"],
-            env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+            systemd.joined(self._groups, systemd.command(
+                self.name, self.root, self.namespace("node"), shown=[*OURS])),
             stdin=subprocess.DEVNULL, stdout=self._console.open("ab"), stderr=subprocess.STDOUT,
             start_new_session=True)
         eventually(self._booted, within_s=60)
@@ -136,16 +116,16 @@ class SystemdNode(Segment):
         """Kill everything in the node at once; wait until it is gone."""
         if self._supervisor is None:
             return
-        for tree in CGROUPS:
-            kill = tree / self.name / "cgroup.kill"
+        for group in self._groups:
+            kill = group / "cgroup.kill"
             if kill.exists():
                 kill.write_text("1")
         if self._supervisor.poll() is None:
             self._supervisor.send_signal(signal.SIGKILL)
         self._supervisor.wait()
         self._supervisor = None
-        for tree in CGROUPS:
-            eventually(partial(_removed, tree / self.name))
+        for group in self._groups:
+            eventually(partial(systemd.removed, group))
 
     def _booted(self) -> bool:
         assert self._supervisor
@@ -161,8 +141,8 @@ class SystemdNode(Segment):
 @functools.cache
 def why_not() -> str:
     """Return why systemd cannot run in a container here, "" if it can: an empty one was booted."""
-    if not shutil.which("systemd-nspawn"):
-        return "systemd-nspawn is not installed (Debian: systemd-container)"
+    if missing := systemd.missing():
+        return missing
     if os.geteuid():
         return "only root can start systemd in a container"
     with tempfile.TemporaryDirectory(prefix="hgt-") as directory:
@@ -170,7 +150,7 @@ def why_not() -> str:
             with SystemdNode(Path(directory)) as node:
                 node.lay_out()
                 node.boot()
-        except (AssertionError, OSError, subprocess.CalledProcessError) as error:
+        except (AssertionError, OSError, LabError) as error:
             return f"systemd does not boot in a container here: {error}"
     return ""
 
@@ -179,26 +159,3 @@ def skip_unless_it_runs() -> None:
     """Skip a test where there can be no systemd in a container, and say why."""
     if why_not():
         pytest.skip(why_not())
-
-
-def _mount(kind: str, what: str, where: Path, options: str) -> None:
-    done = subprocess.run(["mount", "-t", kind, what, "-o", options, str(where)],
-                          capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(done.stderr.strip())
-
-
-def _removed(cgroup: Path) -> bool:
-    """Remove a tree of control groups, from the leaves up; False while something lives in it."""
-    for directory in sorted(cgroup.rglob("*/"), reverse=True) if cgroup.exists() else []:
-        try:
-            directory.rmdir()
-        except OSError:
-            return False
-    try:
-        cgroup.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True

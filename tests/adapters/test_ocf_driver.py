@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from hamgr.adapters.services.ocf import Agent, Peers, Replicas
+from hamgr.adapters.services.ocf.attributes import Lifetime
 from hamgr.adapters.services.ocf.verdict import verdict
 from hamgr.adapters.services.runs import Ended
 from hamgr.core.types import MILLISECOND, SECOND, Found
+from hamgr.drivers import agents
 from tests.adapters.ocf_service import GROUP, NODE, SERVICE, Service, serve, write_agent
 from tests.adapters.test_hook import dies, running, written
+from tests.config.files import reading
+from tests.config.test_services import HOOK
 
 pytestmark = pytest.mark.real
 
@@ -118,6 +122,15 @@ def test_a_probe_is_a_monitor_that_does_not_recur(tmp_path: Path, action: str,
                                         check_level=10), action)
     assert found["OCF_RESKEY_CRM_meta_interval"] == interval
     assert found["OCF_RESKEY_CRM_meta_name"] == "monitor" and found["OCF_CHECK_LEVEL"] == "10"
+
+
+def test_a_promotable_one_counts_the_nodes_of_its_group(tmp_path: Path) -> None:
+    """SAPInstance wants two; mariadb waits for all before it elects the first primary."""
+    peers = Peers(nodes=("n1", "n2", "n3", "n4"), online=("n1", "n2", "n3", "n4"), replicas={
+        (GROUP, SERVICE): Replicas(possible=2)})
+    found = environment(tmp_path, PROMOTABLE, "start", peers)
+    assert found["OCF_RESKEY_CRM_meta_clone_max"] == "2"
+    assert found["OCF_RESKEY_CRM_meta_notify_inactive_resource"] == "crm-app crm-app"
 
 
 def test_a_promotable_one_is_told_of_all_replicas(tmp_path: Path) -> None:
@@ -293,3 +306,27 @@ def test_only_the_end_of_a_long_output_is_told(tmp_path: Path) -> None:
         assert told.why.endswith("noise / last words") and len(told.why) < 400
     serve(tmp_path, THING, then, write_agent(
         tmp_path, "yes noise | head -300000; echo last words; exit 1"))
+
+
+def test_what_could_not_run_and_was_started_all_the_same_can_run(tmp_path: Path) -> None:
+    """A service before it, such as a disk, may have brought what its probe did not find."""
+    async def then(thing: Service) -> None:
+        thing.attributes.set("n1", "master-crm-app", "7", Lifetime.REBOOT)
+        assert (await thing.run("probe")).found is Found.STOPPED
+        assert thing.scores[-1].score == -1000000
+        (tmp_path / "disk").touch()
+        assert (await thing.run("start")).ok
+        assert thing.scores[-1].score == 7
+    serve(tmp_path, PROMOTABLE, then, write_agent(
+        tmp_path, f"[ -e {tmp_path}/disk ] || exit 5; exit 0"))
+
+
+@pytest.mark.parametrize("keys, notify, level", [
+    ("promotable = true", True, 0), ("promotable = true\nnotify = false", False, 0),
+    ("promotable = true\nnotify = true\ncheck_level = 20", True, 20), ("", False, 0)])
+def test_the_document_says_whether_it_is_told_and_how_thorough_it_is(
+        keys: str, notify: bool, level: int) -> None:
+    read = reading((HOOK, f'driver = "ocf"\nagent = "ocf:heartbeat:pgsql"\n{keys}'))
+    assert read.document is not None, read.faults
+    [agent] = agents(read.document).values()
+    assert (agent.notify, agent.check_level) == (notify, level)

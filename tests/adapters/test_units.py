@@ -57,10 +57,8 @@ def test_a_slow_start_is_over_when_the_unit_says_so(node):
     ("silent", "it failed: it did not tell systemd what its Type= promises"),
     ("nowhere", "it failed: exit status 203: its program cannot be executed"),
     ("nobody", "it failed: exit status 217: its user is unknown"),
-    ("before", "it failed: a command other than its main process failed (ExecStartPre= and "
-               "the like)"),
-    ("after", "it failed: a command other than its main process failed (ExecStartPre= and "
-              "the like)"),
+    ("before", "it failed: a command like ExecStartPre= failed"),
+    ("after", "it failed: a command like ExecStartPre= failed"),
     ("needs", "a unit that it requires failed"),
     ("asserts", "an assertion of the unit was not met (Assert…=)"),
     ("conditional", "a condition of the unit is not met (Condition…=)"),

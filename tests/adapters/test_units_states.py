@@ -31,10 +31,8 @@ def test_a_state_comes_to(active: str, found: Found) -> None:
     (End("success", 1, 0), ""),
     (End("exit-code", 1, 3), "exit status 3"),
     (End("exit-code", 1, 203), "exit status 203: its program cannot be executed"),
-    (End("exit-code", 0, 0), "a command other than its main process failed (ExecStartPre= and the "
-                             "like)"),
-    (End("exit-code", 2, 15), "a command other than its main process failed (ExecStartPre= and "
-                              "the like)"),
+    (End("exit-code", 0, 0), "a command like ExecStartPre= failed"),
+    (End("exit-code", 2, 15), "a command like ExecStartPre= failed"),
     (End("signal", 2, 9), "killed by SIGKILL"),
     (End("signal", 2, 200), "killed by signal 200"),
     (End("core-dump", 3, 6), "killed by SIGABRT, with a core dump"),

@@ -100,7 +100,7 @@ def test_everything_that_is_made_is_writable_by_the_user_alone(
                 found = await asyncio.to_thread(lists, anybody, "/hamgr")
         assert {path.removeprefix(f"/hamgr/{cluster}") for path in found} >= {
             "/hamgr", "", "/leader", "/seats", "/seats/n1", "/sessions", "/sessions/n1",
-            "/requests", "/requests/r", "/requests/q", "/history", "/history/1"}
+            "/requests", "/requests/r", "/requests/q", "/history", "/history/1", "/attributes"}
         assert {path: acl for path, acl in found.items() if set(acl) != CLOSED} == {}
     asyncio.run(story())
 

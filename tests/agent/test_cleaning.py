@@ -14,6 +14,33 @@ from hamgr.core.types import MILLISECOND
 from hamgr.times import times_for
 
 
+class Dog:
+    """A watchdog to which progress is told."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    def progress(self, now: int) -> None:
+        self.told.set()
+
+
+def test_cleaning_that_goes_on_feeds_the_watchdog_and_fails_as_it_fails(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "FED_S", 0.01)
+
+    async def story() -> None:
+        dog = Dog()
+
+        async def clean() -> None:
+            await dog.told.wait()
+            raise OSError("something is left")
+
+        await cleaning.feeding(clean(), dog)
+
+    with pytest.raises(OSError, match="something is left"):
+        asyncio.run(asyncio.wait_for(story(), 60))
+
+
 class Stuck:
     """Addresses that are removed when it is said, and a disk without maintenance."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from hamgr.agent import control as module
 from hamgr.agent.control import CLIENTS_MAX, LINE_BYTES_MAX, Control, Desk
-from hamgr.agent.facts import AgentStatus, Process
+from hamgr.agent.facts import AgentStatus, AskAttributes, Attribute, Process
 from hamgr.core.records import Config, Request
 from hamgr.core.spec import ClusterSpec, NodeSpec
 from hamgr.explain import Explanation
@@ -47,13 +47,20 @@ async def rebuilds(down: tuple[str, ...], progress: Callable[[str], None]) -> st
     return "plan 7 is written anew"
 
 
+def attributes(ask: AskAttributes) -> tuple[Attribute, ...]:
+    if ask.node != "n1":
+        raise ValueError(f"no node is named {ask.node!r}")
+    value = "old" if ask.value is None else ask.value
+    return (Attribute(name="disk", value=value, kept="reboot" if ask.reboot else "forever"),)
+
+
 def desk(**parts: Any) -> Desk:
     return Desk(**{"explain": lambda group, node: Explanation(lines=(group, node)),
                    "status": lambda: STATUS, "ask": leads, "stop": lambda why: None,
                    "reload": reloads,
                    "recorder": lambda count: [{"at": 1}] * count,
                    "configuration": dict, "apply": applies,
-                   "rebuild": rebuilds, **parts})
+                   "rebuild": rebuilds, "attributes": attributes, **parts})
 
 
 class Client:
@@ -181,6 +188,20 @@ def test_a_reload_is_answered_in_words_when_it_is_done(tmp_path: Path) -> None:
         async with Client(tmp_path) as client:
             assert await client.ask({"do": "reload"}) == {
                 "reloaded": ["hamgr.toml has not changed"]}
+
+    served(tmp_path, story)
+
+
+def test_attributes_are_shown_set_or_refused_in_words(tmp_path: Path) -> None:
+    async def story(control: Control) -> None:
+        async with Client(tmp_path) as client:
+            disk = {"name": "disk", "value": "old", "kept": "forever"}
+            assert await client.ask({"do": "attributes", "node": "n1"}) == {"attributes": [disk]}
+            assert await client.ask({"do": "attributes", "node": "n1", "name": "disk",
+                                     "value": "new", "reboot": True}) == {
+                "attributes": [{"name": "disk", "value": "new", "kept": "reboot"}]}
+            assert await client.ask({"do": "attributes", "node": "n9"}) == {
+                "error": "no node is named 'n9'"}
 
     served(tmp_path, story)
 

@@ -17,7 +17,6 @@ from hamgr.core.effects import (
     DisarmSwitch,
     Effect,
     Exit,
-    Fence,
     KeepFacts,
     KeepMaintenance,
     LoosenAddresses,
@@ -34,9 +33,7 @@ from hamgr.core.effects import (
 )
 from hamgr.core.events import (
     DeadlineSet,
-    DeviceAnswered,
     Event,
-    FenceAnswered,
     MaintenanceKept,
     ServiceAnswered,
     WriteAnswered,
@@ -77,9 +74,10 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (WRITE, [("coordinator.write", WRITE)]),
     (Read(paths=("plan",)), [("coordinator.read", ("plan",))]),
     (SetDeadline(deadline=9, serial=3, confirm=True),
-     [("switch.set_deadline", 9, 3, True), ("addresses.hold_until", 9)]),
-    (ArmSwitch(group="crm"), [("switch.arm", "crm")]),
-    (DisarmSwitch(group="crm"), [("switch.disarm", "crm")]),
+     [("switch.set_deadline", 9, 3, True), ("watchdog.set_deadline", 9),
+      ("addresses.hold_until", 9)]),
+    (ArmSwitch(group="crm"), [("switch.arm", "crm"), ("watchdog.arm", "crm")]),
+    (DisarmSwitch(group="crm"), [("switch.disarm", "crm"), ("watchdog.disarm", "crm")]),
     (ClaimAddresses(group="crm", epoch=2, probe="beside"),
      [("addresses.claim", "crm", 2, "beside")]),
     (WithdrawAddresses(group="crm", epoch=2), [("addresses.withdraw", "crm", 2)]),
@@ -91,7 +89,6 @@ TABLE: list[tuple[Effect, list[tuple[Any, ...]]]] = [
     (KeepFacts(cluster_id="5f3a", revision=7), [("store.keep_facts", "5f3a", 7)]),
     (KeepMaintenance(group="crm", epoch=2, on=True), [("store.keep_maintenance", "crm", 2, True)]),
     (Report(reason=Reason.CLAIMED, node="n1", facts={"round": 2}), []),
-    (Fence(group="crm", node="n2", epoch=3), []),
     (CUT_OFF, [("devices.run", CUT_OFF)]),
     (BeginNewLife(incarnation_above=3), []),
     (Exit(), []),
@@ -127,13 +124,6 @@ def test_maintenance_is_confirmed_when_it_is_on_disk() -> None:
     assert bench.posted == [MaintenanceKept(group="crm", on=True)]
 
 
-def test_without_a_device_fencing_is_never_confirmed() -> None:
-    bench = Bench()
-    performed(bench, Fence(group="crm", node="n2", epoch=3))
-    (answer,) = bench.posted
-    assert isinstance(answer, FenceAnswered) and not answer.ok
-
-
 def test_the_end_of_a_life_is_passed_on() -> None:
     bench = Bench()
     performed(bench, BeginNewLife(incarnation_above=3), Exit())
@@ -148,8 +138,7 @@ def test_a_life_is_over_when_all_that_it_asked_for_is_answered() -> None:
               SetDeadline(deadline=1, serial=7))
     answers = (
         WriteAnswered(write=WRITE.write, outcome=Outcome.UNKNOWN), DeadlineSet(serial=6),
-        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False),
-        DeviceAnswered(run=CUT_OFF.run, ok=False))
+        ServiceAnswered(run=RUN.run, group="crm", service="app", action="promote", ok=False))
     for answer in answers:
         assert outstanding and not emptied
         outstanding.answered(answer)

@@ -145,7 +145,7 @@ def test_the_json_keeps_its_schema() -> None:
         "groups": ({
             "name": "crm", "holder": "n1", "heir": "n2", "epoch": 7, "active": ("n1",),
             "moving": (), "phase": "inactive", "active_for_s": None, "maintenance": "off",
-            "handover": False,
+            "handover": False, "everywhere": False,
             "guarded_by": ("switch",), "why": "n2 is heir, epoch 8",
             "vips": tuple({
                 "address": address, "plan": "n1", "kernel": False, "interface": "eth0",

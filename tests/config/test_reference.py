@@ -21,6 +21,7 @@ PLACES: dict[str, type[Struct]] = {
     "## `[heartbeat]`": schema.Heartbeat,
     "## `[zookeeper]`": schema.ZooKeeper,
     "## `[address]`": schema.AddressLife,
+    "## `[watchdog]`": schema.Watchdog,
     "## `[node.NAME]`": schema.Node,
     "## `[fencing]`": schema.Fencing,
     "## `[fence.NAME]`": schema.Fence,

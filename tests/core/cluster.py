@@ -12,8 +12,8 @@ from hamgr.core.events import (
     ConditionChanged,
     ConfigurationApplied,
     DeadlineSet,
+    DeviceAnswered,
     Event,
-    FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
@@ -36,6 +36,7 @@ from hamgr.core.types import (
     Found,
     Instant,
     Outcome,
+    Power,
     Role,
 )
 from hamgr.engine import Engine
@@ -84,7 +85,7 @@ class Cluster:
         """(node, action): how many more runs of it fail."""
         self.roles: dict[tuple[str, str, str], Role] = {}
         """In which role each service is: by node, group and service."""
-        self.fence_fails: set[str] = set()
+        self.fence_fails: set[tuple[str, str]] = set()  # device; action, "lies" or all ("")
         self.armed: dict[str, set[str]] = {node.name: set() for node in spec.nodes}
         self.lines: list[str] = []
         self.writes = 0
@@ -269,10 +270,21 @@ class Cluster:
                 self._run(node, effect, later)
             case fx.TellReplicas(group=group, node=other, action=action, epoch=epoch):
                 self.say(node, f"TELL {group} that {other} {action}d, epoch {epoch}")
-            case fx.Fence(group=group, node=victim, epoch=epoch):
-                self.say(node, f"FENCE {victim}")
-                later(ACTION_TAKES, FenceAnswered(group=group, node=victim, epoch=epoch,
-                                                  ok=victim not in self.fence_fails))
+            case fx.RunDevice(run=run, device=device, node=victim, action=action):
+                self._device(node, run, device, victim, action)
+
+    def _device(self, node: str, run: int, device: str, victim: str, action: str) -> None:
+        """Have a fence device act. What is cut off stays off until a story boots it again."""
+        self.say(node, f"DEVICE {device}: {action} {victim}")
+        fails = (device, action) in self.fence_fails or (device, "") in self.fence_fails
+
+        def act() -> None:
+            if action == "off" and not fails and (device, "lies") not in self.fence_fails:
+                self.crash(victim)
+            power = Power.OFF if victim not in self.engines else Power.ON
+            self.hand(node, DeviceAnswered(run=run, ok=not fails, why="timed out" if fails else "",
+                                           power=power if action == "status" else Power.UNKNOWN))
+        self._after(ACTION_TAKES, act, node)
 
     def _claimed(self, node: str, group: str, epoch: int) -> AddressesClaimed:
         ok = not self._fails(node, "claim")

@@ -27,8 +27,8 @@ from hamgr.core.events import (
     ConditionChanged,
     ConfigurationApplied,
     DeadlineSet,
+    DeviceAnswered,
     Event,
-    FenceAnswered,
     HeartbeatReceived,
     LoopWasLate,
     MaintenanceKept,
@@ -57,7 +57,16 @@ from hamgr.core.records import (
 )
 from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec
 from hamgr.core.timing import Timing
-from hamgr.core.types import MILLISECOND, NEVER, SECOND, Instant, Maintenance, Outcome, SeatState
+from hamgr.core.types import (
+    MILLISECOND,
+    NEVER,
+    SECOND,
+    Instant,
+    Maintenance,
+    Outcome,
+    Power,
+    SeatState,
+)
 from hamgr.engine import Engine
 from hamgr.rebuild import refusal, transaction
 from hamgr.snapshot import snapshot
@@ -149,7 +158,7 @@ answers = st.one_of(
     st.builds(ServiceAnswered, run=st.integers(0, 40), group=groups, ok=st.booleans(),
               service=st.sampled_from(("db", "strange")),
               action=st.sampled_from(("promote", "demote", "monitor", "dance"))),
-    st.builds(FenceAnswered, group=groups, node=nodes, epoch=numbers, ok=st.booleans()),
+    st.builds(DeviceAnswered, run=numbers, ok=st.booleans(), power=st.sampled_from(Power)),
     st.builds(MaintenanceKept, group=groups, on=st.booleans()),
     st.builds(DeadlineSet, serial=st.integers(0, 40)))
 others = st.one_of(

@@ -8,6 +8,7 @@ Run with HAMGR_REWRITE=1 to write down what happens now; the change is reviewed 
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from hamgr.core.events import AttributeChanged, ServiceChanged, ServiceScored
 from hamgr.core.records import LEADER, PLAN, Plan, Record, Request, Seat
-from hamgr.core.spec import ClusterSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
+from hamgr.core.spec import ClusterSpec, DeviceSpec, GroupSpec, NodeSpec, ServiceSpec, Tie
 from hamgr.core.types import MILLISECOND, SECOND, Duration, Found, OnFailure, Role
 from hamgr.snapshot import snapshot
 from hamgr.times import times_for
@@ -161,9 +162,14 @@ class Story:
         """A node's disk says nothing of maintenance any more: there is nothing in place."""
         self._there.kept[node].clear()
 
-    def do_fence(self, node: str, state: str) -> None:
-        (self._there.fence_fails.add if state == "fails" else
-         self._there.fence_fails.discard)(node)
+    def do_device(self, name: str, state: str, action: str = "") -> None:
+        """A fence device `fails` from now on, at one action or at all, or `works`; it `lies` if it
+        says that it has cut off whom it has not."""
+        known = self._there.fence_fails
+        if state == "works":
+            known -= {one for one in known if one[0] == name}
+        else:
+            known.add((name, "lies" if state == "lies" else action))
 
     def do_kill(self, node: str, group: str, service: str) -> None:
         """A service dies; whoever looks finds it stopped."""
@@ -244,11 +250,14 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
           stop_within: str = "0ms", fencing: str = "lease", voters: str = "", run: str = "",
           monitor: str = "500ms", addresses: str = "yes", mode: str = "active-passive",
           on_failure: str = "move", restarts: str = "3", everywhere: str = "",
-          **policies: str) -> ClusterSpec:
+          devices: str = "", clean: str = "", **policies: str) -> ClusterSpec:
     """Return what a file says. `run`: the nodes that may run groups, if not all.
 
     Policies are by group: order=app:n2.n1 beside=app:db apart=app:web requires=app:db
     failback=app:2s priority=app:10 prefer=app:n2 needs=app:disk.ssd
+
+    Devices are named with their nodes and levels: ipmi-n1:n1 pdu:n1.n2.n3:2, one of its own for
+    each node where fencing is required and none is given. `clean`: who starts clean.
 
     A service is a hook (promote, demote), a unit (start, stop) or has replicas: db:replica.
     """
@@ -257,8 +266,10 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
     running = tuple(run.split(",") if run else (name for name in names if name != witness))
     return ClusterSpec(
         name="t", timing=times_for(100 * MILLISECOND),
-        nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting)
-                    for name in names),
+        nodes=tuple(NodeSpec(name=name, witness=name == witness, voter=name in voting,
+                             start_clean=name == clean) for name in names),
+        devices=tuple(_devices(devices or (" " if fencing != "required" else
+                                           ",".join(f"ipmi-{name}:{name}" for name in names)))),
         groups=tuple(GroupSpec(
             name=group, **{"nodes": running, **_policy(group, policies)},
             stop_within=duration(stop_within), fencing_required=fencing == "required",
@@ -268,6 +279,12 @@ def _spec(nodes: str = "3", groups: str = "crm", witness: str = "", services: st
                                     on_failure=OnFailure(on_failure), restarts=int(restarts))
                            for one in services.split(",") if one))
             for group in groups.split(",") if group))
+
+
+def _devices(text: str) -> Iterator[DeviceSpec]:
+    for one in filter(None, text.strip().split(",")):
+        name, nodes, level = (*one.split(":"), "1")[:3]
+        yield DeviceSpec(name=name, nodes=tuple(nodes.split(".")), level=int(level))
 
 
 KINDS: dict[str, dict[str, Any]] = {

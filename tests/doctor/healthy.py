@@ -29,6 +29,7 @@ from hamgr.doctor.facts import (
     Units,
     VipPlace,
     WallClocks,
+    WatchdogDevice,
 )
 from hamgr.doctor.network import BEYOND
 from tests.cli import cluster
@@ -116,6 +117,13 @@ def fence_devices(**changes: Any) -> FenceDevices:
         "name": "ipmi-n1", "agent": "fence_ipmilan", "powers": {"n1": "on"}, **changes}),))
 
 
+def watchdog(**changes: Any) -> WatchdogDevice:
+    """The chip of a board, held by the agent."""
+    return replace(WatchdogDevice(
+        device="/dev/watchdog", timeout_s=10, identity="iTCO_wdt", shortest_s=2, longest_s=613,
+        counts=True, holder="hamgr", holder_pid=77, ours=True), **changes)
+
+
 def facts(**changes: Any) -> Facts:
     """Return the facts with some of them exchanged."""
     good = Facts(
@@ -126,5 +134,5 @@ def facts(**changes: Any) -> Facts:
         service_units=ServiceUnits(units=(service_unit(),)),
         resource_agents=resource_agents(), fence_devices=fence_devices(),
         units=Units(enabled={"hamgr.service": "enabled"}), home=AgentHome(unit="hamgr.service"),
-        disk=Disk(path="/var/lib/hamgr", free=1 << 30))
+        disk=Disk(path="/var/lib/hamgr", free=1 << 30), watchdog=watchdog())
     return replace(good, **changes)

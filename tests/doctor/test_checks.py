@@ -27,6 +27,7 @@ from hamgr.doctor.facts import (
     Units,
     VipPlace,
     WallClocks,
+    WatchdogDevice,
 )
 from hamgr.doctor.finding import Finding, Severity, ok, unknown, warning
 from hamgr.doctor.network import BEYOND
@@ -49,6 +50,7 @@ from tests.doctor.healthy import (
     server,
     service_unit,
     shared,
+    watchdog,
 )
 
 OK, NOTE, WARNING, UNKNOWN, FAULT = Severity
@@ -229,6 +231,20 @@ CASES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
     ("real time", {"agent": process(realtime="ordinary (Operation not permitted)")}, WARNING,
      "agent", "no real-time priority: ordinary (Operation not permitted)"),
     ("real time", {"agent": process(memory_locked=False)}, WARNING, "agent", "not locked"),
+    ("watchdog", {"watchdog": watchdog(there=False)}, FAULT, "/dev/watchdog", "is not there"),
+    ("watchdog", {"watchdog": watchdog(nowayout=True)}, FAULT, "/dev/watchdog", "nowayout"),
+    ("watchdog", {"watchdog": watchdog(holder="systemd", holder_pid=1, ours=False)}, FAULT,
+     "/dev/watchdog", "is held by systemd"),
+    ("watchdog", {"watchdog": watchdog(holder="wd_keepalive", ours=False)}, FAULT,
+     "/dev/watchdog", "is held by wd_keepalive (process 77)"),
+    ("watchdog", {"watchdog": watchdog(holder="", holder_pid=0, ours=False, counts=False,
+                                       trouble="cannot be opened: Device or resource busy")},
+     FAULT, "/dev/watchdog", "cannot be opened: Device or resource busy; the agent tries again"),
+    ("watchdog", {"watchdog": watchdog(holder="", holder_pid=0, ours=False)}, WARNING,
+     "/dev/watchdog", "counts, and nobody feeds it"),
+    ("watchdog", {"watchdog": watchdog(identity="Software Watchdog")}, NOTE, "/dev/watchdog",
+     "not one whose kernel does"),
+    ("watchdog", {"watchdog": WatchdogDevice(device="")}, NOTE, "watchdog", "none is configured"),
     ("switch", {"agent": process(switch_alive=False)}, FAULT, "switch", "no dead-man's switch"),
     ("switch", {"agent": process(switch_ends_with_us=True)}, WARNING, "switch",
      "runs in the control group of hamgr.service"),
@@ -380,20 +396,3 @@ def test_a_remedy_for_a_vlan_is_one_that_sysctl_takes(
         vips=(VipPlace(address="10.0.0.100/24", interface="bond0.20"),),
         sources={**OWN_SUBNET, BEYOND: "10.1.0.12"})
     assert any(remedy in one.remedy for one in found({"network": vlan}, check))
-
-
-def test_a_service_whose_unit_is_enabled_is_disabled_and_goes_on() -> None:
-    (one,) = found(units(state="enabled", wanted_by=("multi-user.target",)),
-                   "started by hamgr alone")
-    assert one.remedy.startswith("`systemctl disable app.service`")
-
-
-def test_a_masked_unit_is_unmasked_first() -> None:
-    (one,) = found({"units": Units(enabled={"hamgr.service": "masked"})}, "units enabled")
-    assert one.remedy == "`systemctl unmask hamgr.service`, then `systemctl enable hamgr.service`"
-
-
-@pytest.mark.parametrize("state", ["", "not-found"])
-def test_a_unit_that_is_not_there_is_installed_first(state: str) -> None:
-    (one,) = found({"units": Units(enabled={"hamgr.service": state})}, "units enabled")
-    assert "not known to systemd" in one.what and "docs/systemd.md" in one.remedy

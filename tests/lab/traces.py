@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hamgr.lab.cgroup import Cgroup
+from hamgr.lab import systemd
+from hamgr.lab.cgroup import LABS, Cgroup, mount
 from hamgr.lab.netns import NETNS
 from hamgr.lab.spec import Owner, directory
 
@@ -18,8 +19,10 @@ def traces(name: str) -> dict[str, list[str]]:
         "mounts": [line for line in mounts if any(word in line for word in words)],
         "processes": [str(process) for process in Path("/proc").glob("[0-9]*")
                       if any(word in text for text in marks(process) for word in words)],
-        "groups": [str(path) for path in [Cgroup.of_lab(name).path] if path.exists()],
-        "files": [str(path) for path in [directory(name)] if path.exists()],
+        "groups": [str(tree / LABS / name) for tree in (mount(), systemd.named_tree())
+                   if tree is not None and (tree / LABS / name).exists()],
+        "files": [str(path) for path in [directory(name)] if path.exists()] + [
+            str(path) for path in Path("/run/systemd/nspawn").glob(f"*/hamgrlab-{name}-*")],
     }
     return {kind: things for kind, things in found.items() if things}
 

@@ -27,6 +27,7 @@ from kazoo.exceptions import (
 
 from hamgr.adapters.zookeeper.access import OPEN, Access
 from hamgr.adapters.zookeeper.announcing import Announcing
+from hamgr.adapters.zookeeper.board import Board, Owner
 from hamgr.adapters.zookeeper.permission import DENIED, Permission
 from hamgr.adapters.zookeeper.session import DEADLINE_S, NotAnswered, Session
 from hamgr.adapters.zookeeper.tamed import NotSent
@@ -58,10 +59,12 @@ class ZooKeeper:
                  hosts: Sequence[str], post: Post, *,
                  session_timeout_s: float = SESSION_TIMEOUT_S, deadline_s: float = DEADLINE_S,
                  access: Access = OPEN,
-                 macs: Callable[[], Sequence[str]] = tuple) -> None:
+                 macs: Callable[[], Sequence[str]] = tuple,
+                 attributes: Owner | None = None) -> None:
         """`nodes` are those whose seats are told of even while they are missing.
 
         `macs` gives the MACs with which this node answers for VIPs, for the record of its session.
+        `attributes` owns the records of nodes' attributes.
 
         `hosts` are "host:port". Raises ValueError if the cluster's name cannot be a path.
         """
@@ -76,6 +79,7 @@ class ZooKeeper:
         self._prefix = self._tree.at(ROOT) + "/"
         self._permission = Permission(self._tree, access, self._submit, self._permitted)
         self._announcing = Announcing(node, self._tree, macs)
+        self._board = Board(self._tree, attributes) if attributes is not None else None
         self._connected = False
         self._usable = False
         """As last told: connected, and with permission to write."""
@@ -115,6 +119,11 @@ class ZooKeeper:
         if self._session is not None and self._connected:
             self._announcing.begin(self._session)
 
+    def attributes_changed(self, name: str) -> None:
+        """Have a record of attributes written as soon as that can be, if its owner wants it."""
+        if self._board is not None:
+            self._board.touch(name)
+
     @property
     def trouble(self) -> str:
         """In words, who does not let this node in, or write, and why; empty if nobody refuses."""
@@ -134,7 +143,7 @@ class ZooKeeper:
         session, self._session = self._session, None
         self._connected = False
         self._permission.stop()
-        self._announcing.cancel()
+        self._stop_following()
         if self._away is not None:
             self._away.cancel()
         if session is not None:
@@ -183,12 +192,19 @@ class ZooKeeper:
         self._permission.ask()
         self._announcing.begin(session)
         self._follow()
+        if self._board is not None:
+            self._board.begin(session)
 
     def _lost(self) -> None:
         self._permission.stop()
-        self._announcing.cancel()
+        self._stop_following()
         self._connected = False
         self._tell_usable()
+
+    def _stop_following(self) -> None:
+        self._announcing.cancel()
+        if self._board is not None:
+            self._board.stop()
 
     def _tell_usable(self) -> None:
         """Tell what the engine can build on: where nothing can be written, nothing can be planned.

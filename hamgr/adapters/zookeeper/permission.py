@@ -27,14 +27,14 @@ from kazoo.security import ACL
 from hamgr.adapters.zookeeper.access import Access
 from hamgr.adapters.zookeeper.session import NotAnswered
 from hamgr.adapters.zookeeper.tamed import NotSent
-from hamgr.adapters.zookeeper.tree import BASE, SESSIONS, Tree
+from hamgr.adapters.zookeeper.tree import ATTRIBUTES, BASE, SESSIONS, Tree
 from hamgr.core.records import HISTORY, REQUESTS, ROOT, SEATS
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 5.0
 DENIED = (NoAuthError, InvalidACLError, BadArgumentsError)
-_FOLDERS = (ROOT, SEATS, REQUESTS, HISTORY, SESSIONS)
+_FOLDERS = (ROOT, SEATS, REQUESTS, HISTORY, SESSIONS, ATTRIBUTES)
 _OUTSIDE = 2
 """BASE and ROOT are made in folders that may be others'; what is in ROOT is the cluster's."""
 

@@ -18,6 +18,8 @@ from hamgr.core.records import History as HistoryRecord
 
 BASE = "/hamgr"
 SESSIONS = "sessions"
+ATTRIBUTES = "attributes"
+"""A record for each node whose attributes were ever set, and one for the cluster."""
 _DIGITS_MAX = 18
 """Of a number by which an entry of the history is named; what is longer is none of ours."""
 

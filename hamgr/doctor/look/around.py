@@ -22,7 +22,15 @@ from hamgr.doctor.facts import (
     ResourceAgents,
     WallClocks,
 )
-from hamgr.doctor.look import agents, clocks, fencing, machine, network, zookeeper
+from hamgr.doctor.look import (
+    agents,
+    clocks,
+    fencing,
+    machine,
+    network,
+    watchdog,
+    zookeeper,
+)
 from hamgr.wire import fingerprint
 
 STATE_DIR = "/var/lib/hamgr"
@@ -54,7 +62,8 @@ def around(config: Path, agent: AgentStatus | Missing) -> Facts:
         fence_devices=_with(here, lambda there: fencing.fence_devices(there.document)),
         home=agent if isinstance(agent, Missing) else
         _had(lambda: machine.home(agent.process.pid), matters=False),
-        disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)))
+        disk=_had(lambda: machine.disk(state_dir), matters=not isinstance(agent, Missing)),
+        watchdog=_with(here, lambda there: watchdog.watchdog(there.document.watchdog, agent)))
 
 
 def _credentials(config: Path) -> bool:

@@ -16,6 +16,7 @@ from hamgr.adapters.services.ocf.attributes import (
     CLUSTER,
     INFINITY,
     SCORE_PREFIX,
+    AttributeRefused,
     Attributes,
     Lifetime,
 )
@@ -95,6 +96,8 @@ class Desk:
             code, out, err = self.commands[name](arguments, resource)
         except options.UsageError as error:
             code, out, err = USAGE, "", f"{error}: hamgr serves no such option"
+        except AttributeRefused as error:
+            code, out, err = USAGE, "", str(error)
         return Answer(code, out, f"{name}: {err}\n" if err else "")
 
     def _serve(self, known: options.Table,
@@ -155,7 +158,8 @@ class Desk:
         return Answer(OK, f"{shown}\n" if quiet else f"scope={scope}  name={name} value={shown}\n")
 
     def _attrd_updater(self, asked: Asked) -> Answer:
-        """Values are set at once: a --delay has no effect."""
+        """Values are set at once: a --delay has no effect. So has --private, which keeps a value
+        out of Pacemaker's information base, but not from the other nodes."""
         name, node = asked.get("name"), asked.get("node") or self._node
         if not name:
             return Answer(USAGE, "", "--name is needed")
@@ -166,7 +170,7 @@ class Desk:
         if not asked.has("update") and not asked.has("delete"):
             return Answer(USAGE, "", "one of --update, --delete and --query is needed")
         self._attributes.set(node, name, None if asked.has("delete") else asked.get("update"),
-                             Lifetime.REBOOT, private=asked.has("private"))
+                             Lifetime.REBOOT)
         return Answer()
 
     def _values(self, name: str, nodes: tuple[NodeName, ...]) -> Answer:

@@ -1,9 +1,9 @@
 """Node attributes: values by node and name that agents leave for each other.
 
 The seam: agents read and write through the protocol `Attributes`, which may be answered by this
-node alone (`LocalAttributes`, below) or by the whole cluster. An implementation must answer at
-once from what it knows, since agents wait; it may carry what is set to the other nodes later.
-It must then tell of every change of *this* node's values, wherever it came from: agents set
+node alone (`LocalAttributes`, below) or by the whole cluster (`shared`). An implementation answers
+at once from what it knows, since agents wait; it may carry what is set to the other nodes later.
+It tells of every change of *this* node's values, wherever it came from: agents set
 promotion scores of other nodes too (pgsql does when it is promoted).
 """
 
@@ -24,6 +24,10 @@ Listener = Callable[[NodeName, str, str | None], None]
 """Is told the node, the name and the value of an attribute that changed; None: it is gone."""
 
 
+class AttributeRefused(ValueError):
+    """A value cannot be set; the message says why."""
+
+
 class Lifetime(Enum):
     """How long a value is kept."""
 
@@ -41,7 +45,12 @@ class Attributes(Protocol):
 
     def set(self, node: NodeName, name: str, value: str | None, lifetime: Lifetime,
             private: bool = False) -> None:
-        """Set a value, or delete it with None. Private ones are never written to ZooKeeper."""
+        """Set a value, or delete it with None. Raises AttributeRefused with what is wrong with it.
+
+        Private ones are hamgr's own marks of this node, until a reboot: they are never written to
+        ZooKeeper, so this node alone knows them. Agents have none: what they call private, all
+        nodes share.
+        """
 
     def holders(self, name: str, lifetime: Lifetime) -> tuple[NodeName, ...]:
         """Return the nodes that have a value of this name, sorted."""
@@ -50,7 +59,8 @@ class Attributes(Protocol):
         """Return every value of a node by name; where there are two, that of this boot."""
 
     def listen(self, changed: Listener) -> None:
-        """Call this after every change of a value of a node, in the loop's thread."""
+        """Call this after every change of a value of this node, or of the cluster, in the loop's
+        thread."""
 
 
 class LocalAttributes:
@@ -67,7 +77,7 @@ class LocalAttributes:
 
     def set(self, node: NodeName, name: str, value: str | None, lifetime: Lifetime,
             private: bool = False) -> None:
-        """Set a value, or delete it with None; all are private here."""
+        """Set a value, or delete it with None; nobody else knows any here."""
         if self.get(node, name, lifetime) == value:
             return
         if value is None:
@@ -87,7 +97,7 @@ class LocalAttributes:
                 for (whose, name), value in self._values[lifetime].items() if whose == node}
 
     def listen(self, changed: Listener) -> None:
-        """Call this after every change of a value of a node."""
+        """Call this after every change of a value."""
         self._listeners.append(changed)
 
 

@@ -7,7 +7,9 @@ agents set are posted as ServiceScored.
 
 A promotable service with `notify` is told of its own changes before and after them, in order and
 within the action's timeout, as Pacemaker does it: a start only after, a stop only before, since
-what does not run is not told anything. What the other nodes' replicas do is not told.
+what does not run is not told anything. Of what became of the other nodes' replicas it is told
+afterwards (`tell`, see `telling`); of a promotion also what Pacemaker tells before it, since agents
+count on having heard both.
 """
 
 import asyncio
@@ -16,10 +18,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from hamgr.adapters.services.hook import facts
 from hamgr.adapters.services.ocf.agent import OCF_ROOT, Agent, instance
 from hamgr.adapters.services.ocf.answers import Desk
 from hamgr.adapters.services.ocf.attributes import (
+    CLUSTER,
     INFINITY,
     SCORE_PREFIX,
     Attributes,
@@ -27,11 +32,13 @@ from hamgr.adapters.services.ocf.attributes import (
     score,
 )
 from hamgr.adapters.services.ocf.environment import RSCTMP, Call, Place, environment
+from hamgr.adapters.services.ocf.marks import PROMOTED, Marks
 from hamgr.adapters.services.ocf.peers import Peers, Replicas, alone
 from hamgr.adapters.services.ocf.shims import Shims
+from hamgr.adapters.services.ocf.telling import TELL_S, Telling
 from hamgr.adapters.services.ocf.verdict import Verdict, verdict
 from hamgr.adapters.services.runs import Ended, Runs
-from hamgr.core.effects import RunService
+from hamgr.core.effects import RunService, TellReplicas
 from hamgr.core.events import AttributeChanged, ServiceAnswered, ServiceScored
 from hamgr.core.types import SECOND, Found, GroupName, NodeName, ServiceName
 from hamgr.ports import Post
@@ -42,6 +49,9 @@ Key = tuple[GroupName, ServiceName]
 _TOLD_BEFORE, _TOLD_AFTER = ("stop", "promote", "demote"), ("start", "promote", "demote")
 _BECOMES = {"start": Found.STARTED, "demote": Found.STARTED, "promote": Found.PROMOTED,
             "stop": Found.STOPPED}
+MAKE_WAY_S = 2.0
+"""How long an action that changes something waits for a notification of others. One that only looks
+has half of its time for that, since what a notification began is better brought to its end."""
 
 
 class OcfAgents:
@@ -63,6 +73,10 @@ class OcfAgents:
         """By run of a RunService: the number of the command that runs for it."""
         self._given_up: dict[int, str] = {}
         """By run: why no further command may be started for it."""
+        self._marks = Marks(node, attributes)
+        self._telling = Telling(self._tell_replica, self._end_telling, self._marks.ready)
+        self._told: dict[Key, int] = {}
+        """By service: the number of the notification of others that runs for it."""
         self._runs = Runs()
         self._shims = Shims(directory, Desk(node, attributes, self._picture,
                                             lambda: self._agents))
@@ -107,15 +121,25 @@ class OcfAgents:
         if run in self._numbers:
             self._runs.cancel(self._numbers[run])
 
+    def tell(self, effect: TellReplicas) -> None:
+        """Tell the group's replicas here what became of another node's; nothing follows."""
+        for key, agent in self._agents.items():
+            if (key[0] == effect.group and agent.promotable and agent.notify
+                    and not self._marks.knows(key, effect)):
+                self._telling.add(key, effect)
+
     async def close(self) -> None:
         """Kill whatever still runs; it is answered for as failed."""
         self._given_up = dict.fromkeys(self._tasks, "the agent ends")
+        self._telling.shut()
         await self._runs.close()
+        await self._telling.ended()
         await asyncio.gather(*self._tasks.values())
         await self._shims.close()
 
     async def _carry_out(self, effect: RunService, agent: Agent) -> None:
         """Run one action and answer, whatever happens: the engine waits for it."""
+        key = (effect.group, effect.service)
         try:
             judged = await self._act(effect, agent)
             self._note(effect, judged)
@@ -123,6 +147,7 @@ class OcfAgents:
             # No lease depends on this service: it must not end the agent.
             log.exception("%s of %s of group %s", effect.action, effect.service, effect.group)
             judged = Verdict(False, why=f"the driver has failed: {error!r}")
+        self._telling.go_on(key)
         del self._tasks[effect.run]
         self._given_up.pop(effect.run, None)
         self._answer(effect, judged)
@@ -130,6 +155,13 @@ class OcfAgents:
     async def _act(self, effect: RunService, agent: Agent) -> Verdict:
         """Run one action, and what is told before and after it."""
         deadline = asyncio.get_running_loop().time() + effect.timeout / SECOND
+        half = effect.timeout / SECOND / 2
+        looks, key = effect.action in ("probe", "monitor"), (effect.group, effect.service)
+        await self._telling.make_way(key, half if looks else min(half, MAKE_WAY_S), looks)
+        if effect.action == "promote":
+            self._telling.forget(key)
+        elif effect.action == "start" and agent.promotable:
+            self._marks.started(key, self._picture().of(*key).promoted)
         told = agent.promotable and agent.notify
         if told and effect.action in _TOLD_BEFORE:
             await self._notify(effect, agent, "pre", deadline)
@@ -137,6 +169,8 @@ class OcfAgents:
         judged = verdict(effect.action, ended, agent.promotable, effect.active)
         if told and judged.ok and effect.action in _TOLD_AFTER:
             await self._notify(effect, agent, "post", deadline)
+        if told and judged.ok and effect.action == "promote":
+            self._marks.promoted(key, effect.epoch)
         return judged
 
     def _call_of(self, effect: RunService, agent: Agent) -> Call:
@@ -163,19 +197,57 @@ class OcfAgents:
     async def _call(self, effect: RunService, call: Call, deadline: float) -> Ended:
         if effect.run in self._given_up:
             return Ended(None, self._given_up[effect.run])
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[Ended] = loop.create_future()
-        key = (effect.group, effect.service)
         peers = self._picture()
-        self._numbers[effect.run] = self._runs.start(
-            (str(call.agent.path(self._place.root)), call.action),
-            {**facts(self._cluster, self._node, effect),
-             **environment(call, self._place, peers, peers.of(*key))},
-            max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
+        self._numbers[effect.run], ended = self._start(
+            effect, call, deadline, peers, peers.of(effect.group, effect.service))
         try:
             return await ended
         finally:
             del self._numbers[effect.run]
+
+    def _start(self, effect: RunService, call: Call, deadline: float, peers: Peers,
+               replicas: Replicas) -> "tuple[int, asyncio.Future[Ended]]":
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Ended] = loop.create_future()
+        number = self._runs.start(
+            (str(call.agent.path(self._place.root)), call.action),
+            {**facts(self._cluster, self._node, effect),
+             **environment(call, self._place, peers, replicas)},
+            max(0.0, round(deadline - loop.time(), 2)), partial(_settle, ended))
+        return number, ended
+
+    async def _tell_replica(self, key: Key, effect: TellReplicas) -> None:
+        """Tell one service here of another node's; only if it runs, and as a replica."""
+        agent = self._agents.get(key)
+        if agent is None or self._here.get(key) is not Found.STARTED:
+            return
+        until = asyncio.get_running_loop().time() + TELL_S
+        for kind in ("pre", "post") if effect.action == "promote" else ("post",):
+            self._told[key], ended = self._start_telling(key, agent, effect, kind, until)
+            end = await ended
+            if not end.ok:
+                log.warning("%s of group %s was not told of the %s on %s: %s", key[1], key[0],
+                            effect.action, effect.node, end.why)
+            if self._told.pop(key, None) is None or end.ending:
+                return
+            if end.ok and kind == "post":
+                self._marks.told(key, effect)
+
+    def _start_telling(self, key: Key, agent: Agent, effect: TellReplicas, kind: str,
+                       until: float) -> "tuple[int, asyncio.Future[Ended]]":
+        """The lists of replicas are as they were before the change, as with Pacemaker."""
+        was = Found.STARTED if effect.action == "promote" else Found.PROMOTED
+        call = Call(agent, instance(*key), "notify", round(TELL_S * SECOND),
+                    notify=(kind, effect.action), subject=effect.node)
+        as_action = RunService(run=0, group=key[0], service=key[1], action="notify", active=False,
+                               epoch=effect.epoch, timeout=call.timeout, target=effect.node)
+        peers = self._picture()
+        return self._start(as_action, call, until, peers,
+                           _with(peers.of(*key), effect.node, was))
+
+    def _end_telling(self, key: Key) -> None:
+        if key in self._told:
+            self._runs.cancel(self._told.pop(key))
 
     def _note(self, effect: RunService, judged: Verdict) -> None:
         """Keep what is known of this node from its own actions."""
@@ -185,8 +257,8 @@ class OcfAgents:
             found = _BECOMES.get(effect.action, Found.UNKNOWN)
         if found is not Found.UNKNOWN:
             self._here[key] = found
-        if effect.action == "probe" and judged.ok:
-            self._note_ability(key, judged)
+        if judged.ok and (effect.action == "probe" or found in (Found.STARTED, Found.PROMOTED)):
+            self._note_ability(key, judged)  # a service before it may have brought what was missing
 
     def _note_ability(self, key: Key, judged: Verdict) -> None:
         before = self._unable.pop(key, "")
@@ -204,6 +276,9 @@ class OcfAgents:
                      replicas=replicas)
 
     def _attribute_changed(self, node: NodeName, name: str, value: str | None) -> None:
+        for key in self._agents if node == CLUSTER else ():
+            if name == instance(*key) + PROMOTED:
+                self._telling.news(key)
         if node != self._node:
             return
         if not name.startswith(SCORE_PREFIX):
@@ -262,4 +337,4 @@ def _with(replicas: Replicas, node: NodeName, found: Found | None) -> Replicas:
         promoted = (*promoted, node)
     elif found in (Found.STARTED, Found.FAILED):
         unpromoted = (*unpromoted, node)
-    return Replicas(promoted=promoted, unpromoted=unpromoted)
+    return replace(replicas, promoted=promoted, unpromoted=unpromoted)

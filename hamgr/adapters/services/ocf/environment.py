@@ -52,6 +52,8 @@ class Call(NamedTuple):
     """0: not recurring; a monitor with 0 is a probe."""
     notify: tuple[str, str] = ("", "")
     """notify: pre or post, and of which action."""
+    subject: NodeName = ""
+    """notify: on which node that is; empty: on this one."""
 
 
 def environment(call: Call, place: Place, peers: Peers, replicas: Replicas) -> dict[str, str]:
@@ -92,14 +94,14 @@ def _meta(call: Call, node: NodeName, peers: Peers,
     yield "on_node", node
     yield "on_node_uuid", str(node_id(peers, node))
     if call.agent.promotable:
-        yield from _clone(call.agent, peers)
+        yield from _clone(call.agent, replicas.possible or len(peers.nodes))
     if call.agent.notify:
         yield from _replicas(call, node, peers, replicas)
 
 
-def _clone(agent: Agent, peers: Peers) -> Iterator[tuple[str, str]]:
+def _clone(agent: Agent, possible: int) -> Iterator[tuple[str, str]]:
     """A promotable service is what Pacemaker calls an anonymous promotable clone."""
-    yield from (("clone", "0"), ("clone_max", str(len(peers.nodes))), ("clone_node_max", "1"),
+    yield from (("clone", "0"), ("clone_max", str(possible)), ("clone_node_max", "1"),
                 ("globally_unique", "false"), ("promotable", "true"),
                 ("notify", "true" if agent.notify else "false"))
     for word in ("promoted", "master"):  # the second is of before Pacemaker 2.1
@@ -118,11 +120,11 @@ def _replicas(call: Call, node: NodeName, peers: Peers,
     lists = {"active": replicas.active, "promoted": replicas.promoted,
              "master": replicas.promoted, "unpromoted": replicas.unpromoted,
              "slave": replicas.unpromoted,
-             **{one: (node,) if one == change else () for one in _DONE}}
+             **{one: (call.subject or node,) if one == change else () for one in _DONE}}
     for what, nodes in lists.items():
         yield f"notify_{what}_uname", _list(nodes)
         yield f"notify_{what}_resource", _list((call.instance,) * len(nodes))
-    inactive = len(peers.nodes) - len(replicas.active)
+    inactive = (replicas.possible or len(peers.nodes)) - len(replicas.active)
     yield "notify_inactive_resource", _list((call.instance,) * inactive)
     yield "notify_available_uname", _list(peers.online)
     yield "notify_all_uname", _list(peers.nodes)

@@ -16,6 +16,8 @@ class Replicas(Struct, frozen=True, kw_only=True):
     promoted: tuple[NodeName, ...] = ()
     unpromoted: tuple[NodeName, ...] = ()
     """Where it runs without being promoted: in standby, or since it cannot be promoted at all."""
+    possible: int = 0
+    """On how many nodes it may run: those of its group. 0: on all that there are."""
 
     @property
     def active(self) -> tuple[NodeName, ...]:

@@ -80,7 +80,7 @@ def failure(end: End) -> str:
     if end.result in _BY_PROCESS:
         if end.code in _BY_PROCESS[end.result] and end.status:
             return process(end)
-        return "a command other than its main process failed (ExecStartPre= and the like)"
+        return "a command like ExecStartPre= failed"
     return _RESULTS.get(end.result, end.result)
 
 
