@@ -82,8 +82,9 @@ def strike(room: Room, owner: str, fault: Fault) -> Instant:
         at = time.monotonic_ns()
         lab.hamgr(owner, "switchover", _GROUP, "--yes", "--timeout", "1")
         return at
-    deed = {CRASH: lab.crash, FREEZE: lab.freeze_all, ISOLATE: lab.isolate}[fault.what]
-    return deed(owner)
+    if fault.what == CRASH:
+        return lab.crash(owner)
+    return lab.freeze_all(owner) if fault.what == FREEZE else lab.isolate(owner)
 
 
 def go_on(room: Room, fault: Fault, since: Instant, owner: str) -> None:
