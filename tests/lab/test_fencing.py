@@ -2,7 +2,6 @@
 a node's power, each with a power strip as its second level (tests/lab/fenced.py)."""
 
 import os
-import random
 import time
 from collections.abc import Iterator
 
@@ -35,8 +34,9 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(not (AGENTS / "fence_ipmilan").exists(),
                        reason="fence-agents is not installed (.ci/setup --tests)")]
-SAMPLE = 3
-"""Faults of the soak in continuous integration."""
+SAMPLE, SEED = 3, 19
+"""Faults of the soak in continuous integration: one that cannot stop, one that is
+isolated, and one that is frozen and whose fencer is killed; none waits for a next attempt."""
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_a_node_that_starts_clean_waits_for_a_word_after_an_operator_had_it_fenc
 
 def test_a_sample_of_the_soak(made: tuple[Lab, Power],
                               capsys: pytest.CaptureFixture[str]) -> None:
-    well = fence_soak.soak(*made, faults=SAMPLE, seed=random.randrange(1 << 16))
+    well = fence_soak.soak(*made, faults=SAMPLE, seed=SEED)
     told = capsys.readouterr().out
     assert well, told
     assert told.splitlines()[-1].startswith(
