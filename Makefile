@@ -19,8 +19,10 @@ RUNS ?= 0
 BENCH ?=
 DATAGRAMS ?= 100000
 FUZZ ?=
+FAULTS ?= 100
+SEED ?= 1
 
-.PHONY: help demo test test-all check sim soak fuzz lab-test watchdog-test bench clean
+.PHONY: help demo test test-all check sim soak fuzz lab-test fence-soak watchdog-test bench clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,9 @@ fuzz: $(READY) ## DATAGRAMS=100000 hostile ones, guided by coverage: FUZZ="--tar
 
 lab-test: $(READY) ## real agents and ZooKeeper in network namespaces (root)
 	@$(PYTEST) -m "lab and not slow"
+
+fence-soak: $(TESTS) ## FAULTS=100 SEED=1 random faults of nodes and of what cuts them off (root): ten minutes
+	@$(BIN)/python -m tests.lab.fence_soak --faults $(FAULTS) --seed $(SEED)
 
 watchdog-test: $(READY) ## virtual machines that their watchdog resets: some minutes
 	@.ci/setup --slow-tests

@@ -81,8 +81,8 @@ def lab() -> None:
 @click.option("--hooks", is_flag=True,
               help="Give group app a service; its hooks record themselves in the lab's directory.")
 @click.option("--groups-from", "own", type=click.File(), metavar="FILE",
-              help="Groups of your own, TOML: {hook} is a command that records itself, {here} a "
-                   "directory that each node has for itself.")
+              help="Groups of your own, and fence devices, TOML: {hook} is a command that records "
+                   "itself, {here} a directory that each node has for itself.")
 @click.option("--systemd", is_flag=True,
               help="Each node boots a systemd of its own, whose units can be services.")
 @click.option("--units", "unit_files", metavar="DIR",

@@ -165,15 +165,16 @@ class Lab:
         return at
 
     def boot(self, *names: str) -> None:
-        """Give nodes their power back, and start what runs on them: same disks, new kernel."""
+        """Give nodes their power back, all if none is named: same disks, new kernel."""
         with self._changing() as state:
             self._check_power(names, state.faults, on=False)
+            names = names or tuple(state.faults.off)
             for name in names:
                 state.faults.off.remove(name)
                 network.plug_in(self.spec, name)
                 self._node(name).forget_run_dir()
             network.apply(self.spec, state.faults)
-        self._start_parts(*names)
+            self._start_parts(*names)  # under the lock: a fence device may be at work
 
     def kill_agent(self, name: str) -> Instant:
         """SIGKILL a node's agent alone."""
@@ -278,12 +279,11 @@ class Lab:
     def heal(self) -> None:
         """Bring everything back: network, power, ZooKeeper, agents; wait until it is settled."""
         with self._changing() as state:
-            off = list(state.faults.off)
-            state.faults = Faults(off=off)
+            state.faults = Faults(off=state.faults.off)
             network.apply(self.spec, state.faults)
         for node in self.nodes.values():
             node.thaw()
-        self.boot(*off)
+        self.boot()
         self._start_parts(*self.nodes)
         self._wait_up()
 

@@ -227,7 +227,8 @@ class Node:
         return "\n".join((f"{log}:", *lines[-_LOG_LINES:]))
 
     def forget_run_dir(self) -> None:
-        """Empty the run directory, as a reboot does, and what is the node's own."""
+        """Empty the run directory, as a reboot does, and what is its own; nothing is frozen."""
+        self.cgroup.below(AGENT).freeze(False)
         for folder in (self.run_dir, self.own_dir):
             shutil.rmtree(folder)
             folder.mkdir(mode=0o700)

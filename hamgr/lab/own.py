@@ -1,5 +1,7 @@
 """Groups of one's own in a lab: [group.NAME] tables as in any configuration, in a file of TOML.
 
+Beside them [fencing] and [fence.NAME], since a group may ask for fence devices.
+
 Two words in it stand for what only the lab knows:
 
     {hook}   a command for every action of a service: it records itself (hamgr.lab.hook), and its
@@ -33,8 +35,9 @@ def read(text: str) -> Own:
     """Read such a file. Raises ValueError with what is wrong; the rest is for the agents to say."""
     found = tomllib.loads(text)
     groups = found.pop("group", None)
-    if found or not isinstance(groups, dict) or not groups:
-        raise ValueError("it must have tables [group.NAME], and no others")
+    if not found.keys() <= {"fence", "fencing"} or not isinstance(groups, dict) or not groups:
+        raise ValueError("it must have tables [group.NAME], and no others but [fencing] and "
+                         "[fence.NAME]")
     everywhere = tuple(name for name, group in groups.items()
                        if group.get("mode") == "everywhere")
     return Own(moving=tuple(name for name in groups if name not in everywhere),

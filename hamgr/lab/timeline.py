@@ -35,7 +35,8 @@ Entries = list[dict[str, Any]]
 _ACCUSATIONS = (Reason.ACCUSED, Reason.ACCUSED_BY)
 _TOLD = (*_ACCUSATIONS, Reason.LAPSED, Reason.RELEASED, Reason.STOPPING, Reason.STOPPED,
          Reason.STARTING, Reason.ACTIVE, Reason.LEADING, Reason.PLANNED, Reason.ZOOKEEPER_DOWN,
-         Reason.ZOOKEEPER_UP)
+         Reason.ZOOKEEPER_UP, Reason.WAITS_FOR_FENCE, Reason.FENCES, Reason.FENCED,
+         Reason.FENCE_FAILED, Reason.NOT_SWITCHED_ON)
 _WORTH_A_LINE_MS = 2.0
 """The watcher looks each millisecond, so as much as this tells of a machine too busy to let it."""
 

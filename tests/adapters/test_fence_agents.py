@@ -75,6 +75,8 @@ def test_what_does_not_fit_an_agent_is_told_with_the_remedy() -> None:
 def test_an_agent_of_many_plugs_must_be_told_which() -> None:
     given = {"ip": "10.0.0.9", "username": "a"}
     assert misfits("fence_apc", {"n1": "3"}, "password", **given) == {}
+    assert misfits("fence_apc", {"n1": "3"}, "passwd", ipaddr="10.0.0.9", login="a") == {}, \
+        "older names count as given"
     assert 'nodes = { n1 = "3" }' in misfits("fence_apc", {"n1": ""}, "password", **given)["nodes"]
     assert set(misfits("fence_apc", {"n1": "3"})) == {"options.ip", "options.username"}
 

@@ -1,5 +1,6 @@
 """SIGHUP: what a running agent takes over, what it only checks, and what it refuses."""
 
+import json
 import signal
 
 import pytest
@@ -85,5 +86,35 @@ def test_hangup_reads_the_secrets_of_fence_devices_again(machine: Machine) -> No
     secret.chmod(0o640)
     agent.send_signal(signal.SIGHUP)
     eventually(lambda: f"fence device pdu: password: {secret}: others may read" in machine.log())
+    assert machine.phase() == "active"
+    machine.stop()
+
+
+def test_fence_devices_come_and_go_with_what_is_applied(machine: Machine) -> None:
+    """Whose secret cannot be read is known by what a hangup says."""
+    secret, text = machine.folder / "password", machine.config.read_text()
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    agent = machine.start()
+    machine.until_active()
+    machine.until_applied(1)
+    machine.config.write_text(text + DEVICE.format(folder=machine.folder))
+    done = machine.apply()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "fence device pdu is asked so from its next action on" in done.stdout
+    machine.until_applied(2)
+    secret.chmod(0o640)
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: f"fence device pdu: password: {secret}: others may read" in machine.log())
+    machine.config.write_text(text)
+    assert machine.apply().returncode == 0
+    kept = machine.state_dir / "configuration.json"
+    eventually(lambda: '"revision":3' in kept.read_text().replace(" ", "")
+               and not json.loads(kept.read_text())["former"])
+    said = machine.log().count("fence device pdu:")
+    before = machine.log().count("says what is in use")
+    agent.send_signal(signal.SIGHUP)
+    eventually(lambda: machine.log().count("says what is in use") > before)
+    assert machine.log().count("fence device pdu:") == said
     assert machine.phase() == "active"
     machine.stop()

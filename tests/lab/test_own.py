@@ -40,6 +40,13 @@ def test_what_is_no_file_of_groups_is_refused(
     assert why in fault
 
 
+def test_groups_of_ones_own_come_with_fence_devices() -> None:
+    fences = '[fencing]\nmax_per_hour = 9\n[fence.pdu]\ncommand = "{here}/pdu"\nnodes = ["n1"]\n'
+    assert LabSpec(own=TEXT + fences).faults() == []
+    [fault] = LabSpec(own=fences).faults()
+    assert "it must have tables [group.NAME]" in fault
+
+
 def test_words_stand_for_the_hook_and_for_the_nodes_own_directory() -> None:
     filled = own.filled(TEXT, Path("/run/lab"))
     assert f'{hook.__file__} /run/lab"' in filled and '"/run/lab/here/proxy"' in filled
