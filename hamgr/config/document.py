@@ -93,7 +93,7 @@ def cluster_spec(document: Document) -> ClusterSpec:
         groups=tuple(group_spec(name, group) for name, group in document.group.items()),
         devices=tuple(device_spec(name, fence) for name, fence in document.fence.items()),
         fences_per_hour=document.fencing.max_per_hour,
-        priority_delay=document.fencing.priority_delay,
+        priority_delay=int(document.fencing.priority_delay),
         timing=document.timing,
     )
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import tomli_w
 
@@ -59,6 +60,7 @@ def test_devices_are_given_to_the_core_in_its_own_units() -> None:
         DeviceSpec(name="pdu", nodes=("n1", "n2"), level=2, retries=0, timeout=20 * SECOND,
                    tells=False, reboot=False))
     assert spec.fences_per_hour == 5
+    assert msgspec.json.decode(msgspec.json.encode(spec)), "records and status carry it"
     (crm,) = spec.groups
     assert crm.fencing_required
 
