@@ -242,9 +242,12 @@ class Activity:
 
     def _fence(self, now: Instant) -> list[Effect]:
         """Cut off who has to be, as long as our lease says that we can judge that (rule 13)."""
-        if self._seat.holds(now):
+        node, seat = self._knowledge.node, self._seat
+        may = seat.holds(now) and not (seat.standing is not Standing.CLAIMED
+                                       and self._knowledge.blocked(node, seat.life, now))
+        if may:
             want_asked_for(self._wants, self._knowledge, now)
-        effects = self.fencing.act(self._wants if self._seat.holds(now) else {}, now)
+        effects = self.fencing.act(self._wants if may else {}, now)
         self._news |= self.fencing.take_news()
         return effects
 

@@ -34,7 +34,8 @@ class Doubts:
             news = right.epoch not in self._since
             since = self._since.setdefault(right.epoch, now)
             if spec.fencing_required or knowledge.is_stuck(right, spec.name):
-                want(wants, right, f"{spec.name} may still run there", knowledge, now)
+                want(wants, right, f"{spec.name} may still run there",
+                     knowledge.timing.interval, knowledge, now)
                 effects += [_report(spec, knowledge, Reason.WAITS_FOR_FENCE,
                                     peer=right.node)] if news else []
                 waits_for = f"{right.node} {NOT_FENCED}"

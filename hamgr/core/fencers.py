@@ -7,18 +7,19 @@ that it cannot get rid of a group, and on operators.
 from hamgr.core.fencing import Fencing, Want
 from hamgr.core.knowledge import Knowledge
 from hamgr.core.records import GroupPlan, Right
-from hamgr.core.types import GroupName, Instant, Maintenance, NodeName
+from hamgr.core.types import Duration, GroupName, Instant, Maintenance, NodeName
 
 Wants = dict[NodeName, Want]
 
 
-def want(wants: Wants, right: Right, why: str, knowledge: Knowledge, now: Instant) -> None:
-    """Want the node of a right cut off."""
+def want(wants: Wants, right: Right, why: str, after: Duration, knowledge: Knowledge,
+         now: Instant) -> None:
+    """Want the node of a right cut off, if that is still so after a while."""
     known = wants.get(right.node)
     if known is None:
-        wants[right.node] = Want(right.life, is_first(right.node, knowledge, now), why)
+        wants[right.node] = Want(right.life, is_first(right.node, knowledge, now), why, after)
     else:
-        known.life = max(known.life, right.life)
+        known.life, known.after = max(known.life, right.life), min(known.after, after)
 
 
 def is_first(node: NodeName, knowledge: Knowledge, now: Instant) -> bool:
@@ -56,7 +57,8 @@ def want_stuck(wants: Wants, name: GroupName, group: GroupPlan, fencing: Fencing
         if group.maintenance is Maintenance.OFF and fencing.devices(right.node) and (
                 knowledge.liveness.is_heard(right.node, now)
                 and _successor(name, group, right.node, knowledge) == knowledge.node):
-            want(wants, right, f"it cannot get rid of {name}: {word.why}", knowledge, now)
+            want(wants, right, f"it cannot get rid of {name}: {word.why}",
+                 knowledge.timing.detection, knowledge, now)
 
 
 def want_asked_for(wants: Wants, knowledge: Knowledge, now: Instant) -> None:

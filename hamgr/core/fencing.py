@@ -44,6 +44,8 @@ class Want(Struct):
     ours: bool
     """We are the one who does it, unless we do not come to it."""
     why: str
+    after: Duration = 0
+    """So long it has to be wanted first: a machine that was paused wakes to old words (rule 11)."""
 
 
 class Job(Struct):
@@ -133,7 +135,7 @@ class Fencing:
         if now < self._again_at.get(node, 0):
             self.wake = min(self.wake, self._again_at[node])
             return []
-        patience = 0 if want.ours else self._knowledge.timing.detection
+        patience = want.after if want.ours else self._knowledge.timing.detection
         if now < since + patience:
             self.wake = min(self.wake, since + patience)
             return []
