@@ -34,7 +34,7 @@ $(TESTS): $(READY)
 	@.ci/setup --tests
 	@touch $@
 
-$(COMPILED): $(READY) tests/compiled.py $(wildcard hamgr/*.py hamgr/core/*.py hamgr/simulation/*.py)
+$(COMPILED): $(READY) tests/compiled.py $(wildcard hamgr/*.py hamgr/core/*.py hamgr/leader/*.py hamgr/simulation/*.py)
 	@$(BIN)/python -m tests.compiled
 
 demo: $(READY) ## a cluster on this machine: crash, switchover, ZooKeeper down (build/demo.json)
