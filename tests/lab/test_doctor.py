@@ -77,7 +77,7 @@ def test_without_an_agent_the_rest_is_checked(lab: Lab) -> None:
         assert found(told, "fault") == set()
         assert {check for check, _ in found(told, "unknown")} == {
             "configuration in use", "agent answers", "key in use", "key everywhere", "voters",
-            "rings", "loss",
+            "rings", "loss", "fence devices are wired",
             "connected", "real time", "switch"}
         assert ("servers", "10.77.1.11:2181") in found(told, "ok")
         code, told = doctor(lab)
