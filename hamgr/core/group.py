@@ -64,8 +64,7 @@ class LocalGroup:
         """The action under way: its run number and service."""
         self._monitors = Monitors()
         self._retry_at, self._probe = NEVER, "before"
-        self._mended: LocalService | None = None
-        """It failed: it goes down with all after it, and up again."""
+        self._mended: LocalService | None = None  # it goes down with all after it, and up again
 
     def _service(self, spec: ServiceSpec) -> LocalService:
         return LocalService(spec, known=not (spec.promotable or self.spec.everywhere))
@@ -283,8 +282,9 @@ class LocalGroup:
         if service is None or not service.known or service.acting or service.gone:
             return []
         runs = event.found in (Found.STARTED, Found.PROMOTED)
+        stays = self.services.index(service) < self._first_down()
         if not runs and service.sure and service.role is not Role.STOPPED and (
-                self.phase is not Phase.STOPPING):
+                self.phase is not Phase.STOPPING or stays):
             return self._failed(service, event.why, now)
         if runs and not self.is_active and self._rests_in(service) is Role.STOPPED:
             service.take_over(Role.PROMOTED if event.found is Found.PROMOTED else Role.STARTED)
