@@ -95,7 +95,9 @@ class Conduct:
             for one in heartbeat.accusations:
                 if one.life > accused.get(one.node, NO_LIFE):
                     accused[one.node] = one.life
-                    if (one.node, one.incarnation) in host.agent.unread():
+                    # A machine that was paused cannot know that time has passed without it.
+                    if host.woken_at != self._world.now and (
+                            (one.node, one.incarnation) in host.agent.unread()):
                         self._violate("hasty", f"{host.name} accuses {one.node}, "
                                                "of which a heartbeat lies unread")
 
