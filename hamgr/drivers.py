@@ -18,7 +18,7 @@ from hamgr.config.schema import COMMANDS, Document, Service
 from hamgr.config.specs import OCF_MONITOR
 from hamgr.core.effects import RunService, TellReplicas
 from hamgr.core.events import Event, ServiceAnswered
-from hamgr.core.types import GroupName, Instant, NodeName, ServiceName
+from hamgr.core.types import Epoch, GroupName, Instant, NodeName, ServiceName
 from hamgr.engine import Engine
 from hamgr.ports import Post
 
@@ -120,27 +120,40 @@ class Drivers:
 
 def picture(engine: Engine, now: Instant) -> Peers:
     """Return what resource agents may know of the cluster, by what this node's engine knows."""
-    knowledge, own = engine.knowledge, engine.voice.own(now)
-    said = {node.name: own if node.name == engine.node else knowledge.liveness.says(node.name, now)
-            for node in knowledge.spec.nodes}
-    plan = knowledge.plan
-    replicas = {}
-    for group in knowledge.spec.groups:
-        planned = plan.groups.get(group.name) if plan is not None else None
-        holder = planned.holder.node if planned is not None and planned.holder is not None else ""
-        words = {node: heartbeat.word(group.name) for node in group.nodes
-                 if (heartbeat := said.get(node)) is not None}
-        active = tuple(node for node, word in words.items() if word is not None and word.epoch
-                       and node == holder)
-        resting = tuple(node for node, word in words.items() if node not in active
-                        and (word is None or word.fit))
-        for service in group.services:
-            replicas[group.name, service.name] = Replicas(
-                possible=len(group.nodes),
-                promoted=active if service.promotable else (),
-                unpromoted=resting if service.promotable or group.everywhere else active)
-    return Peers(nodes=tuple(said), replicas=replicas, quorate=not own.lapsed,
-                 online=tuple(node for node, heartbeat in said.items() if heartbeat is not None))
+    knowledge, nodes = engine.knowledge, engine.knowledge.spec.nodes
+    return Peers(
+        nodes=tuple(node.name for node in nodes), quorate=engine.seat.holds(now),
+        online=tuple(node.name for node in nodes if knowledge.liveness.is_heard(node.name, now)),
+        of=lambda group, service: _replicas(engine, group, service, now))
+
+
+def _replicas(engine: Engine, name: GroupName, service: ServiceName, now: Instant) -> Replicas:
+    """Return where a service runs, by the word of each node that is heard."""
+    knowledge = engine.knowledge
+    group, plan = knowledge.spec.group(name), knowledge.plan
+    spec = next((one for one in group.services if one.name == service), None) if (
+        group is not None) else None
+    if group is None or spec is None:
+        return Replicas()
+    planned = plan.groups.get(name) if plan is not None else None
+    holder = planned.holder.node if planned is not None and planned.holder is not None else ""
+    says = {node: _says(engine, node, name, now) for node in group.nodes
+            if knowledge.liveness.is_heard(node, now)}
+    active = tuple(node for node, (epoch, _) in says.items() if epoch and node == holder)
+    resting = tuple(node for node, (_, fit) in says.items() if fit and node not in active)
+    return Replicas(
+        possible=len(group.nodes), promoted=active if spec.promotable else (),
+        unpromoted=resting if spec.promotable or group.everywhere else active)
+
+
+def _says(engine: Engine, node: NodeName, group: GroupName, now: Instant) -> tuple[Epoch, bool]:
+    """Return under which epoch a node has a group active (0: it has not), and whether it is fit."""
+    if node == engine.node:
+        rights = engine.activity.groups.get(group)
+        return (rights.local.epoch, rights.is_fit(now)) if rights is not None else (0, True)
+    said = engine.knowledge.liveness.says(node, now)
+    word = said.word(group) if said is not None else None
+    return (word.epoch, word.fit) if word is not None else (0, True)
 
 
 def shared_attributes(node: NodeName, document: Document, boot: str,

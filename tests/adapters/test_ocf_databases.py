@@ -18,7 +18,7 @@ import pytest
 from hamgr.adapters.services.ocf import Agent, LocalAttributes, Peers, Replicas
 from hamgr.adapters.services.ocf.attributes import Lifetime
 from hamgr.core.types import Found
-from tests.adapters.ocf_service import GROUP, INSTANCE, SERVICE, Service, serve, service
+from tests.adapters.ocf_service import INSTANCE, Service, serve, service
 from tests.netns import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -128,8 +128,8 @@ def test_postgresql_lives_and_its_death_is_noticed(folder: Path) -> None:
 
 def picture(*, promoted: tuple[str, ...], unpromoted: tuple[str, ...]) -> Peers:
     online = tuple(sorted((*promoted, *unpromoted)))
-    return Peers(nodes=("n1", "n2"), online=online, replicas={
-        (GROUP, SERVICE): Replicas(promoted=promoted, unpromoted=unpromoted)})
+    return Peers(nodes=("n1", "n2"), online=online,
+                 of=lambda *_: Replicas(promoted=promoted, unpromoted=unpromoted))
 
 
 async def becomes_primary(n1: Service) -> None:

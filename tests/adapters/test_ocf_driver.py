@@ -126,16 +126,32 @@ def test_a_probe_is_a_monitor_that_does_not_recur(tmp_path: Path, action: str,
 
 def test_a_promotable_one_counts_the_nodes_of_its_group(tmp_path: Path) -> None:
     """SAPInstance wants two; mariadb waits for all before it elects the first primary."""
-    peers = Peers(nodes=("n1", "n2", "n3", "n4"), online=("n1", "n2", "n3", "n4"), replicas={
-        (GROUP, SERVICE): Replicas(possible=2)})
+    peers = Peers(nodes=("n1", "n2", "n3", "n4"), online=("n1", "n2", "n3", "n4"),
+                  of=lambda *_: Replicas(possible=2))
     found = environment(tmp_path, PROMOTABLE, "start", peers)
     assert found["OCF_RESKEY_CRM_meta_clone_max"] == "2"
     assert found["OCF_RESKEY_CRM_meta_notify_inactive_resource"] == "crm-app crm-app"
 
 
+def test_an_action_looks_at_its_own_service_alone(tmp_path: Path) -> None:
+    """A thousand groups fail over at once: none may cost the look at all others."""
+    asked: list[tuple[str, str]] = []
+
+    def of(*key: str) -> Replicas:
+        asked.append((key[0], key[1]))
+        return Replicas()
+
+    async def then(thing: Service) -> None:
+        thing.driver.configure({(GROUP, SERVICE): PROMOTABLE, (GROUP, "other"): PROMOTABLE})
+        thing.driver.see(lambda: Peers(nodes=("n1",), online=("n1",), of=of))
+        assert (await thing.run("start")).ok
+    serve(tmp_path, PROMOTABLE, then, write_agent(tmp_path, "exit 0"))
+    assert {*asked} == {(GROUP, SERVICE)}
+
+
 def test_a_promotable_one_is_told_of_all_replicas(tmp_path: Path) -> None:
-    peers = Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2"), replicas={
-        (GROUP, SERVICE): Replicas(promoted=("n2",))})
+    peers = Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2"),
+                  of=lambda *_: Replicas(promoted=("n2",)))
     found = environment(tmp_path, PROMOTABLE, "start", peers)
     meta = {name.removeprefix("OCF_RESKEY_CRM_meta_"): value for name, value in found.items()}
     assert (meta["name"], meta["notify_type"], meta["notify_operation"]) == (

@@ -16,7 +16,7 @@ from tests.adapters.ocf_service import GROUP, SERVICE, Service, serve, write_age
 pytestmark = pytest.mark.real
 
 PEERS = Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2"),
-              replicas={(GROUP, SERVICE): Replicas(promoted=("n2",), unpromoted=("n1",))})
+              of=lambda *_: Replicas(promoted=("n2",), unpromoted=("n1",)))
 NOSUCH = "crm_attribute: Error performing operation: No such device or address\n"
 
 

@@ -46,8 +46,9 @@ def promoted(thing: Service, epoch: int) -> None:
 
 
 def see(thing: Service) -> None:
-    thing.driver.see(lambda: Peers(nodes=("n1", "n2", "n3"), online=("n1", "n2", "n3"), replicas={
-        (GROUP, SERVICE): Replicas(promoted=("n2",), unpromoted=("n1", "n3"))}))
+    thing.driver.see(lambda: Peers(
+        nodes=("n1", "n2", "n3"), online=("n1", "n2", "n3"),
+        of=lambda *_: Replicas(promoted=("n2",), unpromoted=("n1", "n3"))))
 
 
 async def knows(thing: Service, epoch: int) -> None:

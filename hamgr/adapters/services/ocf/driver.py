@@ -270,10 +270,8 @@ class OcfAgents:
     def _picture(self) -> Peers:
         """The cluster, with this node as its own actions found it."""
         peers = self._look()
-        replicas = {key: _with(peers.of(*key), self._node, self._here.get(key))
-                    for key in self._agents}
-        return Peers(nodes=peers.nodes, online=peers.online, quorate=peers.quorate,
-                     replicas=replicas)
+        return replace(peers, of=lambda *key: _with(peers.of(*key), self._node,
+                                                    self._here.get(key)))
 
     def _attribute_changed(self, node: NodeName, name: str, value: str | None) -> None:
         for key in self._agents if node == CLUSTER else ():

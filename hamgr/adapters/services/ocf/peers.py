@@ -1,11 +1,11 @@
 """What a node knows of the cluster, as far as resource agents ask for it: a picture from outside.
 
-The engine knows all of this; whoever wires the driver calls `OcfAgents.see` whenever it changes.
+The engine knows all of this; whoever wires the driver gives it a way to look (`OcfAgents.see`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from hamgr.core.types import GroupName, NodeName, ServiceName
 
@@ -25,6 +25,10 @@ class Replicas(Struct, frozen=True, kw_only=True):
         return (*self.promoted, *self.unpromoted)
 
 
+def _nowhere(group: GroupName, service: ServiceName) -> Replicas:
+    return Replicas()
+
+
 class Peers(Struct, frozen=True, kw_only=True):
     """The nodes, and what runs where."""
 
@@ -33,11 +37,9 @@ class Peers(Struct, frozen=True, kw_only=True):
     online: tuple[NodeName, ...]
     quorate: bool = True
     """Whether this node may lead, or follow a leader: what Pacemaker calls quorum."""
-    replicas: Mapping[tuple[GroupName, ServiceName], Replicas] = field(default_factory=dict)
-
-    def of(self, group: GroupName, service: ServiceName) -> Replicas:
-        """Return where a service runs; nowhere, if nothing is known."""
-        return self.replicas.get((group, service), Replicas())
+    of: Callable[[GroupName, ServiceName], Replicas] = _nowhere
+    """Where a service runs; nowhere, if nothing is known. Found when it is asked for: each action
+    asks for its own service alone."""
 
 
 def alone(node: NodeName) -> Peers:
